@@ -1,0 +1,148 @@
+/* The tables of capabilities, and the tree that grants make of them. */
+#include <kernel/channel.h>
+#include <kernel/event.h>
+#include <kernel/memory.h>
+
+uint32_t capability_count;
+static uint32_t next_serial = 1;
+
+/* Bit 63 of a notification would look like an error, so indices that map to it are not used. */
+static bool usable(uint32_t index)
+{
+	return index % 64 != 63;
+}
+
+int capability_add(struct process *process, enum keuos_capability_type type, uint32_t rights, void *object)
+{
+	for (uint32_t i = KEUOS_CAP_SYSTEM_INDEX + 1; i < KEUOS_CAPABILITIES; i++) {
+		if (process->capabilities[i].type != KEUOS_CAP_NONE || !usable(i))
+			continue;
+		process->capabilities[i] = (struct capability){
+			.type = (uint8_t)type, .rights = (uint8_t)rights, .serial = next_serial++, .object = object
+		};
+		process->pending &= ~notification_bit(i);
+		capability_count++;
+		return (int)i;
+	}
+	return -KEUOS_EQUOTA;
+}
+
+struct capability *capability_get(struct process *process, uint64_t index, enum keuos_capability_type type,
+				  uint32_t rights, int *error)
+{
+	if (index >= KEUOS_CAPABILITIES || process->capabilities[index].type != type) {
+		*error = -KEUOS_EBADCAP;
+		return NULL;
+	}
+	struct capability *capability = &process->capabilities[index];
+	if ((capability->rights & rights) != rights) {
+		*error = -KEUOS_EPERM;
+		return NULL;
+	}
+	return capability;
+}
+
+int capability_grant(struct process *from, uint64_t index, struct process *to, uint32_t rights)
+{
+	if (index >= KEUOS_CAPABILITIES)
+		return -KEUOS_EBADCAP;
+	const struct capability *source = &from->capabilities[index];
+	bool grantable = source->type == KEUOS_CAP_PROCESS || source->type == KEUOS_CAP_MEMORY;
+	if (!grantable)
+		return -KEUOS_EBADCAP;
+	if (!(source->rights & KEUOS_RIGHT_GRANT) || (rights & ~source->rights) != 0)
+		return -KEUOS_EPERM;
+	if (to->state == KEUOS_PROCESS_DEAD)
+		return -KEUOS_ESTATE;
+	int made = capability_add(to, source->type, rights, source->object);
+	if (made < 0)
+		return made;
+	struct capability *copy = &to->capabilities[made];
+	copy->granted_pid = from->pid;
+	copy->granted_index = (uint16_t)index;
+	copy->granted_serial = source->serial;
+	if (source->type == KEUOS_CAP_PROCESS)
+		process_hold(source->object);
+	else
+		((struct memory_object *)source->object)->references++;
+	return made;
+}
+
+void capability_clear(struct process *process, struct capability *capability)
+{
+	struct capability gone = *capability;
+	uint32_t index = (uint32_t)(capability - process->capabilities);
+	*capability = (struct capability){ 0 };
+	if (index == KEUOS_CAP_SELF || gone.type == KEUOS_CAP_NONE)
+		return;
+	capability_count--;
+	switch (gone.type) {
+	case KEUOS_CAP_PROCESS:
+		process_release(gone.object);
+		break;
+	case KEUOS_CAP_MEMORY:
+		memory_unmap(process, index, gone.object);
+		memory_release(gone.object);
+		break;
+	case KEUOS_CAP_CHANNEL:
+		channel_control_dropped(gone.object);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Everything that was granted from this capability, directly or not, goes. */
+static void revoke_copies(const struct process *process, uint32_t index, uint32_t serial)
+{
+	for (uint32_t p = 0; p < KEUOS_PROCESSES; p++) {
+		struct process *other = &processes[p];
+		for (uint32_t i = 0; other->state != KEUOS_PROCESS_FREE && i < KEUOS_CAPABILITIES; i++) {
+			struct capability *copy = &other->capabilities[i];
+			if (copy->type == KEUOS_CAP_NONE || copy->granted_pid != process->pid ||
+			    copy->granted_index != index || copy->granted_serial != serial)
+				continue;
+			uint32_t copy_serial = copy->serial;
+			revoke_copies(other, i, copy_serial);
+			event_record((struct keuos_event){
+				.kind = KEUOS_EVENT_REVOKE, .pid = other->pid, .peer = process->pid, .detail = i });
+			capability_clear(other, copy);
+		}
+	}
+}
+
+int capability_revoke(struct process *process, uint64_t index)
+{
+	if (index >= KEUOS_CAPABILITIES || process->capabilities[index].type == KEUOS_CAP_NONE)
+		return -KEUOS_EBADCAP;
+	struct capability *capability = &process->capabilities[index];
+	if (capability->type == KEUOS_CAP_CHANNEL) {
+		channel_revoke(capability->object);
+		return 0;
+	}
+	revoke_copies(process, (uint32_t)index, capability->serial);
+	return 0;
+}
+
+int capability_drop(struct process *process, uint64_t index)
+{
+	if (index <= KEUOS_CAP_SYSTEM_INDEX || index >= KEUOS_CAPABILITIES ||
+	    process->capabilities[index].type == KEUOS_CAP_NONE)
+		return -KEUOS_EBADCAP;
+	struct capability *capability = &process->capabilities[index];
+	if (capability->type == KEUOS_CAP_PRODUCER || capability->type == KEUOS_CAP_CONSUMER) {
+		struct channel *channel = capability->object;
+		channel_unmap(channel, capability->type == KEUOS_CAP_PRODUCER ? &channel->producer : &channel->consumer);
+		return 0;
+	}
+	capability_clear(process, capability);
+	return 0;
+}
+
+void capability_drop_all(struct process *process)
+{
+	for (uint32_t i = 0; i < KEUOS_CAPABILITIES; i++)
+		if (process->capabilities[i].type != KEUOS_CAP_NONE)
+			capability_clear(process, &process->capabilities[i]);
+	memory_payer_died(process);
+}

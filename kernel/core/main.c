@@ -1,0 +1,75 @@
+/* The order in which the kernel comes up, on the first core and on the others. */
+#include <kernel/arch.h>
+#include <kernel/console.h>
+#include <kernel/frame.h>
+#include <kernel/initrd.h>
+#include <kernel/lock.h>
+#include <kernel/process.h>
+#include <kernel/syscall.h>
+
+static const struct keuos_spawn first_process = { .name = "console",
+						   .core = 0,
+						   .priority = KEUOS_PRIORITIES - 1,
+						   .pages_max = UINT32_MAX,
+						   .channels_max = UINT32_MAX,
+						   .processes_max = UINT32_MAX };
+
+static void print_features(void)
+{
+	static const struct {
+		uint32_t feature;
+		const char *name;
+	} names[] = { { KEUOS_FEATURE_NX, "NX" },     { KEUOS_FEATURE_WP, "WP" },     { KEUOS_FEATURE_SMEP, "SMEP" },
+		      { KEUOS_FEATURE_SMAP, "SMAP" }, { KEUOS_FEATURE_UMIP, "UMIP" }, { KEUOS_FEATURE_ENTROPY, "entropy" },
+		      { KEUOS_FEATURE_IOMMU, "IOMMU" } };
+	print("protection:");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		print(" %s%s", arch_features & names[i].feature ? "" : "no-", names[i].name);
+	print("\n");
+	if (!(arch_features & KEUOS_FEATURE_ENTROPY))
+		print("no source of randomness: channels can't be bound (a CPU with RDRAND is needed; QEMU: -cpu max)\n");
+}
+
+static void start_first_process(void)
+{
+	struct process *process;
+	int error = process_create(&first_process, NULL, &process);
+	if (error)
+		panic("the first process (console) can't be loaded from the initrd: error %d", -error);
+	process->capabilities[KEUOS_CAP_SYSTEM_INDEX] =
+		(struct capability){ .type = KEUOS_CAP_SYSTEM, .rights = KEUOS_RIGHT_ALL };
+	console_set_owner(process);
+	process_start(process);
+}
+
+static void main_on_own_stack(void)
+{
+	initrd_check();
+	arch_start_cores();
+	print("%u cores, %lu MiB, counter %lu kHz\n", cpu_count, frames_managed * KEUOS_PAGE_BYTES >> 20,
+	      arch_counter_hz / 1000);
+	print_features();
+	start_first_process();
+	arch_init_devices();
+	schedule_away();
+}
+
+_Noreturn void kernel_main(void)
+{
+	print("KeuOS " KEUOS_VERSION " " ARCH_NAME " %s, by %s\n", hil_syscall ? "hil" : "release", boot_info.how);
+	frame_init();
+	arch_init_memory();
+	cpu_count = 1;
+	cpus[0].online = true;
+	cpus[0].space = &kernel_space;
+	kernel_lock_take();
+	arch_init_core(&cpus[0]);
+	arch_call_on_stack(main_on_own_stack);
+}
+
+_Noreturn void kernel_main_secondary(struct cpu *cpu)
+{
+	kernel_lock_take();
+	cpu->online = true;
+	schedule_away();
+}

@@ -1,0 +1,244 @@
+/*
+ * The scheduler: per core, four priorities, first come first served within one, turns of 10 ms between equals. A core
+ * with one runnable process takes no timer interrupt at all.
+ *
+ * There is no kernel thread to come back to: a process is its saved registers, so whoever gives up the core drops the
+ * kernel stack (schedule_away never returns) and the next one starts from its registers.
+ */
+#include <kernel/lock.h>
+#include <kernel/process.h>
+
+enum { SLICE_NS = 10000000 };
+
+struct cpu cpus[KEUOS_CORES_MAX];
+uint32_t cpu_count;
+
+static void enqueue(struct cpu *cpu, struct process *process)
+{
+	struct run_queue *queue = &cpu->ready[process->priority];
+	process->state = KEUOS_PROCESS_READY;
+	process->next = NULL;
+	process->previous = queue->last;
+	if (queue->last)
+		queue->last->next = process;
+	else
+		queue->first = process;
+	queue->last = process;
+	cpu->ready_mask |= 1u << process->priority;
+}
+
+static void dequeue(struct cpu *cpu, struct process *process)
+{
+	struct run_queue *queue = &cpu->ready[process->priority];
+	if (process->previous)
+		process->previous->next = process->next;
+	else
+		queue->first = process->next;
+	if (process->next)
+		process->next->previous = process->previous;
+	else
+		queue->last = process->previous;
+	if (queue->first == NULL)
+		cpu->ready_mask &= ~(1u << process->priority);
+}
+
+static void arm(struct cpu *cpu)
+{
+	uint64_t at = cpu->slice_end;
+	if (cpu->sleepers && (at == 0 || cpu->sleepers->deadline < at))
+		at = cpu->sleepers->deadline;
+	if (at == cpu->armed)
+		return;
+	cpu->armed = at;
+	arch_timer_arm(at);
+}
+
+/* True if somebody ready here has at least the priority given. */
+static bool ready_at_least(const struct cpu *cpu, uint32_t priority)
+{
+	return cpu->ready_mask >> priority != 0;
+}
+
+/* The current process shares the core from now on, if it has an equal; a more urgent one takes it at once. */
+static void look_at_peers(struct cpu *cpu)
+{
+	const struct process *current = cpu->arch.current;
+	if (current == NULL || current->state != KEUOS_PROCESS_RUNNING)
+		return;
+	if (ready_at_least(cpu, current->priority + 1))
+		cpu->reschedule = true;
+	if (cpu->slice_end == 0 && ready_at_least(cpu, current->priority))
+		cpu->slice_end = arch_time_ns() + SLICE_NS;
+	arm(cpu);
+}
+
+void schedule_ready(struct process *process)
+{
+	struct cpu *cpu = &cpus[process->core];
+	enqueue(cpu, process);
+	if (cpu == arch_this_cpu())
+		look_at_peers(cpu);
+	else if (cpu->idle || (cpu->arch.current && process->priority >= cpu->arch.current->priority))
+		arch_send_reschedule(cpu);
+}
+
+static void remove_sleeper(struct process *process)
+{
+	struct process **at = &cpus[process->core].sleepers;
+	while (*at != process)
+		at = &(*at)->next;
+	*at = process->next;
+	process->asleep = false;
+}
+
+static void add_sleeper(struct cpu *cpu, struct process *process)
+{
+	struct process **at = &cpu->sleepers;
+	while (*at && (*at)->deadline <= process->deadline)
+		at = &(*at)->next;
+	process->next = *at;
+	*at = process;
+	process->asleep = true;
+}
+
+void schedule_remove(struct process *process)
+{
+	if (process->asleep)
+		remove_sleeper(process);
+	if (process->state == KEUOS_PROCESS_READY)
+		dequeue(&cpus[process->core], process);
+}
+
+static void load_space(struct cpu *cpu, struct space *space)
+{
+	if (cpu->space == space)
+		return;
+	cpu->space = space;
+	arch_load_space(space);
+}
+
+void schedule_forget(struct process *process)
+{
+	struct cpu *cpu = &cpus[process->core];
+	if (cpu->loaded == process)
+		cpu->loaded = NULL;
+	if (cpu->space != &process->space)
+		return;
+	assert(cpu == arch_this_cpu());
+	load_space(cpu, &kernel_space);
+}
+
+static void idle(struct cpu *cpu)
+{
+	cpu->arch.current = NULL;
+	cpu->slice_end = 0;
+	load_space(cpu, &kernel_space);
+	while (cpu->ready_mask == 0) {
+		arm(cpu);
+		cpu->idle = true;
+		kernel_lock_release();
+		arch_idle();
+		kernel_lock_take();
+		cpu->idle = false;
+	}
+}
+
+_Noreturn void schedule_away(void)
+{
+	struct cpu *cpu = arch_this_cpu();
+	if (cpu->ready_mask == 0)
+		idle(cpu);
+	uint32_t priority = 31 - (uint32_t)__builtin_clz(cpu->ready_mask);
+	struct run_queue *queue = &cpu->ready[priority];
+	struct process *next = queue->first;
+	queue->first = next->next;
+	if (queue->first) {
+		queue->first->previous = NULL;
+		cpu->slice_end = arch_time_ns() + SLICE_NS;
+	} else {
+		queue->last = NULL;
+		cpu->ready_mask &= ~(1u << priority);
+		cpu->slice_end = 0;
+	}
+	next->state = KEUOS_PROCESS_RUNNING;
+	cpu->reschedule = false;
+	cpu->arch.current = next;
+	load_space(cpu, &next->space);
+	if (cpu->loaded != next) {
+		arch_switch(cpu->loaded, next);
+		cpu->loaded = next;
+	}
+	arm(cpu);
+	arch_resume();
+}
+
+void schedule_if_needed(void)
+{
+	struct cpu *cpu = arch_this_cpu();
+	struct process *current = cpu->arch.current;
+	if (current->kill_pending) {
+		process_end(current, current->kill_reason, current->kill_detail);
+		schedule_away();
+	}
+	look_at_peers(cpu);
+	if (cpu->reschedule)
+		schedule_requeue();
+}
+
+bool schedule_has_peer(void)
+{
+	struct cpu *cpu = arch_this_cpu();
+	return ready_at_least(cpu, cpu->arch.current->priority);
+}
+
+_Noreturn void schedule_requeue(void)
+{
+	struct cpu *cpu = arch_this_cpu();
+	enqueue(cpu, cpu->arch.current);
+	schedule_away();
+}
+
+void schedule_tick(void)
+{
+	struct cpu *cpu = arch_this_cpu();
+	uint64_t now = arch_time_ns();
+	while (cpu->sleepers && cpu->sleepers->deadline <= now) {
+		struct process *process = cpu->sleepers;
+		remove_sleeper(process);
+		process->waiting = 0;
+		arch_set_result(process, 0, 0);
+		enqueue(cpu, process);
+	}
+	if (cpu->slice_end != 0 && cpu->slice_end <= now) {
+		cpu->slice_end = 0;
+		cpu->reschedule = cpu->arch.current && ready_at_least(cpu, cpu->arch.current->priority);
+	}
+	look_at_peers(cpu);
+	arm(cpu);
+}
+
+_Noreturn void schedule_wait(uint64_t mask, uint64_t deadline)
+{
+	struct cpu *cpu = arch_this_cpu();
+	struct process *process = cpu->arch.current;
+	process->state = KEUOS_PROCESS_WAITING;
+	process->waiting = mask;
+	process->deadline = deadline;
+	if (deadline != KEUOS_FOREVER)
+		add_sleeper(cpu, process);
+	schedule_away();
+}
+
+void notify_process(struct process *process, uint64_t bits)
+{
+	process->pending |= bits;
+	uint64_t taken = process->pending & process->waiting;
+	if (taken == 0 || process->state != KEUOS_PROCESS_WAITING)
+		return;
+	process->pending &= ~taken;
+	process->waiting = 0;
+	arch_set_result(process, taken, 0);
+	if (process->asleep)
+		remove_sleeper(process);
+	schedule_ready(process);
+}

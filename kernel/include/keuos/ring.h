@@ -1,0 +1,436 @@
+/*
+ * Both ends of a channel, for user programs: how a message gets into the pages of keuos/channel.h and out again.
+ *
+ * Here live the producer and the consumer, and nothing that makes a system call, so that the same source runs on a
+ * host; who wants to sleep includes keuos/ring_sleep.h as well. The kernel's end (gates, mailbox) is in ipc/ and
+ * doesn't include this file.
+ *
+ * The peer is hostile. Whatever it can write is loaded once into private memory, and only that copy is checked and
+ * used. Own counters live in private memory and are never read back from a page, and the peer's are believed only
+ * as far as they are possible. What the kernel writes (status, tags, mailbox) is believed.
+ *
+ * A message is released by the word of its first slot, so a consumer polls one word and reads no index of its peer.
+ * The counters of the head page are for the kernel, on a verified channel; nobody else reads them.
+ */
+#ifndef KEUOS_RING_H
+#define KEUOS_RING_H
+
+#include <keuos/channel.h>
+#include <keuos/syscall.h>
+#include <stdint.h>
+
+enum keuos_ring_result {
+	KEUOS_RING_OK = 0,
+	KEUOS_RING_EMPTY = -1,    /* nothing there now */
+	KEUOS_RING_FULL = -2,     /* no room now */
+	KEUOS_RING_TOO_LONG = -3, /* the message exceeds its template, the ring or the buffer; nothing was consumed */
+	KEUOS_RING_NOT_GRANTED = -4, /* the receiver's interface has no such template */
+	KEUOS_RING_CLOSED = -5,      /* and everything that was sent before has been received */
+	KEUOS_RING_VIOLATION = -6,   /* the peer did what it must not: see the verdict beside, and close the channel */
+	KEUOS_RING_UNEXPECTED = -7,  /* another message than the expected one is next: keuos_receive takes it */
+};
+
+enum keuos_ring_constants {
+	KEUOS_TAIL_EVERY = KEUOS_SLOTS / 4, /* slots after which a consumer of inline messages publishes its tail */
+};
+
+/* What both ends have in common. "own" is the index page that this end may write. */
+struct keuos_ring {
+	struct keuos_slot *slots; /* a consumer's: of the mailbox, if the channel is verified */
+	struct keuos_index_page *own;
+	const struct keuos_index_page *peer;
+	const struct keuos_status_page *status;
+	const struct keuos_sealed *tags;
+	uint8_t *payload; /* the data ring */
+	uint32_t data_bytes;
+	uint32_t generation;
+	uint32_t mode; /* enum keuos_channel_mode */
+	uint32_t capability;
+	uint32_t verdict; /* enum keuos_verdict, after KEUOS_RING_VIOLATION */
+};
+
+struct keuos_producer {
+	struct keuos_ring ring;
+	uint32_t head;  /* slots sent */
+	uint32_t limit; /* head may not pass it: the peer's tail as last read, and the ring's size more */
+	uint32_t data;  /* data bytes sent, and what they may not pass */
+	uint32_t data_limit;
+};
+
+struct keuos_consumer {
+	struct keuos_ring ring;
+	uint32_t tail;       /* slots received */
+	uint32_t publish_at; /* the tail at which it is published next */
+	uint32_t accepted;   /* low half of the last word that passed the checks: the tags page never changes */
+	uint32_t data;       /* data bytes received */
+	uint32_t published;  /* nonzero: published since the last look at the producer's sleep flag */
+};
+
+#define KEUOS_INLINE static inline __attribute__((always_inline, unused))
+
+/* One hint to the core that it spins; under an emulator that counts instructions it hands over to the other core. */
+KEUOS_INLINE void keuos_pause(void)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("pause");
+#else
+	__asm__ volatile("yield");
+#endif
+}
+
+KEUOS_INLINE void keuos_copy(void *to, const void *from, uint32_t bytes)
+{
+	uint8_t *t = to;
+	const uint8_t *f = from;
+
+	for (; bytes >= 64; bytes -= 64, t += 64, f += 64)
+		__builtin_memcpy(t, f, 64);
+	if (bytes & 32)
+		__builtin_memcpy(t, f, 32), t += 32, f += 32;
+	if (bytes & 16)
+		__builtin_memcpy(t, f, 16), t += 16, f += 16;
+	if (bytes & 8)
+		__builtin_memcpy(t, f, 8), t += 8, f += 8;
+	if (bytes & 4)
+		__builtin_memcpy(t, f, 4), t += 4, f += 4;
+	if (bytes & 2)
+		__builtin_memcpy(t, f, 2), t += 2, f += 2;
+	if (bytes & 1)
+		*t = *f;
+}
+
+/* value if it is at most limit, else 0; without a branch, so that it holds on a mispredicted path too (Spectre v1). */
+KEUOS_INLINE uint32_t keuos_bounded(uint32_t value, uint32_t limit)
+{
+	uint64_t v = value;
+
+	__asm__("" : "+r"(v)); /* or the compiler concludes from the check before that nothing is left to do */
+	return (uint32_t)(v & (uint64_t)((int64_t)(v - limit - 1) >> 63));
+}
+
+KEUOS_INLINE uint32_t keuos_align(uint32_t value, uint32_t alignment)
+{
+	return (value + alignment - 1) & ~(alignment - 1);
+}
+
+KEUOS_INLINE uint64_t keuos_word(uint32_t sequence, uint32_t length, uint32_t template_index)
+{
+	return (uint64_t)sequence << KEUOS_WORD_SEQUENCE_SHIFT | length << KEUOS_WORD_LENGTH_SHIFT | template_index;
+}
+
+/* The sealed template, or 0. An entry that was not granted is all zero, and no generation is. */
+KEUOS_INLINE const struct keuos_sealed *keuos_granted(
+	const struct keuos_sealed *tags, uint32_t generation, uint32_t index)
+{
+	const struct keuos_sealed *sealed = &tags[index & (KEUOS_TEMPLATES_MAX - 1)];
+
+	return index < KEUOS_TEMPLATES_MAX && sealed->generation == generation ? sealed : 0;
+}
+
+/* The index of the granted template with that opcode, or KEUOS_RING_NOT_GRANTED: how a receiver finds its sender's. */
+static inline int keuos_find_template(const struct keuos_ring *ring, uint32_t opcode)
+{
+	for (int i = 0; i < KEUOS_TEMPLATES_MAX; i++)
+		if (keuos_granted(ring->tags, ring->generation, (uint32_t)i) && ring->tags[i].opcode == opcode)
+			return i;
+	return KEUOS_RING_NOT_GRANTED;
+}
+
+/* Takes the peer's tail over, and says whether that makes room. */
+static inline int keuos_producer_refresh(struct keuos_producer *p, uint32_t slots, uint32_t bytes)
+{
+	uint32_t tail = __atomic_load_n(&p->ring.peer->slots, __ATOMIC_ACQUIRE);
+	uint32_t data = __atomic_load_n(&p->ring.peer->data, __ATOMIC_ACQUIRE);
+	uint32_t old = p->limit - KEUOS_SLOTS;
+	uint32_t old_data = p->data_limit - p->ring.data_bytes;
+
+	if (tail - old > p->head - old || data - old_data > p->data - old_data) {
+		p->ring.verdict = KEUOS_VERDICT_TAIL;
+		return KEUOS_RING_VIOLATION;
+	}
+	p->limit = tail + KEUOS_SLOTS;
+	p->data_limit = data + p->ring.data_bytes;
+	if (__atomic_load_n(&p->ring.status->state, __ATOMIC_RELAXED) != KEUOS_CHANNEL_OPEN)
+		return KEUOS_RING_CLOSED;
+	return p->limit - p->head < slots || p->data_limit - p->data < bytes ? KEUOS_RING_FULL : KEUOS_RING_OK;
+}
+
+/*
+ * Sends a message within one or two slots. The fast path: with constant arguments it becomes a dozen moves. It leaves
+ * it to the receiver to check the template, and notices a closed channel only when the ring is full.
+ *
+ * length: at most KEUOS_INLINE_MAX, less KEUOS_PROOF_BYTES if proof. proof: whether the mode is KEUOS_POLLED_PROOF.
+ */
+KEUOS_INLINE int keuos_send_inline(
+	struct keuos_producer *p, uint32_t template_index, const void *message, uint32_t length, int proof)
+{
+	uint32_t skip = proof ? KEUOS_PROOF_BYTES : 0;
+	uint32_t room = KEUOS_SLOT_PAYLOAD - skip;
+	struct keuos_slot *first = &p->ring.slots[p->head & (KEUOS_SLOTS - 1)];
+
+	if (p->limit - p->head < 1u + (length > room)) {
+		int result = keuos_producer_refresh(p, 1u + (length > room), 0);
+
+		if (result)
+			return result;
+	}
+	if (proof)
+		__builtin_memcpy(first->payload, &p->ring.tags[template_index].tag, KEUOS_PROOF_BYTES);
+	keuos_copy(first->payload + skip, message, length > room ? room : length);
+	if (length > room) {
+		struct keuos_slot *second = &p->ring.slots[(p->head + 1) & (KEUOS_SLOTS - 1)];
+
+		keuos_copy(second->payload, (const uint8_t *)message + room, length - room);
+		second->word = keuos_word(p->head + 2, KEUOS_LENGTH_CONTINUED, template_index);
+	}
+	p->head += 1u + (length > room);
+	__atomic_store_n(&first->word, keuos_word(p->head - (length > room), length, template_index), __ATOMIC_RELEASE);
+	return KEUOS_RING_OK;
+}
+
+/*
+ * Sends a message as a descriptor, its payload through the data ring. On a verified channel KEUOS_SYS_NOTIFY must
+ * follow. length: at most data_bytes - template's alignment + 64, so that it fits wherever it starts.
+ */
+static inline int keuos_send_descriptor(struct keuos_producer *p, uint32_t template_index, const void *message,
+	uint32_t length, const uint64_t cookie[2])
+{
+	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, template_index);
+	struct keuos_descriptor *slot = (struct keuos_descriptor *)(void *)&p->ring.slots[p->head & (KEUOS_SLOTS - 1)];
+	uint32_t start, span, at, first;
+
+	if (!sealed)
+		return KEUOS_RING_NOT_GRANTED;
+	if (length > sealed->max_length ||
+		(uint64_t)length + sealed->alignment > (uint64_t)p->ring.data_bytes + KEUOS_DATA_ALIGNMENT)
+		return KEUOS_RING_TOO_LONG;
+	start = keuos_align(p->data, sealed->alignment);
+	span = start - p->data + keuos_align(length, KEUOS_DATA_ALIGNMENT);
+	if (p->limit == p->head || p->data_limit - p->data < span) {
+		int result = keuos_producer_refresh(p, 1, span);
+
+		if (result)
+			return result;
+	}
+	at = start & (p->ring.data_bytes - 1);
+	first = length < p->ring.data_bytes - at ? length : p->ring.data_bytes - at;
+	keuos_copy(p->ring.payload + at, message, first);
+	keuos_copy(p->ring.payload, (const uint8_t *)message + first, length - first);
+	slot->sealed = *sealed;
+	slot->offset = start;
+	slot->length = length;
+	slot->cookie[0] = cookie ? cookie[0] : 0;
+	slot->cookie[1] = cookie ? cookie[1] : 0;
+	p->data += span;
+	p->head++;
+	__atomic_store_n(&slot->word, keuos_word(p->head, KEUOS_LENGTH_DESCRIPTOR, template_index), __ATOMIC_RELEASE);
+	if (p->ring.mode == KEUOS_VERIFIED) {
+		__atomic_store_n(&p->ring.own->data, p->data, __ATOMIC_RELAXED);
+		__atomic_store_n(&p->ring.own->slots, p->head, __ATOMIC_RELEASE);
+	}
+	return KEUOS_RING_OK;
+}
+
+/* Sends a message of any length the way its mode and length ask for. enum keuos_ring_result. */
+static inline int keuos_send(struct keuos_producer *p, uint32_t template_index, const void *message, uint32_t length)
+{
+	uint32_t room = KEUOS_INLINE_MAX - (p->ring.mode == KEUOS_POLLED_PROOF ? KEUOS_PROOF_BYTES : 0);
+	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, template_index);
+
+	if (__atomic_load_n(&p->ring.status->state, __ATOMIC_RELAXED) != KEUOS_CHANNEL_OPEN)
+		return KEUOS_RING_CLOSED;
+	if (p->ring.mode == KEUOS_VERIFIED || length > room)
+		return keuos_send_descriptor(p, template_index, message, length, 0);
+	if (!sealed)
+		return KEUOS_RING_NOT_GRANTED;
+	if (length > sealed->max_length)
+		return KEUOS_RING_TOO_LONG;
+	return keuos_send_inline(p, template_index, message, length, p->ring.mode == KEUOS_POLLED_PROOF);
+}
+
+KEUOS_INLINE void keuos_consumer_publish(struct keuos_consumer *c)
+{
+	c->publish_at = c->tail + KEUOS_TAIL_EVERY;
+	c->published = 1;
+	__atomic_store_n(&c->ring.own->data, c->data, __ATOMIC_RELEASE);
+	__atomic_store_n(&c->ring.own->slots, c->tail, __ATOMIC_RELEASE);
+}
+
+KEUOS_INLINE int keuos_violation(struct keuos_consumer *c, enum keuos_verdict verdict)
+{
+	c->ring.verdict = verdict;
+	return KEUOS_RING_VIOLATION;
+}
+
+/* What it means that the slot doesn't hold the next message. An honest word is zero still, or of the round before. */
+KEUOS_INLINE int keuos_idle(struct keuos_consumer *c, const struct keuos_slot *slot, uint64_t word)
+{
+	if (word && (uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) != c->tail + 1 - KEUOS_SLOTS)
+		return keuos_violation(c, KEUOS_VERDICT_SEQUENCE);
+	if (__atomic_load_n(&c->ring.status->state, __ATOMIC_ACQUIRE) == KEUOS_CHANNEL_OPEN)
+		return KEUOS_RING_EMPTY;
+	/* The last message may have come between the two loads: it is found at the next call. */
+	return __atomic_load_n(&slot->word, __ATOMIC_RELAXED) == word ? KEUOS_RING_CLOSED : KEUOS_RING_EMPTY;
+}
+
+/* Takes a message out of its slots, its word being checked and its length bounded. */
+KEUOS_INLINE int keuos_receive_slots(struct keuos_consumer *c, const struct keuos_slot *first, uint32_t template_index,
+	void *buffer, uint32_t length, int proof)
+{
+	uint32_t skip = proof ? KEUOS_PROOF_BYTES : 0;
+	uint32_t room = KEUOS_SLOT_PAYLOAD - skip;
+
+	if (proof) {
+		uint64_t tag;
+
+		__builtin_memcpy(&tag, first->payload, sizeof(tag));
+		if (tag != c->ring.tags[template_index & (KEUOS_TEMPLATES_MAX - 1)].tag)
+			return keuos_violation(c, KEUOS_VERDICT_TAG);
+	}
+	if (length > room) {
+		const struct keuos_slot *second = &c->ring.slots[(c->tail + 1) & (KEUOS_SLOTS - 1)];
+
+		if (__atomic_load_n(&second->word, __ATOMIC_RELAXED) !=
+			keuos_word(c->tail + 2, KEUOS_LENGTH_CONTINUED, template_index))
+			return keuos_violation(c, KEUOS_VERDICT_SEQUENCE);
+		keuos_copy((uint8_t *)buffer + room, second->payload, length - room);
+	}
+	keuos_copy(buffer, first->payload + skip, length > room ? room : length);
+	c->tail += 1u + (length > room);
+	/*
+	 * The tail is published once in a while. That is enough: a producer that finds the ring full has more messages
+	 * in flight than lie between two publications, so one comes before the consumer runs dry.
+	 */
+	if ((int32_t)(c->tail - c->publish_at) >= 0)
+		keuos_consumer_publish(c);
+	return (int)length;
+}
+
+/*
+ * Receives the message that the caller knows to come next: template and length (at most as for keuos_send_inline) are
+ * constants, and the word is compared as a whole. The fast path. length, or enum keuos_ring_result.
+ */
+KEUOS_INLINE int keuos_receive_inline(
+	struct keuos_consumer *c, uint32_t template_index, void *buffer, uint32_t length, int proof)
+{
+	const struct keuos_slot *slot = &c->ring.slots[c->tail & (KEUOS_SLOTS - 1)];
+	uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
+
+	if (word != keuos_word(c->tail + 1, length, template_index))
+		return (uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) == c->tail + 1 ? KEUOS_RING_UNEXPECTED
+										    : keuos_idle(c, slot, word);
+	if (c->accepted != (uint32_t)word) {
+		const struct keuos_sealed *sealed = keuos_granted(c->ring.tags, c->ring.generation, template_index);
+
+		if (!sealed || length > sealed->max_length)
+			return keuos_violation(c, sealed ? KEUOS_VERDICT_LENGTH : KEUOS_VERDICT_TEMPLATE);
+		c->accepted = (uint32_t)word;
+	}
+	return keuos_receive_slots(c, slot, template_index, buffer, length, proof);
+}
+
+/*
+ * Takes a message that came as a descriptor. The copy is the only thing that is checked and used; the compiler is told
+ * that it may have changed since, or it could read the peer's memory a second time instead.
+ */
+KEUOS_INLINE int keuos_receive_descriptor(struct keuos_consumer *c, const struct keuos_slot *slot,
+	const struct keuos_sealed *sealed, void *buffer, uint32_t capacity, uint64_t cookie[2])
+{
+	struct keuos_descriptor copy;
+	uint32_t length, start, at, first;
+
+	__builtin_memcpy(&copy, slot, sizeof(copy));
+	__asm__ volatile("" : "+m"(copy));
+	if (c->ring.mode == KEUOS_POLLED_PROOF && __builtin_memcmp(&copy.sealed, sealed, sizeof(*sealed)))
+		return keuos_violation(c, KEUOS_VERDICT_TAG);
+	start = c->ring.mode == KEUOS_VERIFIED ? copy.offset : keuos_align(c->data, sealed->alignment);
+	length = copy.length;
+	if (copy.offset != start)
+		return keuos_violation(c, KEUOS_VERDICT_ALIGNMENT);
+	if (length > sealed->max_length || length > c->ring.data_bytes ||
+		(uint64_t)(start - c->data) + keuos_align(length, KEUOS_DATA_ALIGNMENT) > c->ring.data_bytes)
+		return keuos_violation(c, KEUOS_VERDICT_LENGTH);
+	if (length > capacity)
+		return KEUOS_RING_TOO_LONG;
+	length = keuos_bounded(keuos_bounded(length, capacity), c->ring.data_bytes);
+	at = start & (c->ring.data_bytes - 1);
+	first = length < c->ring.data_bytes - at ? length : c->ring.data_bytes - at;
+	keuos_copy(buffer, c->ring.payload + at, first);
+	keuos_copy((uint8_t *)buffer + first, c->ring.payload, length - first);
+	cookie[0] = copy.cookie[0];
+	cookie[1] = copy.cookie[1];
+	c->data = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
+	c->tail++;
+	keuos_consumer_publish(c); /* always: a single message may hold all the room its producer waits for */
+	return (int)length;
+}
+
+/*
+ * Receives the next message into a private buffer. On success *template_index is its template, and cookie (which may
+ * be 0) takes a descriptor's two words. Its length in bytes, or enum keuos_ring_result.
+ */
+static inline int keuos_receive_cookie(
+	struct keuos_consumer *c, void *buffer, uint32_t capacity, uint32_t *template_index, uint64_t cookie[2])
+{
+	const struct keuos_slot *slot = &c->ring.slots[c->tail & (KEUOS_SLOTS - 1)];
+	uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
+	uint32_t room = KEUOS_INLINE_MAX - (c->ring.mode == KEUOS_POLLED_PROOF ? KEUOS_PROOF_BYTES : 0);
+	uint32_t length = word >> KEUOS_WORD_LENGTH_SHIFT & KEUOS_WORD_LENGTH_MASK;
+	const struct keuos_sealed *sealed;
+	uint64_t ignored[2];
+
+	if ((uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) != c->tail + 1)
+		return keuos_idle(c, slot, word);
+	*template_index = word & KEUOS_WORD_TEMPLATE_MASK;
+	sealed = keuos_granted(c->ring.tags, c->ring.generation, *template_index);
+	if (!sealed)
+		return keuos_violation(c, KEUOS_VERDICT_TEMPLATE);
+	if (length == KEUOS_LENGTH_DESCRIPTOR)
+		return keuos_receive_descriptor(c, slot, sealed, buffer, capacity, cookie ? cookie : ignored);
+	if (length > room || length > sealed->max_length)
+		return keuos_violation(c, KEUOS_VERDICT_LENGTH);
+	if (length > capacity)
+		return KEUOS_RING_TOO_LONG;
+	length = keuos_bounded(keuos_bounded(length, capacity), room);
+	return keuos_receive_slots(c, slot, *template_index, buffer, length, c->ring.mode == KEUOS_POLLED_PROOF);
+}
+
+static inline int keuos_receive(struct keuos_consumer *c, void *buffer, uint32_t capacity, uint32_t *template_index)
+{
+	return keuos_receive_cookie(c, buffer, capacity, template_index, 0);
+}
+
+static inline struct keuos_ring keuos_ring_init(const struct keuos_endpoint *end)
+{
+	uint8_t *base = (uint8_t *)(uintptr_t)end->base;
+	int producer = end->role == KEUOS_PRODUCER;
+
+	return (struct keuos_ring){
+		.slots = (void *)(base +
+			(!producer && end->mode == KEUOS_VERIFIED ? KEUOS_OFFSET_MAILBOX : KEUOS_OFFSET_SLOTS)),
+		.own = (void *)(base + (producer ? KEUOS_OFFSET_HEAD : KEUOS_OFFSET_TAIL)),
+		.peer = (void *)(base + (producer ? KEUOS_OFFSET_TAIL : KEUOS_OFFSET_HEAD)),
+		.status = (void *)(base + KEUOS_OFFSET_STATUS),
+		.tags = (void *)(base + KEUOS_OFFSET_TAGS),
+		.payload = base + KEUOS_OFFSET_DATA,
+		.data_bytes = end->data_bytes,
+		.generation = end->generation,
+		.mode = end->mode,
+		.capability = end->capability,
+	};
+}
+
+/* The ends of a fresh channel, from what KEUOS_SYS_CHANNEL_ACCEPT said of each. */
+static inline struct keuos_producer keuos_producer_init(const struct keuos_endpoint *end)
+{
+	return (struct keuos_producer){
+		.ring = keuos_ring_init(end), .limit = KEUOS_SLOTS, .data_limit = end->data_bytes};
+}
+
+static inline struct keuos_consumer keuos_consumer_init(const struct keuos_endpoint *end)
+{
+	return (struct keuos_consumer){
+		.ring = keuos_ring_init(end), .publish_at = KEUOS_TAIL_EVERY, .accepted = UINT32_MAX};
+}
+
+#endif

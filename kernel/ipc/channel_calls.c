@@ -1,0 +1,188 @@
+/* System calls on channels. Notify is the fast one: one look at the capability, the gates, and the receiver's wake-up. */
+#include <kernel/channel.h>
+#include <kernel/event.h>
+#include <kernel/syscall.h>
+
+static inline struct channel *producer_end(struct process *process, uint64_t index)
+{
+	if (unlikely(index >= KEUOS_CAPABILITIES || process->capabilities[index].type != KEUOS_CAP_PRODUCER))
+		return NULL;
+	return process->capabilities[index].object;
+}
+
+/* The end that a gate objected to: its channel closes, its process dies, and the record says what the kernel saw. */
+static void punish(struct channel *channel, struct channel_side *side, enum keuos_verdict verdict,
+		   const struct keuos_descriptor *seen, uint64_t detail)
+{
+	struct process *culprit = side->process;
+	const struct channel_side *other = side == &channel->producer ? &channel->consumer : &channel->producer;
+	struct keuos_event event = { .kind = KEUOS_EVENT_GATE,
+				     .verdict = verdict,
+				     .pid = side->pid,
+				     .peer = other->pid,
+				     .channel = channel->id,
+				     .generation = channel->generation,
+				     .detail = detail,
+				     .address = arch_program_counter(culprit) };
+	if (seen)
+		event.descriptor = *seen;
+	event_record(event);
+	channel_close(channel, KEUOS_CLOSE_VIOLATION, verdict);
+	process_kill(culprit, KEUOS_EXIT_GATE, verdict);
+}
+
+/* Accepted descriptors, or an error; does not return if the caller is the culprit. */
+static int64_t notify(struct process *self, uint64_t index, uint64_t n)
+{
+	struct channel *channel = producer_end(self, index);
+	if (unlikely(channel == NULL))
+		return -KEUOS_EBADCAP;
+	if (unlikely(n - 1 >= KEUOS_NOTIFY_MAX || channel->mode != KEUOS_VERIFIED))
+		return -KEUOS_EINVAL;
+	if (unlikely(channel->state != KEUOS_CHANNEL_OPEN))
+		return -KEUOS_ECLOSED;
+	channel->notifications++;
+	if (unlikely(!gate_take_tail(channel))) {
+		punish(channel, &channel->consumer, KEUOS_VERDICT_TAIL, NULL,
+		       (uint64_t)channel->tail->slots << 32 | channel->tail->data);
+		if (self->state == KEUOS_PROCESS_DEAD) /* it was its own consumer */
+			schedule_away();
+		return -KEUOS_ECLOSED;
+	}
+	enum keuos_verdict verdict;
+	struct keuos_descriptor seen;
+	uint32_t accepted = gate_notify(channel, (uint32_t)n, &verdict, &seen);
+	if (likely(accepted > 0))
+		notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
+	if (unlikely(verdict != KEUOS_VERDICT_OK && verdict != KEUOS_VERDICT_AGAIN)) {
+		punish(channel, &channel->producer, verdict, &seen, channel->head->slots);
+		schedule_away();
+	}
+	if (unlikely(accepted == 0)) {
+		channel->again++;
+		return -KEUOS_EAGAIN;
+	}
+	return accepted;
+}
+
+struct result sys_notify(uint64_t index, uint64_t n, REST2)
+{
+	struct process *self = current_process();
+	int64_t accepted = notify(self, index, n);
+	arch_set_result(self, (uint64_t)accepted, 0);
+	schedule_if_needed();
+	return result_of(accepted);
+}
+
+struct result sys_notify_and_wait(uint64_t index, uint64_t n, uint64_t mask, REST3)
+{
+	struct process *self = current_process();
+	int64_t accepted = notify(self, index, n);
+	if (unlikely(accepted != (int64_t)n))
+		return accepted < 0 ? result_of(accepted) : (struct result){ -KEUOS_EAGAIN, (uint64_t)accepted };
+	uint64_t taken = self->pending & mask;
+	if (taken != 0) {
+		self->pending &= ~taken;
+		arch_set_result(self, taken, 0);
+		schedule_if_needed();
+		return result_of((int64_t)taken);
+	}
+	schedule_wait(mask, KEUOS_FOREVER);
+}
+
+/* Either end of a channel, and which. */
+static struct channel *end_of(struct process *process, uint64_t index, bool *producer)
+{
+	if (index >= KEUOS_CAPABILITIES)
+		return NULL;
+	const struct capability *capability = &process->capabilities[index];
+	*producer = capability->type == KEUOS_CAP_PRODUCER;
+	return *producer || capability->type == KEUOS_CAP_CONSUMER ? capability->object : NULL;
+}
+
+struct result sys_doorbell(uint64_t index, REST1)
+{
+	bool producer;
+	struct process *self = current_process();
+	struct channel *channel = end_of(self, index, &producer);
+	if (channel == NULL)
+		return result_of(-KEUOS_EBADCAP);
+	if (channel->state != KEUOS_CHANNEL_OPEN)
+		return result_of(-KEUOS_ECLOSED);
+	const struct channel_side *other = producer ? &channel->consumer : &channel->producer;
+	channel->doorbells++;
+	notify_process(other->process, notification_bit(other->capability));
+	arch_set_result(self, 0, 0);
+	schedule_if_needed();
+	return result_of(0);
+}
+
+struct result sys_channel_bind(uint64_t producer, uint64_t consumer, uint64_t request, REST3)
+{
+	int error;
+	struct keuos_bind bind;
+	struct process *self = current_process();
+	struct capability *from = capability_get(self, producer, KEUOS_CAP_PROCESS, KEUOS_RIGHT_BIND, &error);
+	struct capability *to = from ? capability_get(self, consumer, KEUOS_CAP_PROCESS, KEUOS_RIGHT_BIND, &error) : NULL;
+	if (to == NULL)
+		return result_of(error);
+	if (!copy_from_user(&bind, (struct user_pointer){ request }, sizeof(bind)))
+		return result_of(-KEUOS_EFAULT);
+	int capability = channel_bind(self, from->object, to->object, &bind);
+	arch_set_result(self, (uint64_t)(int64_t)capability, 0);
+	schedule_if_needed();
+	return result_of(capability);
+}
+
+struct result sys_channel_accept(uint64_t to, REST1)
+{
+	struct keuos_endpoint endpoint;
+	uint8_t probe[sizeof(endpoint)];
+	/* Look before taking: an end that can't be handed over stays to be accepted. */
+	if (!copy_from_user(probe, (struct user_pointer){ to }, sizeof(probe)) ||
+	    !copy_to_user((struct user_pointer){ to }, probe, sizeof(probe)))
+		return result_of(-KEUOS_EFAULT);
+	if (!channel_accept(current_process(), &endpoint))
+		return result_of(-KEUOS_EAGAIN);
+	return result_of(copy_to_user((struct user_pointer){ to }, &endpoint, sizeof(endpoint)) ? 0 : -KEUOS_EFAULT);
+}
+
+static struct channel *any_capability_of(struct process *process, uint64_t index)
+{
+	bool producer;
+	if (index < KEUOS_CAPABILITIES && process->capabilities[index].type == KEUOS_CAP_CHANNEL)
+		return process->capabilities[index].object;
+	return end_of(process, index, &producer);
+}
+
+struct result sys_channel_close(uint64_t index, REST1)
+{
+	struct process *self = current_process();
+	struct channel *channel = any_capability_of(self, index);
+	if (channel == NULL)
+		return result_of(-KEUOS_EBADCAP);
+	channel_close(channel, KEUOS_CLOSE_BY_PEER, KEUOS_VERDICT_OK);
+	arch_set_result(self, 0, 0);
+	schedule_if_needed();
+	return result_of(0);
+}
+
+struct result sys_channel_unmap(uint64_t index, REST1)
+{
+	bool producer;
+	struct channel *channel = end_of(current_process(), index, &producer);
+	if (channel == NULL)
+		return result_of(-KEUOS_EBADCAP);
+	channel_unmap(channel, producer ? &channel->producer : &channel->consumer);
+	return result_of(0);
+}
+
+struct result sys_channel_info(uint64_t index, uint64_t to, REST2)
+{
+	struct keuos_channel_info info;
+	const struct channel *channel = any_capability_of(current_process(), index);
+	if (channel == NULL)
+		return result_of(-KEUOS_EBADCAP);
+	channel_describe(channel, &info);
+	return result_of(copy_to_user((struct user_pointer){ to }, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);
+}

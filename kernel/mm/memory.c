@@ -1,0 +1,110 @@
+/* Memory objects and the TLB shootdown. */
+#include <kernel/frame.h>
+#include <kernel/lock.h>
+#include <kernel/memory.h>
+
+#define MEMORY_WINDOW 0x0000200000000000ull
+#define MEMORY_WINDOW_BYTES (1ull << 24)
+
+struct memory_object memory_objects[MEMORY_OBJECTS];
+
+/* A process is loaded on its own core only. That core may be waiting for the kernel lock: it answers from there. */
+void space_flush(struct process *process)
+{
+	struct cpu *cpu = &cpus[process->core];
+	if (cpu->space != &process->space)
+		return;
+	if (cpu == arch_this_cpu()) {
+		arch_flush_all();
+		return;
+	}
+	__atomic_store_n(&cpu->flush_requested, 1, __ATOMIC_RELEASE);
+	arch_send_flush(cpu);
+	while (__atomic_load_n(&cpu->flush_requested, __ATOMIC_ACQUIRE))
+		arch_pause();
+}
+
+uint64_t memory_address(uint32_t capability_index)
+{
+	return MEMORY_WINDOW + capability_index * MEMORY_WINDOW_BYTES;
+}
+
+static void free_frames(struct memory_object *object)
+{
+	for (uint32_t i = 0; i < object->pages; i++)
+		if (object->frames[i])
+			frame_release(object->frames[i]);
+	if (object->payer)
+		process_refund_pages(object->payer, object->pages);
+	memset(object, 0, sizeof(*object));
+}
+
+int memory_create(struct process *process, uint32_t pages)
+{
+	if (pages == 0 || pages > MEMORY_PAGES_MAX)
+		return -KEUOS_EINVAL;
+	struct memory_object *object = NULL;
+	for (uint32_t i = 0; i < MEMORY_OBJECTS && object == NULL; i++)
+		if (memory_objects[i].references == 0)
+			object = &memory_objects[i];
+	if (object == NULL || !process_charge_pages(process, pages))
+		return -KEUOS_EQUOTA;
+	object->pages = pages;
+	object->payer = process;
+	for (uint32_t i = 0; i < pages; i++) {
+		object->frames[i] = frame_alloc(FRAME_MEMORY, (uint16_t)process->pid);
+		if (object->frames[i] == 0) {
+			free_frames(object);
+			return -KEUOS_ENOMEM;
+		}
+	}
+	int index = capability_add(process, KEUOS_CAP_MEMORY,
+				   KEUOS_RIGHT_READ | KEUOS_RIGHT_WRITE | KEUOS_RIGHT_GRANT | KEUOS_RIGHT_CONTROL, object);
+	if (index < 0)
+		free_frames(object);
+	else
+		object->references = 1;
+	return index;
+}
+
+int memory_map(struct process *process, uint32_t index, struct memory_object *object, bool write)
+{
+	uint64_t base = memory_address(index);
+	if (arch_translate(&process->space, base, false) != 0)
+		return -KEUOS_ESTATE;
+	for (uint32_t i = 0; i < object->pages; i++) {
+		if (!arch_map(&process->space, base + i * KEUOS_PAGE_BYTES, object->frames[i],
+			      PROTECTION_USER | (write ? PROTECTION_WRITE : 0))) {
+			memory_unmap(process, index, object);
+			return -KEUOS_ENOMEM;
+		}
+		frame_hold(object->frames[i]);
+	}
+	return 0;
+}
+
+/* Mappings go first, then every core's memory of them, and only then the frames. */
+void memory_unmap(struct process *process, uint32_t index, struct memory_object *object)
+{
+	uint64_t base = memory_address(index);
+	uint32_t mapped = 0;
+	while (mapped < object->pages && arch_unmap(&process->space, base + mapped * KEUOS_PAGE_BYTES) != 0)
+		mapped++;
+	if (mapped > 0)
+		space_flush(process);
+	for (uint32_t i = 0; i < mapped; i++)
+		frame_release(object->frames[i]);
+}
+
+void memory_release(struct memory_object *object)
+{
+	if (--object->references == 0)
+		free_frames(object);
+}
+
+void memory_payer_died(struct process *process)
+{
+	for (uint32_t i = 0; i < MEMORY_OBJECTS; i++)
+		if (memory_objects[i].payer == process)
+			memory_objects[i].payer = NULL;
+}
