@@ -4,6 +4,7 @@
  */
 #include <kernel/arch.h>
 #include <kernel/console.h>
+#include <kernel/process.h>
 
 
 /* Written by tools/symbols.py behind the first link: sorted addresses, and names at an offset. */
@@ -38,6 +39,15 @@ const char *symbol_name(uint64_t address, uint64_t *offset)
 
 static bool panicking;
 
+static void print_where(void)
+{
+	const struct cpu *cpu = arch_this_cpu();
+	if (cpu == NULL)
+		return; /* before the first core knows its own block */
+	const struct process *current = cpu->arch.current;
+	print("core %u, process %u %s\n", cpu->index, current ? current->pid : 0, current ? current->name : "(idle)");
+}
+
 static _Noreturn void panic_v(const struct arch_regs *regs, const char *format, va_list args)
 {
 	char message[200];
@@ -48,8 +58,8 @@ static _Noreturn void panic_v(const struct arch_regs *regs, const char *format, 
 	console_panic();
 	format_text_v(message, sizeof(message), format, args);
 	print("\nKEUOS PANIC: %s\n", message);
-	if (regs != NULL)
-		arch_print_registers(regs);
+	print_where();
+	arch_print_registers(regs);
 	print("backtrace:\n");
 	arch_print_backtrace(regs);
 	print("KEUOS PANIC END\n");
@@ -58,9 +68,11 @@ static _Noreturn void panic_v(const struct arch_regs *regs, const char *format, 
 
 _Noreturn void panic(const char *format, ...)
 {
+	struct arch_regs regs;
 	va_list args;
+	arch_registers_here(&regs);
 	va_start(args, format);
-	panic_v(NULL, format, args);
+	panic_v(&regs, format, args);
 }
 
 _Noreturn void panic_with_registers(const struct arch_regs *regs, const char *format, ...)

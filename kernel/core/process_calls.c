@@ -181,12 +181,17 @@ struct result sys_cap_grant(uint64_t to, uint64_t index, uint64_t rights, REST3)
 struct result sys_cap_revoke(uint64_t index, REST1)
 {
 	int error = capability_revoke(current_process(), index);
+	arch_set_result(current_process(), (uint64_t)(int64_t)error, 0);
+	schedule_if_needed();
 	return result_of(error);
 }
 
 struct result sys_cap_drop(uint64_t index, REST1)
 {
-	return result_of(capability_drop(current_process(), index));
+	int error = capability_drop(current_process(), index);
+	arch_set_result(current_process(), (uint64_t)(int64_t)error, 0);
+	schedule_if_needed();
+	return result_of(error);
 }
 
 struct result sys_memory_create(uint64_t pages, REST1)

@@ -42,12 +42,13 @@ static void dequeue(struct cpu *cpu, struct process *process)
 		cpu->ready_mask &= ~(1u << process->priority);
 }
 
-static void arm(struct cpu *cpu)
+/* Sets this core's timer to what happens next; it touches the device only if that has changed. */
+static inline void arm(struct cpu *cpu)
 {
 	uint64_t at = cpu->slice_end;
-	if (cpu->sleepers && (at == 0 || cpu->sleepers->deadline < at))
+	if (unlikely(cpu->sleepers != NULL) && (at == 0 || cpu->sleepers->deadline < at))
 		at = cpu->sleepers->deadline;
-	if (at == cpu->armed)
+	if (likely(at == cpu->armed))
 		return;
 	cpu->armed = at;
 	arch_timer_arm(at);
@@ -76,9 +77,8 @@ void schedule_ready(struct process *process)
 {
 	struct cpu *cpu = &cpus[process->core];
 	enqueue(cpu, process);
-	if (cpu == arch_this_cpu())
-		look_at_peers(cpu);
-	else if (cpu->idle || (cpu->arch.current && process->priority >= cpu->arch.current->priority))
+	if (cpu != arch_this_cpu() &&
+	    (cpu->idle || (cpu->arch.current && process->priority >= cpu->arch.current->priority)))
 		arch_send_reschedule(cpu);
 }
 
@@ -109,7 +109,7 @@ void schedule_remove(struct process *process)
 		dequeue(&cpus[process->core], process);
 }
 
-static void load_space(struct cpu *cpu, struct space *space)
+static inline void load_space(struct cpu *cpu, struct space *space)
 {
 	if (cpu->space == space)
 		return;
@@ -143,6 +143,30 @@ static void idle(struct cpu *cpu)
 	}
 }
 
+static inline _Noreturn void run(struct cpu *cpu, struct process *next)
+{
+	next->state = KEUOS_PROCESS_RUNNING;
+	cpu->reschedule = false;
+	cpu->arch.current = next;
+	load_space(cpu, &next->space);
+	if (cpu->loaded != next) {
+		arch_switch(&cpu->arch, cpu->loaded ? cpu->loaded->extended_state : NULL, next->extended_state,
+			    &next->regs);
+		cpu->loaded = next;
+	}
+	arm(cpu);
+	arch_resume();
+}
+
+/* Another core wants the current process dead: it ends before it can block, or nobody would be left to do it. */
+static inline void die_if_told(struct process *current)
+{
+	if (likely(!current->kill_pending))
+		return;
+	process_end(current, current->kill_reason, current->kill_detail);
+	schedule_away();
+}
+
 _Noreturn void schedule_away(void)
 {
 	struct cpu *cpu = arch_this_cpu();
@@ -160,26 +184,34 @@ _Noreturn void schedule_away(void)
 		cpu->ready_mask &= ~(1u << priority);
 		cpu->slice_end = 0;
 	}
-	next->state = KEUOS_PROCESS_RUNNING;
-	cpu->reschedule = false;
-	cpu->arch.current = next;
-	load_space(cpu, &next->space);
-	if (cpu->loaded != next) {
-		arch_switch(cpu->loaded, next);
-		cpu->loaded = next;
+	run(cpu, next);
+}
+
+_Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bits)
+{
+	struct cpu *cpu = arch_this_cpu();
+	struct process *self = cpu->arch.current;
+	die_if_told(self);
+	bool in_line = ready_at_least(cpu, to->priority);
+	if (unlikely(to->core != cpu->index || to->state != KEUOS_PROCESS_WAITING || !(bits & to->waiting) ||
+		     to->asleep || in_line)) {
+		notify_process(to, bits);
+		schedule_wait(mask, KEUOS_FOREVER);
 	}
-	arm(cpu);
-	arch_resume();
+	/* No bit that it waits for was pending, or it would not wait. */
+	to->waiting = 0;
+	arch_set_result(to, bits, 0);
+	self->state = KEUOS_PROCESS_WAITING;
+	self->waiting = mask;
+	self->deadline = KEUOS_FOREVER;
+	cpu->slice_end = 0;
+	run(cpu, to);
 }
 
 void schedule_if_needed(void)
 {
 	struct cpu *cpu = arch_this_cpu();
-	struct process *current = cpu->arch.current;
-	if (current->kill_pending) {
-		process_end(current, current->kill_reason, current->kill_detail);
-		schedule_away();
-	}
+	die_if_told(cpu->arch.current);
 	look_at_peers(cpu);
 	if (cpu->reschedule)
 		schedule_requeue();
@@ -194,6 +226,7 @@ bool schedule_has_peer(void)
 _Noreturn void schedule_requeue(void)
 {
 	struct cpu *cpu = arch_this_cpu();
+	die_if_told(cpu->arch.current);
 	enqueue(cpu, cpu->arch.current);
 	schedule_away();
 }
@@ -221,6 +254,7 @@ _Noreturn void schedule_wait(uint64_t mask, uint64_t deadline)
 {
 	struct cpu *cpu = arch_this_cpu();
 	struct process *process = cpu->arch.current;
+	die_if_told(process);
 	process->state = KEUOS_PROCESS_WAITING;
 	process->waiting = mask;
 	process->deadline = deadline;

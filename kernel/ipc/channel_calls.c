@@ -31,8 +31,31 @@ static void punish(struct channel *channel, struct channel_side *side, enum keuo
 	process_kill(culprit, KEUOS_EXIT_GATE, verdict);
 }
 
-/* Accepted descriptors, or an error; does not return if the caller is the culprit. */
-static int64_t notify(struct process *self, uint64_t index, uint64_t n)
+/* The consumer published a tail that it cannot have reached. */
+static int64_t blame_consumer(struct process *self, struct channel *channel)
+{
+	punish(channel, &channel->consumer, KEUOS_VERDICT_TAIL, NULL,
+	       (uint64_t)channel->tail->slots << 32 | channel->tail->data);
+	if (self->state == KEUOS_PROCESS_DEAD) /* it was its own consumer */
+		schedule_away();
+	return -KEUOS_ECLOSED;
+}
+
+/* A descriptor or the head was refused. What came before it was good and has been delivered. */
+static _Noreturn void blame_producer(struct channel *channel, uint32_t accepted, enum keuos_verdict verdict)
+{
+	if (accepted > 0)
+		notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
+	punish(channel, &channel->producer, verdict, verdict == KEUOS_VERDICT_INDEX ? NULL : &gate_refused,
+	       channel->head->slots);
+	schedule_away();
+}
+
+/*
+ * Passes n descriptors through the gates: how many were accepted, or an error. The consumer is not woken yet. Does not
+ * return if the caller is the culprit.
+ */
+static inline int64_t pass_gates(struct process *self, uint64_t index, uint64_t n, struct channel **passed)
 {
 	struct channel *channel = producer_end(self, index);
 	if (unlikely(channel == NULL))
@@ -42,33 +65,35 @@ static int64_t notify(struct process *self, uint64_t index, uint64_t n)
 	if (unlikely(channel->state != KEUOS_CHANNEL_OPEN))
 		return -KEUOS_ECLOSED;
 	channel->notifications++;
-	if (unlikely(!gate_take_tail(channel))) {
-		punish(channel, &channel->consumer, KEUOS_VERDICT_TAIL, NULL,
-		       (uint64_t)channel->tail->slots << 32 | channel->tail->data);
-		if (self->state == KEUOS_PROCESS_DEAD) /* it was its own consumer */
-			schedule_away();
-		return -KEUOS_ECLOSED;
+	*passed = channel;
+	if (unlikely(!gate_take_tail(channel)))
+		return blame_consumer(self, channel);
+	uint32_t published = __atomic_load_n(&channel->head->slots, __ATOMIC_ACQUIRE) - channel->shadow_head;
+	if (unlikely(published > KEUOS_SLOTS || published < n))
+		blame_producer(channel, 0, KEUOS_VERDICT_INDEX);
+
+	uint32_t room = KEUOS_SLOTS - (channel->shadow_head - channel->shadow_tail);
+	uint32_t accepted = 0;
+	for (; accepted < n && accepted < room; accepted++) {
+		enum keuos_verdict verdict = gate_pass(channel);
+		if (unlikely(verdict != KEUOS_VERDICT_OK))
+			blame_producer(channel, accepted, verdict);
 	}
-	enum keuos_verdict verdict;
-	struct keuos_descriptor seen;
-	uint32_t accepted = gate_notify(channel, (uint32_t)n, &verdict, &seen);
+	channel->descriptors += accepted;
 	if (likely(accepted > 0))
-		notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
-	if (unlikely(verdict != KEUOS_VERDICT_OK && verdict != KEUOS_VERDICT_AGAIN)) {
-		punish(channel, &channel->producer, verdict, &seen, channel->head->slots);
-		schedule_away();
-	}
-	if (unlikely(accepted == 0)) {
-		channel->again++;
-		return -KEUOS_EAGAIN;
-	}
-	return accepted;
+		return accepted;
+	channel->again++;
+	return -KEUOS_EAGAIN;
 }
 
 struct result sys_notify(uint64_t index, uint64_t n, REST2)
 {
 	struct process *self = current_process();
-	int64_t accepted = notify(self, index, n);
+	struct channel *channel;
+	int64_t accepted = pass_gates(self, index, n, &channel);
+	if (accepted < 0)
+		return result_of(accepted);
+	notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
 	arch_set_result(self, (uint64_t)accepted, 0);
 	schedule_if_needed();
 	return result_of(accepted);
@@ -77,17 +102,24 @@ struct result sys_notify(uint64_t index, uint64_t n, REST2)
 struct result sys_notify_and_wait(uint64_t index, uint64_t n, uint64_t mask, REST3)
 {
 	struct process *self = current_process();
-	int64_t accepted = notify(self, index, n);
-	if (unlikely(accepted != (int64_t)n))
-		return accepted < 0 ? result_of(accepted) : (struct result){ -KEUOS_EAGAIN, (uint64_t)accepted };
+	struct channel *channel;
+	int64_t accepted = pass_gates(self, index, n, &channel);
+	if (unlikely(accepted < 0))
+		return result_of(accepted);
+	struct process *consumer = channel->consumer.process;
+	uint64_t bit = notification_bit(channel->consumer.capability);
+	if (likely((self->pending & mask) == 0 && accepted == (int64_t)n && consumer != self))
+		schedule_hand_over(mask, consumer, bit);
+	notify_process(consumer, bit);
 	uint64_t taken = self->pending & mask;
-	if (taken != 0) {
-		self->pending &= ~taken;
-		arch_set_result(self, taken, 0);
-		schedule_if_needed();
-		return result_of((int64_t)taken);
-	}
-	schedule_wait(mask, KEUOS_FOREVER);
+	self->pending &= ~taken;
+	struct result result = accepted == (int64_t)n ? result_of((int64_t)taken)
+						      : (struct result){ -KEUOS_EAGAIN, (uint64_t)accepted };
+	if (accepted == (int64_t)n && taken == 0)
+		schedule_wait(mask, KEUOS_FOREVER);
+	arch_set_result(self, (uint64_t)result.value, result.second);
+	schedule_if_needed();
+	return result;
 }
 
 /* Either end of a channel, and which. */
@@ -174,6 +206,8 @@ struct result sys_channel_unmap(uint64_t index, REST1)
 	if (channel == NULL)
 		return result_of(-KEUOS_EBADCAP);
 	channel_unmap(channel, producer ? &channel->producer : &channel->consumer);
+	arch_set_result(current_process(), 0, 0);
+	schedule_if_needed();
 	return result_of(0);
 }
 

@@ -19,7 +19,9 @@ static inline uint32_t payload_span(uint32_t length)
 	return ALIGN_UP(length, (uint32_t)KEUOS_DATA_ALIGNMENT);
 }
 
-enum keuos_verdict gate_check(const struct channel *channel, const struct keuos_descriptor *d)
+/* Inlined into gate_pass, its only caller, so that the copy can stay in registers. */
+static inline __attribute__((always_inline)) enum keuos_verdict check(const struct channel *channel,
+								      const struct keuos_descriptor *d)
 {
 	const struct keuos_sealed *claimed = &d->sealed;
 	if (unlikely(claimed->channel != channel->id))
@@ -46,60 +48,44 @@ enum keuos_verdict gate_check(const struct channel *channel, const struct keuos_
 	return KEUOS_VERDICT_OK;
 }
 
-bool gate_take_tail(struct channel *channel)
-{
-	uint32_t slots = __atomic_load_n(&channel->tail->slots, __ATOMIC_ACQUIRE);
-	uint32_t data = __atomic_load_n(&channel->tail->data, __ATOMIC_RELAXED);
-	if (unlikely(slots - channel->shadow_tail > channel->shadow_head - channel->shadow_tail ||
-		     data - channel->shadow_data_tail > channel->shadow_data - channel->shadow_data_tail))
-		return false;
-	channel->shadow_tail = slots;
-	channel->shadow_data_tail = data;
-	return true;
-}
+union copy {
+	uint64_t words[sizeof(struct keuos_descriptor) / sizeof(uint64_t)];
+	struct keuos_descriptor descriptor;
+};
 
-static inline void copy_once(struct keuos_descriptor *copy, const struct keuos_slot *slot)
+/* Each word is loaded once: what the checks see is what is delivered. */
+static inline __attribute__((always_inline)) union copy copy_once(const struct keuos_slot *slot)
 {
 	const uint64_t *from = (const uint64_t *)slot;
-	uint64_t *to = (uint64_t *)copy;
-	for (int i = 0; i < 8; i++)
-		to[i] = __atomic_load_n(&from[i], i == 0 ? __ATOMIC_ACQUIRE : __ATOMIC_RELAXED);
+	union copy copy;
+	copy.words[0] = __atomic_load_n(&from[0], __ATOMIC_ACQUIRE);
+	for (int i = 1; i < 8; i++)
+		copy.words[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+	return copy;
 }
 
 /* The word goes last: the receiver takes a slot by its word alone. */
-static inline void deliver(struct keuos_slot *slot, const struct keuos_descriptor *copy)
+static inline __attribute__((always_inline)) void deliver(struct keuos_slot *slot, const union copy *copy)
 {
-	const uint64_t *from = (const uint64_t *)copy;
 	uint64_t *to = (uint64_t *)slot;
 	for (int i = 1; i < 8; i++)
-		__atomic_store_n(&to[i], from[i], __ATOMIC_RELAXED);
-	__atomic_store_n(&to[0], from[0], __ATOMIC_RELEASE);
+		__atomic_store_n(&to[i], copy->words[i], __ATOMIC_RELAXED);
+	__atomic_store_n(&to[0], copy->words[0], __ATOMIC_RELEASE);
 }
 
-uint32_t gate_notify(struct channel *channel, uint32_t n, enum keuos_verdict *verdict, struct keuos_descriptor *seen)
+struct keuos_descriptor gate_refused;
+
+enum keuos_verdict gate_pass(struct channel *channel)
 {
-	uint32_t head = __atomic_load_n(&channel->head->slots, __ATOMIC_ACQUIRE);
-	uint32_t published = head - channel->shadow_head;
-	if (unlikely(published > KEUOS_SLOTS || published < n)) {
-		memset(seen, 0, sizeof(*seen));
-		*verdict = KEUOS_VERDICT_INDEX;
-		return 0;
+	uint32_t at = channel->shadow_head % KEUOS_SLOTS;
+	union copy copy = copy_once(&channel->slots[at]);
+	enum keuos_verdict verdict = check(channel, &copy.descriptor);
+	if (unlikely(verdict != KEUOS_VERDICT_OK)) {
+		gate_refused = copy.descriptor;
+		return verdict;
 	}
-	uint32_t room = KEUOS_SLOTS - (channel->shadow_head - channel->shadow_tail);
-	uint32_t accepted = 0;
-	*verdict = n > room ? KEUOS_VERDICT_AGAIN : KEUOS_VERDICT_OK;
-	for (uint32_t most = n < room ? n : room; accepted < most; accepted++) {
-		uint32_t at = channel->shadow_head % KEUOS_SLOTS;
-		copy_once(seen, &channel->slots[at]);
-		enum keuos_verdict objection = gate_check(channel, seen);
-		if (unlikely(objection != KEUOS_VERDICT_OK)) {
-			*verdict = objection;
-			return accepted;
-		}
-		deliver(&channel->mailbox[at], seen);
-		channel->shadow_head++;
-		channel->shadow_data = seen->offset + payload_span(seen->length);
-	}
-	channel->descriptors += accepted;
-	return accepted;
+	deliver(&channel->mailbox[at], &copy);
+	channel->shadow_head++;
+	channel->shadow_data = copy.descriptor.offset + payload_span(copy.descriptor.length);
+	return KEUOS_VERDICT_OK;
 }

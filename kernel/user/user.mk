@@ -14,6 +14,7 @@ endif
 USER_LD ?= ld.lld
 PYTHON ?= python3
 
+BUILD := $(abspath $(BUILD))
 USER_BUILD := $(BUILD)/user
 USER_TOP := $(abspath $(USER_DIR)/../..)
 USER_SOURCES := $(wildcard $(USER_DIR)/*/*.c $(USER_DIR)/*/$(ARCH)/*.[cS])

@@ -7,14 +7,16 @@
 #include <kernel/lock.h>
 #include <kernel/process.h>
 
+/* Intel SDM vol. 3, 8.7. The CPU wants no padding; a leading word of ours puts the 64-bit fields on their boundaries. */
 struct arch_tss {
+	uint32_t ours;
 	uint32_t reserved0;
 	uint64_t rsp[3];
 	uint64_t reserved1;
 	uint64_t ist[7];
 	uint64_t reserved2;
 	uint16_t reserved3, io_map;
-} __attribute__((packed));
+};
 
 struct gate {
 	uint16_t offset_low, selector;
@@ -28,7 +30,7 @@ struct pointer {
 	uint64_t base;
 } __attribute__((packed));
 
-enum { GDT_ENTRIES = 7, IDT_ENTRIES = 64, IST_DEBUG = 1, IST_NMI = 2, IST_DOUBLE_FAULT = 3, IST_MACHINE_CHECK = 4 };
+enum { TSS_BYTES = 104, GDT_ENTRIES = 7, IDT_ENTRIES = 64, IST_DEBUG = 1, IST_NMI = 2, IST_DOUBLE_FAULT = 3, IST_MACHINE_CHECK = 4 };
 
 static uint64_t gdt[KEUOS_CORES_MAX][GDT_ENTRIES];
 static struct arch_tss tss[KEUOS_CORES_MAX] __attribute__((aligned(64)));
@@ -36,7 +38,6 @@ static struct gate idt[IDT_ENTRIES];
 uint32_t arch_features;
 uint8_t smap_on;
 static bool xsave_on;
-static uint64_t xsave_mask;
 static uint32_t extended_bytes;
 static uint32_t cores_started;
 static uint32_t core_starting;
@@ -67,38 +68,42 @@ static void make_idt(void)
 	set_gate(18, trap_machine_check_entry, IST_MACHINE_CHECK);
 }
 
+static void load_idt(void)
+{
+	struct pointer idt_pointer = { sizeof(idt) - 1, (uint64_t)idt };
+	__asm__ volatile("lidt %0" : : "m"(idt_pointer));
+}
+
 static void load_descriptors(struct cpu *cpu)
 {
 	uint64_t *table = gdt[cpu->index];
-	uint64_t base = (uint64_t)cpu->arch.tss;
+	uint64_t base = (uint64_t)&cpu->arch.tss->reserved0;
 	table[SELECTOR_KERNEL_CODE / 8] = 0x00af9a000000ffff;
 	table[SELECTOR_KERNEL_DATA / 8] = 0x00cf92000000ffff;
 	table[SELECTOR_USER_DATA / 8] = 0x00cff2000000ffff;
 	table[SELECTOR_USER_CODE / 8] = 0x00affa000000ffff;
-	table[SELECTOR_TSS / 8] = (sizeof(struct arch_tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
+	table[SELECTOR_TSS / 8] = (TSS_BYTES - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
 				  (base >> 24 & 0xff) << 56;
 	table[SELECTOR_TSS / 8 + 1] = base >> 32;
 
 	struct pointer gdt_pointer = { sizeof(gdt[0]) - 1, (uint64_t)table };
-	struct pointer idt_pointer = { sizeof(idt) - 1, (uint64_t)idt };
+	load_idt();
 	__asm__ volatile("lgdt %0\n\t"
-			 "lidt %1\n\t"
-			 "pushq %2\n\t"
+			 "pushq %1\n\t"
 			 "leaq 1f(%%rip), %%rax\n\t"
 			 "pushq %%rax\n\t"
 			 "lretq\n"
-			 "1:\tmovl %3, %%eax\n\t"
+			 "1:\tmovl %2, %%eax\n\t"
 			 "movl %%eax, %%ss\n\t"
 			 "xorl %%eax, %%eax\n\t"
 			 "movl %%eax, %%ds\n\t"
 			 "movl %%eax, %%es\n\t"
 			 "movl %%eax, %%fs\n\t"
 			 "movl %%eax, %%gs\n\t"
-			 "movw %4, %%ax\n\t"
+			 "movw %3, %%ax\n\t"
 			 "ltr %%ax"
 			 :
-			 : "m"(gdt_pointer), "m"(idt_pointer), "i"(SELECTOR_KERNEL_CODE), "i"(SELECTOR_KERNEL_DATA),
-			   "i"(SELECTOR_TSS)
+			 : "m"(gdt_pointer), "i"(SELECTOR_KERNEL_CODE), "i"(SELECTOR_KERNEL_DATA), "i"(SELECTOR_TSS)
 			 : "rax", "memory");
 }
 
@@ -138,8 +143,7 @@ static void protect_core(void)
 	if (basic.c & 1 << 26) {
 		/* x87, SSE, AVX and no more: what user programs here may use */
 		xsave_on = true;
-		xsave_mask = cpuid(0xd, 0).a & 7;
-		__asm__ volatile("xsetbv" : : "a"((uint32_t)xsave_mask), "d"(0), "c"(0));
+		__asm__ volatile("xsetbv" : : "a"(cpuid(0xd, 0).a & 7), "d"(0), "c"(0));
 		extended_bytes = cpuid(0xd, 0).b;
 	} else {
 		extended_bytes = 512;
@@ -152,16 +156,16 @@ void arch_init_core(struct cpu *cpu)
 {
 	cpu->arch.self = (uint64_t)cpu;
 	cpu->arch.tss = &tss[cpu->index];
+	cpu->arch.trap_stack = tss[cpu->index].rsp;
 	cpu->arch.kernel_stack = make_stack(4);
 	for (int i = IST_DEBUG; i <= IST_MACHINE_CHECK; i++)
 		tss[cpu->index].ist[i - 1] = make_stack(2);
-	tss[cpu->index].io_map = sizeof(struct arch_tss);
-	if (cpu->index == 0)
-		make_idt();
+	tss[cpu->index].io_map = TSS_BYTES;
 	load_descriptors(cpu);
 	write_msr(MSR_GS_BASE, (uint64_t)cpu);
 	write_msr(MSR_KERNEL_GS_BASE, 0);
 	protect_core();
+	cpu->arch.has_xsave = xsave_on;
 	write_msr(MSR_EFER, read_msr(MSR_EFER) | 1);
 	write_msr(MSR_STAR, (uint64_t)(SELECTOR_USER_DATA - 8) << 48 | (uint64_t)SELECTOR_KERNEL_CODE << 32);
 	write_msr(MSR_LSTAR, (uint64_t)syscall_entry);
@@ -187,6 +191,11 @@ void arch_start_secondary(void);
 /* From boot.S: paging on, one core, nothing else. */
 void arch_start(uint32_t magic, uint32_t address)
 {
+	/* A panic needs this much: to know its core, and to be reached by a fault. */
+	cpus[0].arch.self = (uint64_t)&cpus[0];
+	write_msr(MSR_GS_BASE, (uint64_t)&cpus[0]);
+	make_idt();
+	load_idt();
 	clock_begin();
 	arch_serial_init();
 	boot_info_read(magic, address);
@@ -260,22 +269,6 @@ bool arch_random(uint64_t *value)
 	return false;
 }
 
-static void save_extended(void *area)
-{
-	if (xsave_on)
-		__asm__ volatile("xsave64 (%0)" : : "r"(area), "a"((uint32_t)xsave_mask), "d"(0) : "memory");
-	else
-		__asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
-}
-
-static void restore_extended(void *area)
-{
-	if (xsave_on)
-		__asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"((uint32_t)xsave_mask), "d"(0) : "memory");
-	else
-		__asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
-}
-
 bool arch_extended_state_init(struct process *process)
 {
 	process->extended_state_frame = frame_alloc(FRAME_STATE, (uint16_t)process->pid);
@@ -302,26 +295,6 @@ void arch_process_init(struct process *process, uint64_t entry, uint64_t stack, 
 					    .rdi = argument,
 					    .rsi = argument_bytes };
 	process->entered_by_trap = 1;
-}
-
-void arch_switch(struct process *from, struct process *to)
-{
-	struct cpu *cpu = arch_this_cpu();
-	if (from != NULL)
-		save_extended(from->extended_state);
-	restore_extended(to->extended_state);
-	/* Selectors that a process loaded are not the next one's to see. */
-	__asm__ volatile("movl %0, %%ds; movl %0, %%es; movl %0, %%fs\n\t"
-			 "swapgs; movl %0, %%gs; swapgs"
-			 :
-			 : "r"(0));
-	cpu->arch.tss->rsp[0] = (uint64_t)&to->regs + sizeof(to->regs);
-}
-
-void arch_set_result(struct process *process, uint64_t value, uint64_t second)
-{
-	process->regs.rax = value;
-	process->regs.rdx = second;
 }
 
 uint64_t arch_program_counter(const struct process *process)

@@ -269,6 +269,36 @@ trap_machine_check_entry:
 	.quad trap_machine_check
 
 	.text
+/* void arch_registers_here(struct arch_regs *): the caller's registers, for a panic that no trap brought about. */
+	.globl arch_registers_here
+arch_registers_here:
+	movq %rax, REGS_RAX(%rdi)
+	movq %rbx, REGS_RBX(%rdi)
+	movq %rcx, REGS_RCX(%rdi)
+	movq %rdx, REGS_RDX(%rdi)
+	movq %rsi, REGS_RSI(%rdi)
+	movq %rdi, REGS_RDI(%rdi)
+	movq %rbp, REGS_RBP(%rdi)
+	movq %r8, REGS_R8(%rdi)
+	movq %r9, REGS_R9(%rdi)
+	movq %r10, REGS_R10(%rdi)
+	movq %r11, REGS_R11(%rdi)
+	movq %r12, REGS_R12(%rdi)
+	movq %r13, REGS_R13(%rdi)
+	movq %r14, REGS_R14(%rdi)
+	movq %r15, REGS_R15(%rdi)
+	movq (%rsp), %rax
+	movq %rax, REGS_RIP(%rdi)
+	leaq 8(%rsp), %rax
+	movq %rax, REGS_RSP(%rdi)
+	pushfq
+	popq REGS_RFLAGS(%rdi)
+	movl %cs, %eax
+	movq %rax, REGS_CS(%rdi)
+	movl %ss, %eax
+	movq %rax, REGS_SS(%rdi)
+	ret
+
 /*
  * bool user_copy(void *to, const void *from, size_t bytes): one side is the current process's memory. A fault on the way
  * makes it return false (trap_from_kernel sends it to user_copy_fault).

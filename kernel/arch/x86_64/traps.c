@@ -140,11 +140,12 @@ void arch_print_registers(const struct arch_regs *r)
 	print("cr0 %08lx  cr2 %016lx  cr3 %08lx  cr4 %08lx\n", READ_CR(0), READ_CR(2), READ_CR(3), READ_CR(4));
 }
 
-static void print_frame(uint64_t address)
+/* A return address is the instruction behind the call, which may be the next function's first. */
+static void print_frame(uint64_t address, bool is_return)
 {
 	uint64_t offset;
-	const char *name = symbol_name(address, &offset);
-	print("  %016lx  %s+0x%lx\n", address, name, offset);
+	const char *name = symbol_name(address - is_return, &offset);
+	print("  %016lx  %s+0x%lx\n", address, name, offset + is_return);
 }
 
 static bool kernel_address(uint64_t address)
@@ -154,18 +155,13 @@ static bool kernel_address(uint64_t address)
 
 void arch_print_backtrace(const struct arch_regs *regs)
 {
-	uint64_t frame;
-	if (regs != NULL) {
-		print_frame(regs->rip);
-		frame = regs->rbp;
-	} else {
-		frame = (uint64_t)__builtin_frame_address(0);
-	}
+	uint64_t frame = regs->rbp;
+	print_frame(regs->rip, false);
 	for (int depth = 0; depth < 24 && kernel_address(frame); depth++) {
 		const uint64_t *at = (const uint64_t *)frame;
 		if (at[1] == 0)
 			break;
-		print_frame(at[1]);
+		print_frame(at[1], true);
 		if (at[0] <= frame) /* stacks grow down: callers lie above */
 			break;
 		frame = at[0];

@@ -86,8 +86,6 @@ bool user_copy(void *to, const void *from, size_t bytes);
 /* Registers of processes. */
 void arch_process_init(struct process *process, uint64_t entry, uint64_t stack, uint64_t argument, uint64_t argument_bytes);
 bool arch_extended_state_init(struct process *process); /* SIMD registers; false: no frame */
-void arch_switch(struct process *from, struct process *to); /* SIMD, segments, kernel entry point; from may be NULL */
-void arch_set_result(struct process *process, uint64_t value, uint64_t second);
 uint64_t arch_program_counter(const struct process *process);
 _Noreturn void arch_resume(void); /* drops this core's kernel stack and goes on with its current process */
 _Noreturn void arch_call_on_stack(void (*function)(void)); /* starts this core's kernel stack afresh */
@@ -105,6 +103,7 @@ void arch_serial_interrupt_on_room(bool on);
 _Noreturn void arch_reboot(uint32_t kind);
 _Noreturn void arch_triple_fault(void); /* HIL builds: the machine's own last resort, on purpose */
 _Noreturn void arch_halt(void);
+void arch_registers_here(struct arch_regs *regs); /* the caller's own */
 void arch_print_registers(const struct arch_regs *regs);
 void arch_print_backtrace(const struct arch_regs *regs);
 

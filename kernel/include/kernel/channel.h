@@ -70,11 +70,25 @@ void channels_of_dead_process(struct process *process);
 void channel_describe(const struct channel *channel, struct keuos_channel_info *info);
 
 /* The gates (ipc/gate.c). */
-enum keuos_verdict gate_check(const struct channel *channel, const struct keuos_descriptor *descriptor);
 /* Is the consumer's published tail one that it can have reached? Takes it over if so. */
-bool gate_take_tail(struct channel *channel);
-/* Accepts up to n descriptors: how many, and why it stopped; the descriptor that was refused stays in *seen. */
-uint32_t gate_notify(struct channel *channel, uint32_t n, enum keuos_verdict *verdict, struct keuos_descriptor *seen);
+static inline bool gate_take_tail(struct channel *channel)
+{
+	uint32_t slots = __atomic_load_n(&channel->tail->slots, __ATOMIC_ACQUIRE);
+	uint32_t data = __atomic_load_n(&channel->tail->data, __ATOMIC_RELAXED);
+	if (unlikely(slots - channel->shadow_tail > channel->shadow_head - channel->shadow_tail ||
+		     data - channel->shadow_data_tail > channel->shadow_data - channel->shadow_data_tail))
+		return false;
+	channel->shadow_tail = slots;
+	channel->shadow_data_tail = data;
+	return true;
+}
+
+/*
+ * Takes the next descriptor through the gates and, if none objects, into the mailbox, which must have room. This is the
+ * whole check of a descriptor: notify calls it, and so does the HIL build's bulk check.
+ */
+enum keuos_verdict gate_pass(struct channel *channel);
+extern struct keuos_descriptor gate_refused; /* the kernel's copy of what gate_pass refused last */
 
 uint64_t siphash_2_4(const uint64_t key[2], const void *bytes, size_t count);
 

@@ -57,9 +57,15 @@ struct process {
 extern struct process processes[KEUOS_PROCESSES];
 extern uint32_t process_count;      /* all that are not free, dead ones included */
 
+/* What the process finds as the result of its system call. */
+static inline void arch_set_result(struct process *process, uint64_t value, uint64_t second)
+{
+	arch_regs_set_result(&process->regs, value, second);
+}
+
 static inline struct process *current_process(void)
 {
-	return arch_this_cpu()->arch.current;
+	return arch_current();
 }
 
 /* Makes a suspended process from a file of the initrd. Negative: an error of keuos/syscall.h. */
@@ -84,6 +90,8 @@ _Noreturn void schedule_away(void);                     /* gives this core to th
 void schedule_if_needed(void);                          /* at the end of a trap or a call that may have woken somebody */
 void schedule_tick(void);                               /* the timer has fired */
 _Noreturn void schedule_wait(uint64_t mask, uint64_t deadline); /* the current process waits for one of these */
+/* The same, and `to` is notified: it gets this core at once if it was waiting for that and nobody else is in line. */
+_Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bits);
 bool schedule_has_peer(void);                           /* somebody of at least the current process's priority is ready here */
 _Noreturn void schedule_requeue(void);                  /* the current process goes behind its peers */
 void schedule_forget(struct process *process);          /* its tables and registers are about to go */

@@ -137,7 +137,7 @@ static inline int keuos_find_template(const struct keuos_ring *ring, uint32_t op
 }
 
 /* Takes the peer's tail over, and says whether that makes room. */
-static inline int keuos_producer_refresh(struct keuos_producer *p, uint32_t slots, uint32_t bytes)
+KEUOS_INLINE int keuos_producer_refresh(struct keuos_producer *p, uint32_t slots, uint32_t bytes)
 {
 	uint32_t tail = __atomic_load_n(&p->ring.peer->slots, __ATOMIC_ACQUIRE);
 	uint32_t data = __atomic_load_n(&p->ring.peer->data, __ATOMIC_ACQUIRE);
@@ -166,25 +166,27 @@ KEUOS_INLINE int keuos_send_inline(
 {
 	uint32_t skip = proof ? KEUOS_PROOF_BYTES : 0;
 	uint32_t room = KEUOS_SLOT_PAYLOAD - skip;
-	struct keuos_slot *first = &p->ring.slots[p->head & (KEUOS_SLOTS - 1)];
+	uint32_t slots = 1u + (length > room);
+	uint32_t head = p->head; /* in a register: bytes stored to the ring might be p's, for all the compiler knows */
+	struct keuos_slot *first = &p->ring.slots[head & (KEUOS_SLOTS - 1)];
 
-	if (p->limit - p->head < 1u + (length > room)) {
-		int result = keuos_producer_refresh(p, 1u + (length > room), 0);
+	if (p->limit - head < slots) {
+		int result = keuos_producer_refresh(p, slots, 0);
 
 		if (result)
 			return result;
 	}
+	p->head = head + slots;
 	if (proof)
 		__builtin_memcpy(first->payload, &p->ring.tags[template_index].tag, KEUOS_PROOF_BYTES);
-	keuos_copy(first->payload + skip, message, length > room ? room : length);
 	if (length > room) {
-		struct keuos_slot *second = &p->ring.slots[(p->head + 1) & (KEUOS_SLOTS - 1)];
+		struct keuos_slot *second = &p->ring.slots[(head + 1) & (KEUOS_SLOTS - 1)];
 
 		keuos_copy(second->payload, (const uint8_t *)message + room, length - room);
-		second->word = keuos_word(p->head + 2, KEUOS_LENGTH_CONTINUED, template_index);
+		second->word = keuos_word(head + 2, KEUOS_LENGTH_CONTINUED, template_index);
 	}
-	p->head += 1u + (length > room);
-	__atomic_store_n(&first->word, keuos_word(p->head - (length > room), length, template_index), __ATOMIC_RELEASE);
+	keuos_copy(first->payload + skip, message, length > room ? room : length);
+	__atomic_store_n(&first->word, keuos_word(head + 1, length, template_index), __ATOMIC_RELEASE);
 	return KEUOS_RING_OK;
 }
 
@@ -279,6 +281,7 @@ KEUOS_INLINE int keuos_receive_slots(struct keuos_consumer *c, const struct keuo
 {
 	uint32_t skip = proof ? KEUOS_PROOF_BYTES : 0;
 	uint32_t room = KEUOS_SLOT_PAYLOAD - skip;
+	uint32_t tail = c->tail;
 
 	if (proof) {
 		uint64_t tag;
@@ -288,20 +291,21 @@ KEUOS_INLINE int keuos_receive_slots(struct keuos_consumer *c, const struct keuo
 			return keuos_violation(c, KEUOS_VERDICT_TAG);
 	}
 	if (length > room) {
-		const struct keuos_slot *second = &c->ring.slots[(c->tail + 1) & (KEUOS_SLOTS - 1)];
+		const struct keuos_slot *second = &c->ring.slots[(tail + 1) & (KEUOS_SLOTS - 1)];
 
 		if (__atomic_load_n(&second->word, __ATOMIC_RELAXED) !=
-			keuos_word(c->tail + 2, KEUOS_LENGTH_CONTINUED, template_index))
+			keuos_word(tail + 2, KEUOS_LENGTH_CONTINUED, template_index))
 			return keuos_violation(c, KEUOS_VERDICT_SEQUENCE);
 		keuos_copy((uint8_t *)buffer + room, second->payload, length - room);
 	}
 	keuos_copy(buffer, first->payload + skip, length > room ? room : length);
-	c->tail += 1u + (length > room);
+	tail += 1u + (length > room);
+	c->tail = tail;
 	/*
 	 * The tail is published once in a while. That is enough: a producer that finds the ring full has more messages
 	 * in flight than lie between two publications, so one comes before the consumer runs dry.
 	 */
-	if ((int32_t)(c->tail - c->publish_at) >= 0)
+	if ((int32_t)(tail - c->publish_at) >= 0)
 		keuos_consumer_publish(c);
 	return (int)length;
 }
@@ -313,12 +317,13 @@ KEUOS_INLINE int keuos_receive_slots(struct keuos_consumer *c, const struct keuo
 KEUOS_INLINE int keuos_receive_inline(
 	struct keuos_consumer *c, uint32_t template_index, void *buffer, uint32_t length, int proof)
 {
-	const struct keuos_slot *slot = &c->ring.slots[c->tail & (KEUOS_SLOTS - 1)];
+	uint32_t tail = c->tail;
+	const struct keuos_slot *slot = &c->ring.slots[tail & (KEUOS_SLOTS - 1)];
 	uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
 
-	if (word != keuos_word(c->tail + 1, length, template_index))
-		return (uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) == c->tail + 1 ? KEUOS_RING_UNEXPECTED
-										    : keuos_idle(c, slot, word);
+	if (word != keuos_word(tail + 1, length, template_index))
+		return (uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) == tail + 1 ? KEUOS_RING_UNEXPECTED
+										 : keuos_idle(c, slot, word);
 	if (c->accepted != (uint32_t)word) {
 		const struct keuos_sealed *sealed = keuos_granted(c->ring.tags, c->ring.generation, template_index);
 

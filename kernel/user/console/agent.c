@@ -26,12 +26,12 @@ enum agent_code {
 enum {
 	PROTOCOL = 1,
 	SYSTEM = KEUOS_CAP_SYSTEM_INDEX,
-	MEMORY_MAX = 3072,      /* bytes of one read or write */
-	ENVELOPE = 96,          /* of a reply: id, ok, keys and numbers beside one byte string */
+	MEMORY_MAX = 3072, /* bytes of one read or write */
+	ENVELOPE = 96,     /* of a reply: id, ok, keys and numbers beside one byte string */
 	ROOM = FRAME_MESSAGE_MAX - ENVELOPE,
 	ERROR_TEXT = 160,
 	OPERATION_MAX = 32,
-	NEW_MAP = 0xa0,         /* an empty map; its low bits count the pairs, up to 23 */
+	NEW_MAP = 0xa0, /* an empty map; its low bits count the pairs, up to 23 */
 	PAIRS_MAX = 23,
 };
 
@@ -132,8 +132,8 @@ static int good(struct call *call, int64_t result)
 
 static struct cbor_item argument(struct call *call, const char *key, enum cbor_kind kind, const char *expected)
 {
-	static const char *const kinds[] = {"an unsigned integer", "a negative integer", "bytes",        "text",  "an array",
-					    "a map",               "a tagged item",      "a simple value", "none, or two"};
+	static const char *const kinds[] = {"an unsigned integer", "a negative integer", "bytes", "text", "an array",
+		"a map", "a tagged item", "a simple value", "none, or two"};
 	struct cbor_item item = cbor_find(&call->request, key);
 
 	if (item.kind != kind)
@@ -148,7 +148,7 @@ static uint64_t argument_unsigned(struct call *call, const char *key, uint64_t m
 
 	if (!call->failed && item.value > max)
 		fail(call, AGENT_MALFORMED, "argument '%s': expected at most %lu, got %lu", key, (unsigned long)max,
-		     (unsigned long)item.value);
+			(unsigned long)item.value);
 	return call->failed ? 0 : item.value;
 }
 
@@ -187,7 +187,7 @@ static void argument_text(struct call *call, const char *key, int optional, char
 		return;
 	if (item.value >= capacity || memchr(item.data, 0, (size_t)item.value)) {
 		fail(call, AGENT_MALFORMED, "argument '%s': expected at most %lu bytes and no NUL, got %lu bytes", key,
-		     (unsigned long)capacity - 1, (unsigned long)item.value);
+			(unsigned long)capacity - 1, (unsigned long)item.value);
 		return;
 	}
 	memcpy(field, item.data, (size_t)item.value);
@@ -200,7 +200,8 @@ static struct child *argument_child(struct call *call, const char *key)
 	struct child *child = call->failed ? NULL : child_find(pid);
 
 	if (!call->failed && !child)
-		fail(call, KEUOS_ENOENT, "argument '%s': no process %u that was spawned here and not dropped", key, pid);
+		fail(call, KEUOS_ENOENT, "argument '%s': no process %u that was spawned here and not dropped", key,
+			pid);
 	return child;
 }
 
@@ -270,7 +271,7 @@ static void list(struct call *call, const char *key, const void *items, size_t s
 		n = ROOM / size;
 		if (!paged) {
 			fail(call, AGENT_TOO_LARGE, "%lu do not fit into a reply: ask in pieces with 'from'",
-			     (unsigned long)count);
+				(unsigned long)count);
 			return;
 		}
 		map_unsigned(&call->reply, "next", from + n);
@@ -285,7 +286,7 @@ static void op_processes(struct call *call)
 
 	if (good(call, count))
 		list(call, "processes", processes, sizeof(processes[0]),
-		     count < KEUOS_PROCESSES ? (uint64_t)count : KEUOS_PROCESSES);
+			count < KEUOS_PROCESSES ? (uint64_t)count : KEUOS_PROCESSES);
 }
 
 static void op_channels(struct call *call)
@@ -295,7 +296,7 @@ static void op_channels(struct call *call)
 
 	if (good(call, count))
 		list(call, "channels", channels, sizeof(channels[0]),
-		     count < KEUOS_CHANNELS ? (uint64_t)count : KEUOS_CHANNELS);
+			count < KEUOS_CHANNELS ? (uint64_t)count : KEUOS_CHANNELS);
 }
 
 static void op_events(struct call *call)
@@ -386,7 +387,7 @@ static void op_write(struct call *call)
 
 	if (!call->failed && data.value > MEMORY_MAX)
 		fail(call, AGENT_MALFORMED, "argument 'data': expected at most %u bytes, got %lu", (unsigned)MEMORY_MAX,
-		     (unsigned long)data.value);
+			(unsigned long)data.value);
 	if (call->failed)
 		return;
 	good(call, sys_process_write(child->capability, address, data.data, (size_t)data.value));
@@ -408,8 +409,8 @@ static void op_bind(struct call *call)
 		.mode = argument_u32(call, "mode"),
 		.data_order = argument_u32_or(call, "order", KEUOS_NO_DATA),
 		.label = cbor_find(&call->request, "label").kind == CBOR_ABSENT
-				 ? 0
-				 : argument_unsigned(call, "label", UINT64_MAX),
+			? 0
+			: argument_unsigned(call, "label", UINT64_MAX),
 	};
 	struct keuos_channel_info info;
 	int64_t capability;
@@ -424,8 +425,8 @@ static void op_bind(struct call *call)
 			continue;
 		if (!good(call, sys_channel_info((uint32_t)capability, &info)))
 			break;
-		bound[i] = (struct bound_channel){
-			.used = 1, .capability = (uint32_t)capability, .channel = info.channel};
+		bound[i] =
+			(struct bound_channel){.used = 1, .capability = (uint32_t)capability, .channel = info.channel};
 		map_unsigned(&call->reply, "channel", info.channel);
 		return;
 	}
@@ -434,32 +435,30 @@ static void op_bind(struct call *call)
 	fail(call, KEUOS_EQUOTA, "%s", word_error(KEUOS_EQUOTA));
 }
 
-/* Whatever `how` says, the agent's capability goes last; the channel's number means nothing here afterwards. */
+/* Closed or revoked, a channel keeps its number, so that its record can be looked at; dropping is the end of it. */
 static void op_unbind(struct call *call)
 {
 	enum { CLOSE = 0, REVOKE = 1, DROP = 2 };
 	uint32_t channel = argument_u32(call, "channel");
 	uint32_t how = (uint32_t)argument_unsigned(call, "how", DROP);
-	int64_t result = 0;
+	size_t i = 0;
 
 	if (call->failed)
 		return;
-	for (size_t i = 0; i < KEUOS_CAPABILITIES; i++) {
-		if (!bound[i].used || bound[i].channel != channel)
-			continue;
-		if (how == CLOSE)
-			result = sys_channel_close(bound[i].capability);
-		else if (how == REVOKE)
-			result = sys_cap_revoke(bound[i].capability);
-		if (result == -KEUOS_ECLOSED)
-			result = 0; /* closed already: what was wanted */
-		if (!good(call, result))
-			return;
+	while (i < KEUOS_CAPABILITIES && !(bound[i].used && bound[i].channel == channel))
+		i++;
+	if (i == KEUOS_CAPABILITIES) {
+		fail(call, KEUOS_ENOENT, "no channel %u that was bound here and not dropped", channel);
+	} else if (how == DROP) {
 		bound[i].used = 0;
 		good(call, sys_cap_drop(bound[i].capability));
-		return;
+	} else {
+		int64_t result =
+			how == CLOSE ? sys_channel_close(bound[i].capability) : sys_cap_revoke(bound[i].capability);
+
+		if (result != -KEUOS_ECLOSED) /* closed already: what was wanted */
+			good(call, result);
 	}
-	fail(call, KEUOS_ENOENT, "no channel %u that was bound here and not unbound", channel);
 }
 
 static void op_grant(struct call *call)
@@ -496,11 +495,25 @@ static const struct operation {
 	const char *name;
 	void (*carry_out)(struct call *call);
 } operations[] = {
-	{"hello", op_hello},   {"ping", op_ping},         {"info", op_info},     {"files", op_files},
-	{"processes", op_processes}, {"channels", op_channels}, {"events", op_events}, {"spawn", op_spawn},
-	{"start", op_start},   {"kill", op_kill},         {"process", op_process}, {"read", op_read},
-	{"write", op_write},   {"drop", op_drop},         {"bind", op_bind},     {"unbind", op_unbind},
-	{"grant", op_grant},   {"reboot", op_reboot},     {"hil", op_hil},
+	{"hello", op_hello},
+	{"ping", op_ping},
+	{"info", op_info},
+	{"files", op_files},
+	{"processes", op_processes},
+	{"channels", op_channels},
+	{"events", op_events},
+	{"spawn", op_spawn},
+	{"start", op_start},
+	{"kill", op_kill},
+	{"process", op_process},
+	{"read", op_read},
+	{"write", op_write},
+	{"drop", op_drop},
+	{"bind", op_bind},
+	{"unbind", op_unbind},
+	{"grant", op_grant},
+	{"reboot", op_reboot},
+	{"hil", op_hil},
 };
 
 /* --- messages --- */

@@ -23,8 +23,8 @@ struct child *child_spawn(const struct keuos_spawn *spawn, enum child_owner owne
 	}
 	for (size_t i = 0; i < KEUOS_CAPABILITIES; i++) {
 		if (children[i].owner == CHILD_OF_NOBODY) {
-			children[i] = (struct child){
-				.owner = owner, .capability = (uint32_t)capability, .pid = info.pid};
+			children[i] =
+				(struct child){.owner = owner, .capability = (uint32_t)capability, .pid = info.pid};
 			return &children[i];
 		}
 	}

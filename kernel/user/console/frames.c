@@ -7,8 +7,22 @@ uint32_t crc32(const uint8_t *data, size_t bytes)
 {
 	/* The remainders of a nibble under the reflected polynomial 0xEDB88320. */
 	static const uint32_t nibble[16] = {
-		0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4, 0x4db26158, 0x5005713c,
-		0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c, 0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
+		0x00000000,
+		0x1db71064,
+		0x3b6e20c8,
+		0x26d930ac,
+		0x76dc4190,
+		0x6b6b51f4,
+		0x4db26158,
+		0x5005713c,
+		0xedb88320,
+		0xf00f9344,
+		0xd6d6a3e8,
+		0xcb61b38c,
+		0x9b64c2b0,
+		0x86d3d2d4,
+		0xa00ae278,
+		0xbdbdf21c,
 	};
 	uint32_t crc = UINT32_MAX;
 
@@ -92,7 +106,7 @@ static int complete(struct frame_splitter *s)
 	s->bytes = (size_t)length - FRAME_CRC;
 	tail = s->data + s->bytes;
 	return crc32(s->data, s->bytes) ==
-	       ((uint32_t)tail[0] | (uint32_t)tail[1] << 8 | (uint32_t)tail[2] << 16 | (uint32_t)tail[3] << 24);
+		((uint32_t)tail[0] | (uint32_t)tail[1] << 8 | (uint32_t)tail[2] << 16 | (uint32_t)tail[3] << 24);
 }
 
 enum frame_input frame_feed(struct frame_splitter *s, uint8_t byte)

@@ -11,10 +11,10 @@
 
 enum frame_limit {
 	FRAME_CRC = 4,
-	FRAME_MAX = 4096,                      /* message and CRC, before COBS */
+	FRAME_MAX = 4096, /* message and CRC, before COBS */
 	FRAME_MESSAGE_MAX = FRAME_MAX - FRAME_CRC,
 	FRAME_COBS_MAX = FRAME_MAX + FRAME_MAX / 254 + 1,
-	FRAME_WIRE_MAX = FRAME_COBS_MAX + 2,   /* with both delimiters */
+	FRAME_WIRE_MAX = FRAME_COBS_MAX + 2, /* with both delimiters */
 };
 
 /* CRC-32 of zlib and Ethernet. */

@@ -101,7 +101,7 @@ int main(const char *args)
 			continue;
 		}
 		bits = sys_wait(sys_bit(SYSTEM) | sys_bit(KEUOS_CAP_SELF) | children,
-				splitter.inside ? last_input + FRAME_SILENCE_NS : KEUOS_FOREVER);
+			splitter.inside ? last_input + FRAME_SILENCE_NS : KEUOS_FOREVER);
 		if (bits & sys_bit(KEUOS_CAP_SELF))
 			refuse_channels();
 		if (bits & children)

@@ -31,8 +31,8 @@ enum escape_state { ESCAPE_NONE, ESCAPE_SEEN, ESCAPE_IN_SEQUENCE };
 static struct {
 	char text[LINE_MAX];
 	size_t length;
-	int noise;              /* a byte came that no person types: the line is not carried out */
-	int after_return;       /* the last byte was CR: an LF behind it belongs to it */
+	int noise;        /* a byte came that no person types: the line is not carried out */
+	int after_return; /* the last byte was CR: an LF behind it belongs to it */
 	enum escape_state escape;
 } line;
 
@@ -97,16 +97,16 @@ static void command_ps(char *rest)
 	(void)rest;
 	if (refused("ps", count))
 		return;
-	output_text("%5s %-16s %6s %4s %4s %6s %8s %10s  %s\n", "PID", "NAME", "PARENT", "CORE", "PRIO", "PAGES", "CHANNELS",
-		    "SYSCALLS", "STATE");
+	output_text("%5s %-16s %6s %4s %4s %6s %8s %10s  %s\n", "PID", "NAME", "PARENT", "CORE", "PRIO", "PAGES",
+		"CHANNELS", "SYSCALLS", "STATE");
 	for (int64_t i = 0; i < count && i < KEUOS_PROCESSES; i++) {
 		const struct keuos_process_info *p = &processes[i];
 
-		output_text("%5u %-16.31s %6u %4u %4u %6u %8u %10lu  %s", p->pid, p->name, p->parent, p->core, p->priority,
-			    p->pages, p->channels, (unsigned long)p->syscalls, word_process_state(p->state));
+		output_text("%5u %-16.31s %6u %4u %4u %6u %8u %10lu  %s", p->pid, p->name, p->parent, p->core,
+			p->priority, p->pages, p->channels, (unsigned long)p->syscalls, word_process_state(p->state));
 		if (p->state == KEUOS_PROCESS_DEAD)
 			output_text(": %s",
-				    word_exit(ended, sizeof(ended), p->exit_reason, p->exit_detail, p->exit_address));
+				word_exit(ended, sizeof(ended), p->exit_reason, p->exit_detail, p->exit_address));
 		output_text("\n");
 	}
 }
@@ -125,19 +125,22 @@ static void command_spawn(char *rest)
 		const char *core = take_word(&rest);
 
 		if (parse_number(core + 1, &spawn.core)) {
-			output_text("spawn: expected a core's number behind '@', got '%s'; 'info' shows how many there are\n",
-				    core);
+			output_text(
+				"spawn: expected a core's number behind '@', got '%s'; 'info' shows how many there are\n",
+				core);
 			return;
 		}
 	}
 	if (!*name || strlen(name) >= sizeof(spawn.name) || strlen(rest) >= sizeof(spawn.args)) {
-		output_text("spawn: expected NAME [@CORE] [ARGUMENTS], a name of 1 to %u and arguments of up to %u characters; "
-			    "'files' lists the names\n",
-			    KEUOS_NAME_BYTES - 1, KEUOS_ARGS_BYTES - 1);
+		output_text(
+			"spawn: expected NAME [@CORE] [ARGUMENTS], a name of 1 to %u and arguments of up to %u characters; "
+			"'files' lists the names\n",
+			KEUOS_NAME_BYTES - 1, KEUOS_ARGS_BYTES - 1);
 		return;
 	}
 	memcpy(spawn.name, name, strlen(name));
 	memcpy(spawn.args, rest, strlen(rest));
+	output_flush(); /* the program may log at once, and its line should stand below the command */
 	child = child_spawn(&spawn, CHILD_OF_PROMPT, &error);
 	if (child)
 		output_text("[%u] %s on core %u\n", child->pid, name, spawn.core);
@@ -175,14 +178,14 @@ static void command_channels(char *rest)
 	if (refused("channels", count))
 		return;
 	output_text("%7s %4s %8s %8s %8s %9s %9s %8s %8s %10s  %s\n", "CHANNEL", "GEN", "PRODUCER", "CONSUMER", "MODE",
-		    "DATA", "TEMPLATES", "NOTIFY", "DOORBELL", "DESCRIPTOR", "STATE");
+		"DATA", "TEMPLATES", "NOTIFY", "DOORBELL", "DESCRIPTOR", "STATE");
 	for (int64_t i = 0; i < count && i < KEUOS_CHANNELS; i++) {
 		const struct keuos_channel_info *c = &channels[i];
 
-		output_text("%7u %4u %8u %8u %8s %9u %5u/%-3u %8lu %8lu %10lu  %s", c->channel, c->generation, c->producer,
-			    c->consumer, word_channel_mode(c->mode), c->data_bytes, c->granted, c->templates,
-			    (unsigned long)c->notifications, (unsigned long)c->doorbells, (unsigned long)c->descriptors,
-			    word_channel_state(c->state));
+		output_text("%7u %4u %8u %8u %8s %9u %5u/%-3u %8lu %8lu %10lu  %s", c->channel, c->generation,
+			c->producer, c->consumer, word_channel_mode(c->mode), c->data_bytes, c->granted, c->templates,
+			(unsigned long)c->notifications, (unsigned long)c->doorbells, (unsigned long)c->descriptors,
+			word_channel_state(c->state));
 		if (c->reason)
 			output_text(": %s", word_close_reason(c->reason));
 		if (c->reason == KEUOS_CLOSE_VIOLATION)
@@ -197,11 +200,11 @@ static void show_event(const struct keuos_event *e)
 	char words[WORDS_BYTES];
 
 	output_text("%6lu %6lu.%06lu %-7s %5u  ", (unsigned long)e->sequence, (unsigned long)(e->time_ns / 1000000000),
-		    (unsigned long)(e->time_ns / 1000 % 1000000), word_event(e->kind), e->pid);
+		(unsigned long)(e->time_ns / 1000 % 1000000), word_event(e->kind), e->pid);
 	switch (e->kind) {
 	case KEUOS_EVENT_GATE:
 		output_text("gate %s on channel %u, generation %u, to [%u]\n", word_verdict(e->verdict), e->channel,
-			    e->generation, e->peer);
+			e->generation, e->peer);
 		break;
 	case KEUOS_EVENT_FAULT:
 	case KEUOS_EVENT_EXIT:
@@ -212,11 +215,11 @@ static void show_event(const struct keuos_event *e)
 		break;
 	case KEUOS_EVENT_CLOSE:
 		output_text("channel %u, generation %u, with [%u]: %s\n", e->channel, e->generation, e->peer,
-			    word_close_reason(e->verdict));
+			word_close_reason(e->verdict));
 		break;
 	default:
 		output_text("channel %u, generation %u, detail 0x%lx\n", e->channel, e->generation,
-			    (unsigned long)e->detail);
+			(unsigned long)e->detail);
 	}
 }
 
@@ -265,9 +268,14 @@ static void command_info(char *rest)
 		uint32_t bit;
 		const char *name;
 	} features[] = {
-		{KEUOS_FEATURE_NX, "NX"},     {KEUOS_FEATURE_WP, "WP"},           {KEUOS_FEATURE_SMEP, "SMEP"},
-		{KEUOS_FEATURE_SMAP, "SMAP"}, {KEUOS_FEATURE_UMIP, "UMIP"},       {KEUOS_FEATURE_ENTROPY, "entropy"},
-		{KEUOS_FEATURE_IOMMU, "IOMMU"}, {KEUOS_FEATURE_HIL, "HIL build"},
+		{KEUOS_FEATURE_NX, "NX"},
+		{KEUOS_FEATURE_WP, "WP"},
+		{KEUOS_FEATURE_SMEP, "SMEP"},
+		{KEUOS_FEATURE_SMAP, "SMAP"},
+		{KEUOS_FEATURE_UMIP, "UMIP"},
+		{KEUOS_FEATURE_ENTROPY, "entropy"},
+		{KEUOS_FEATURE_IOMMU, "IOMMU"},
+		{KEUOS_FEATURE_HIL, "HIL build"},
 	};
 	struct keuos_system_info info;
 	uint64_t now = sys_time();
@@ -276,11 +284,13 @@ static void command_info(char *rest)
 	if (refused("info", sys_system_info(&info)))
 		return;
 	output_text("version     %.31s, booted by %.15s\n", info.version, info.boot);
-	output_text("up          %lu.%03lu s\n", (unsigned long)(now / 1000000000), (unsigned long)(now / 1000000 % 1000));
+	output_text(
+		"up          %lu.%03lu s\n", (unsigned long)(now / 1000000000), (unsigned long)(now / 1000000 % 1000));
 	output_text("cores       %u, counter at %lu kHz\n", info.cores, (unsigned long)(info.tick_hz / 1000));
-	output_text("memory      %lu of %lu pages free\n", (unsigned long)info.pages_free, (unsigned long)info.pages_total);
+	output_text(
+		"memory      %lu of %lu pages free\n", (unsigned long)info.pages_free, (unsigned long)info.pages_total);
 	output_text("in use      %u processes, %u channels, %u capabilities\n", info.processes, info.channels,
-		    info.capabilities);
+		info.capabilities);
 	output_text("events      %u\n", info.events);
 	output_text("interrupts ");
 	for (uint32_t i = 0; i < info.cores && i < KEUOS_CORES_MAX; i++)
@@ -461,7 +471,7 @@ void prompt_exit_notice(const struct child *child, const struct keuos_process_in
 	char words[WORDS_BYTES];
 
 	prompt_notice("[%u] %.31s: %s", child->pid, info->name,
-		      word_exit(words, sizeof(words), info->exit_reason, info->exit_detail, info->exit_address));
+		word_exit(words, sizeof(words), info->exit_reason, info->exit_detail, info->exit_address));
 }
 
 void prompt_forget_noise(void)

@@ -3,15 +3,17 @@
 
 #include <format.h>
 
-#define WORD(table, index)                                                                                             \
-	((index) < sizeof(table) / sizeof((table)[0]) && (table)[index] ? (table)[index] : "unknown")
+#define WORD(table, index) ((index) < sizeof(table) / sizeof((table)[0]) && (table)[index] ? (table)[index] : "unknown")
 
 const char *word_process_state(uint32_t state)
 {
 	static const char *const words[] = {
-		[KEUOS_PROCESS_FREE] = "free",       [KEUOS_PROCESS_SUSPENDED] = "suspended",
-		[KEUOS_PROCESS_READY] = "ready",     [KEUOS_PROCESS_RUNNING] = "running",
-		[KEUOS_PROCESS_WAITING] = "waiting", [KEUOS_PROCESS_DEAD] = "dead",
+		[KEUOS_PROCESS_FREE] = "free",
+		[KEUOS_PROCESS_SUSPENDED] = "suspended",
+		[KEUOS_PROCESS_READY] = "ready",
+		[KEUOS_PROCESS_RUNNING] = "running",
+		[KEUOS_PROCESS_WAITING] = "waiting",
+		[KEUOS_PROCESS_DEAD] = "dead",
 	};
 
 	return WORD(words, state);
@@ -76,8 +78,12 @@ const char *word_verdict(uint32_t verdict)
 const char *word_event(uint32_t kind)
 {
 	static const char *const words[] = {
-		[KEUOS_EVENT_GATE] = "gate",   [KEUOS_EVENT_FAULT] = "fault", [KEUOS_EVENT_EXIT] = "exit",
-		[KEUOS_EVENT_BIND] = "bind",   [KEUOS_EVENT_CLOSE] = "close", [KEUOS_EVENT_REVOKE] = "revoke",
+		[KEUOS_EVENT_GATE] = "gate",
+		[KEUOS_EVENT_FAULT] = "fault",
+		[KEUOS_EVENT_EXIT] = "exit",
+		[KEUOS_EVENT_BIND] = "bind",
+		[KEUOS_EVENT_CLOSE] = "close",
+		[KEUOS_EVENT_REVOKE] = "revoke",
 	};
 
 	return WORD(words, kind);
@@ -131,13 +137,13 @@ const char *word_exit(char *out, size_t capacity, uint32_t reason, uint64_t deta
 		break;
 	case KEUOS_EXIT_GATE:
 		user_format(out, capacity, "killed by gate %s",
-			    word_verdict(detail < KEUOS_VERDICT_COUNT ? (uint32_t)detail : UINT32_MAX));
+			word_verdict(detail < KEUOS_VERDICT_COUNT ? (uint32_t)detail : UINT32_MAX));
 		break;
 	case KEUOS_EXIT_FAULT_READ:
 	case KEUOS_EXIT_FAULT_WRITE:
 	case KEUOS_EXIT_FAULT_EXECUTE:
 		user_format(out, capacity, "%s at 0x%lx (code at 0x%lx)", faults[reason], (unsigned long)detail,
-			    (unsigned long)address);
+			(unsigned long)address);
 		break;
 	case KEUOS_EXIT_ILLEGAL:
 	case KEUOS_EXIT_ARITHMETIC:
@@ -147,7 +153,7 @@ const char *word_exit(char *out, size_t capacity, uint32_t reason, uint64_t deta
 		break;
 	case KEUOS_EXIT_BAD_SYSCALL:
 		user_format(out, capacity, "no system call %lu (code at 0x%lx)", (unsigned long)detail,
-			    (unsigned long)address);
+			(unsigned long)address);
 		break;
 	default:
 		user_format(out, capacity, "ended for unknown reason %u", reason);

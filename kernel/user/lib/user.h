@@ -120,7 +120,7 @@ static inline int64_t sys_notify(uint32_t producer, uint64_t n)
 	return syscall2(KEUOS_SYS_NOTIFY, producer, n);
 }
 
-/* Notification bits, or an error as sys_is_error() tells. */
+/* Notification bits, or an error as sys_is_error() tells; syscall_pair() gives how many were taken beside EAGAIN. */
 static inline int64_t sys_notify_and_wait(uint32_t producer, uint64_t n, uint64_t mask)
 {
 	return syscall3(KEUOS_SYS_NOTIFY_AND_WAIT, producer, n, mask);
@@ -250,7 +250,7 @@ extern const struct keuos_template __keuos_interface_start[], __keuos_interface_
 	KEUOS_ACCEPTS_NAMED_(n, opcode_, max_length_, alignment_, flags_)
 #define KEUOS_ACCEPTS_NAMED_(n, opcode_, max_length_, alignment_, flags_)                                              \
 	__attribute__((section(".keuos.interface"), used,                                                              \
-		       aligned(16))) static const struct keuos_template keuos_accepts_##n = {                          \
+		aligned(16))) static const struct keuos_template keuos_accepts_##n = {                                 \
 		.opcode = (opcode_), .flags = (flags_), .max_length = (max_length_), .alignment = (alignment_)}
 
 /* The index that a slot's word and the tags page use for a template of this program. */

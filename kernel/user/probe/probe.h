@@ -10,11 +10,11 @@
 
 enum probe_op {
 	PROBE_NOTHING = 0,
-	PROBE_READ = 1,            /* `width` bytes at `address` -> value */
-	PROBE_WRITE = 2,           /* `value`, `width` bytes, to `address` */
-	PROBE_EXECUTE = 3,         /* calls `address`, which may be non-canonical */
-	PROBE_INSTRUCTION = 4,     /* the enum probe_instruction in `number` */
-	PROBE_DIVIDE = 5,          /* by zero */
+	PROBE_READ = 1,        /* `width` bytes at `address` -> value */
+	PROBE_WRITE = 2,       /* `value`, `width` bytes, to `address` */
+	PROBE_EXECUTE = 3,     /* calls `address`, which may be non-canonical */
+	PROBE_INSTRUCTION = 4, /* the enum probe_instruction in `number` */
+	PROBE_DIVIDE = 5,      /* by zero */
 	PROBE_BREAKPOINT = 6,
 	PROBE_SINGLE_STEP = 7,     /* sets the trap flag */
 	PROBE_MISALIGNED = 8,      /* an aligned SIMD store on a stack that is off by eight */
@@ -42,14 +42,14 @@ enum probe_instruction {
 	PROBE_I_PORT_OUT = 10,
 	PROBE_I_LOAD_GDT = 11,
 	PROBE_I_LOAD_IDT = 12,
-	PROBE_I_STORE_GDT = 13,            /* this and the next four: UMIP */
+	PROBE_I_STORE_GDT = 13, /* this and the next four: UMIP */
 	PROBE_I_STORE_IDT = 14,
 	PROBE_I_STORE_LDT = 15,
 	PROBE_I_STORE_TASK = 16,
 	PROBE_I_STORE_MACHINE_STATUS = 17,
 	PROBE_I_SWAP_GS = 18,
 	PROBE_I_READ_COUNTER = 19,
-	PROBE_I_RETURN_TO_USER = 20,       /* x86: sysretq */
+	PROBE_I_RETURN_TO_USER = 20,         /* x86: sysretq */
 	PROBE_I_INTERRUPT_DOUBLE_FAULT = 21, /* software interrupts with vectors that belong to the machine */
 	PROBE_I_INTERRUPT_PAGE_FAULT = 22,
 	PROBE_I_INTERRUPT_TIMER = 23,
@@ -71,11 +71,11 @@ struct probe_params {
 	uint64_t value;
 	uint64_t number;
 	uint64_t args[6];
-	uint64_t repeat;  /* turns; 0 counts as 1 */
-	uint32_t yields;  /* PROBE_SIMD_HOLD: nonzero: each turn yields to others */
-	uint32_t ends;    /* how many channel ends to accept before anything else */
-	uint32_t end;     /* which of them `address` is relative to, in the order in which they came */
-	uint32_t hold;    /* nonzero: having survived, wait for ever instead of leaving */
+	uint64_t repeat; /* turns; 0 counts as 1 */
+	uint32_t yields; /* PROBE_SIMD_HOLD: nonzero: each turn yields to others */
+	uint32_t ends;   /* how many channel ends to accept before anything else */
+	uint32_t end;    /* which of them `address` is relative to, in the order in which they came */
+	uint32_t hold;   /* nonzero: having survived, wait for ever instead of leaving */
 };
 
 enum probe_stage {
@@ -91,7 +91,7 @@ struct probe_results {
 	uint32_t mismatches; /* PROBE_SIMD_HOLD: words that changed; PROBE_SYSCALL: kept registers that changed */
 	uint32_t wide;       /* nonzero: 32-byte SIMD registers were used */
 	uint64_t value;
-	uint64_t second;     /* PROBE_SYSCALL: the second result */
+	uint64_t second;                     /* PROBE_SYSCALL: the second result */
 	uint64_t registers[PROBE_REGISTERS]; /* PROBE_SYSCALL: the others afterwards: rcx, r11, rsi, rdi, r8, r9, r10 */
 	uint64_t simd[PROBE_SIMD_WORDS];
 	struct keuos_endpoint endpoints[PROBE_ENDS];

@@ -17,8 +17,8 @@ struct syscall_result {
 };
 
 /* The long form: both results. */
-static inline struct syscall_result syscall_pair(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
-						 uint64_t e, uint64_t f)
+static inline struct syscall_result syscall_pair(
+	uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
 	register uint64_t r10 __asm__("r10") = d;
 	register uint64_t r8 __asm__("r8") = e;

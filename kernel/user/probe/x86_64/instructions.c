@@ -165,48 +165,46 @@ void probe_syscall(const volatile struct probe_params *params, volatile struct p
 		for (size_t i = 0; i < 6; i++)
 			frame.args[i] = params->args[i];
 		/* The frame's address waits on the stack, and the call may change no register that finds it again: rsp. */
-		__asm__ volatile("pushq %%rbx\n\tpushq %%rbp\n\tpushq %%rax\n\t"
-				 "movq %c[pattern](%%rax), %%rbx\n\t"
-				 "movq %c[pattern]+8(%%rax), %%rbp\n\t"
-				 "movq %c[pattern]+16(%%rax), %%r12\n\t"
-				 "movq %c[pattern]+24(%%rax), %%r13\n\t"
-				 "movq %c[pattern]+32(%%rax), %%r14\n\t"
-				 "movq %c[pattern]+40(%%rax), %%r15\n\t"
-				 "movq %c[args](%%rax), %%rdi\n\t"
-				 "movq %c[args]+8(%%rax), %%rsi\n\t"
-				 "movq %c[args]+16(%%rax), %%rdx\n\t"
-				 "movq %c[args]+24(%%rax), %%r10\n\t"
-				 "movq %c[args]+32(%%rax), %%r8\n\t"
-				 "movq %c[args]+40(%%rax), %%r9\n\t"
-				 "movq %c[number](%%rax), %%rax\n\t"
-				 "syscall\n\t"
-				 "xchgq %%rax, (%%rsp)\n\t"
-				 "movq %%rdx, %c[second](%%rax)\n\t"
-				 "movq %%rcx, %c[destroyed](%%rax)\n\t"
-				 "movq %%r11, %c[destroyed]+8(%%rax)\n\t"
-				 "movq %%rsi, %c[destroyed]+16(%%rax)\n\t"
-				 "movq %%rdi, %c[destroyed]+24(%%rax)\n\t"
-				 "movq %%r8, %c[destroyed]+32(%%rax)\n\t"
-				 "movq %%r9, %c[destroyed]+40(%%rax)\n\t"
-				 "movq %%r10, %c[destroyed]+48(%%rax)\n\t"
-				 "movq %%rbx, %c[kept](%%rax)\n\t"
-				 "movq %%rbp, %c[kept]+8(%%rax)\n\t"
-				 "movq %%r12, %c[kept]+16(%%rax)\n\t"
-				 "movq %%r13, %c[kept]+24(%%rax)\n\t"
-				 "movq %%r14, %c[kept]+32(%%rax)\n\t"
-				 "movq %%r15, %c[kept]+40(%%rax)\n\t"
-				 "popq %c[value](%%rax)\n\t"
-				 "popq %%rbp\n\tpopq %%rbx"
-				 :
-				 : "a"(&frame), [number] "i"(offsetof(struct frame, number)),
-				   [args] "i"(offsetof(struct frame, args)),
-				   [pattern] "i"(offsetof(struct frame, pattern)),
-				   [second] "i"(offsetof(struct frame, second)),
-				   [value] "i"(offsetof(struct frame, value)),
-				   [destroyed] "i"(offsetof(struct frame, destroyed)),
-				   [kept] "i"(offsetof(struct frame, kept))
-				 : "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-				   "memory", "cc");
+		__asm__ volatile(
+			"pushq %%rbx\n\tpushq %%rbp\n\tpushq %%rax\n\t"
+			"movq %c[pattern](%%rax), %%rbx\n\t"
+			"movq %c[pattern]+8(%%rax), %%rbp\n\t"
+			"movq %c[pattern]+16(%%rax), %%r12\n\t"
+			"movq %c[pattern]+24(%%rax), %%r13\n\t"
+			"movq %c[pattern]+32(%%rax), %%r14\n\t"
+			"movq %c[pattern]+40(%%rax), %%r15\n\t"
+			"movq %c[args](%%rax), %%rdi\n\t"
+			"movq %c[args]+8(%%rax), %%rsi\n\t"
+			"movq %c[args]+16(%%rax), %%rdx\n\t"
+			"movq %c[args]+24(%%rax), %%r10\n\t"
+			"movq %c[args]+32(%%rax), %%r8\n\t"
+			"movq %c[args]+40(%%rax), %%r9\n\t"
+			"movq %c[number](%%rax), %%rax\n\t"
+			"syscall\n\t"
+			"xchgq %%rax, (%%rsp)\n\t"
+			"movq %%rdx, %c[second](%%rax)\n\t"
+			"movq %%rcx, %c[destroyed](%%rax)\n\t"
+			"movq %%r11, %c[destroyed]+8(%%rax)\n\t"
+			"movq %%rsi, %c[destroyed]+16(%%rax)\n\t"
+			"movq %%rdi, %c[destroyed]+24(%%rax)\n\t"
+			"movq %%r8, %c[destroyed]+32(%%rax)\n\t"
+			"movq %%r9, %c[destroyed]+40(%%rax)\n\t"
+			"movq %%r10, %c[destroyed]+48(%%rax)\n\t"
+			"movq %%rbx, %c[kept](%%rax)\n\t"
+			"movq %%rbp, %c[kept]+8(%%rax)\n\t"
+			"movq %%r12, %c[kept]+16(%%rax)\n\t"
+			"movq %%r13, %c[kept]+24(%%rax)\n\t"
+			"movq %%r14, %c[kept]+32(%%rax)\n\t"
+			"movq %%r15, %c[kept]+40(%%rax)\n\t"
+			"popq %c[value](%%rax)\n\t"
+			"popq %%rbp\n\tpopq %%rbx"
+			:
+			: "a"(&frame), [number] "i"(offsetof(struct frame, number)),
+			[args] "i"(offsetof(struct frame, args)), [pattern] "i"(offsetof(struct frame, pattern)),
+			[second] "i"(offsetof(struct frame, second)), [value] "i"(offsetof(struct frame, value)),
+			[destroyed] "i"(offsetof(struct frame, destroyed)), [kept] "i"(offsetof(struct frame, kept))
+			: "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory",
+			"cc");
 		results->value = frame.value;
 		results->second = frame.second;
 		for (size_t i = 0; i < 7; i++)

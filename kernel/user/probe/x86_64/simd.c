@@ -71,15 +71,15 @@ void probe_simd_hold(const volatile struct probe_params *params, volatile struct
 				 : [turns] "+r"(turns)
 				 : [from] "r"(from), [to] "r"(to), [yields] "r"(yields)
 				 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0",
-				   "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-				   "xmm12", "xmm13", "xmm14", "xmm15");
+				 "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+				 "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 	else
 		__asm__ volatile(ALL(LOAD_NARROW) TURNS ALL(STORE_NARROW)
 				 : [turns] "+r"(turns)
 				 : [from] "r"(from), [to] "r"(to), [yields] "r"(yields)
 				 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0",
-				   "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
-				   "xmm12", "xmm13", "xmm14", "xmm15");
+				 "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+				 "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 	__asm__ volatile("stmxcsr %0" : "=m"(control_after));
 	__asm__ volatile("ldmxcsr %0" : : "m"(control_before));
 

@@ -27,7 +27,9 @@ struct arch_cpu {
 	uint64_t kernel_stack; /* top of this core's kernel stack */
 	uint64_t scratch;      /* the user's stack pointer, for a few instructions */
 	uint64_t self;         /* address of this block */
+	uint64_t *trap_stack;  /* TSS.rsp0: where a trap from user mode pushes */
 	uint32_t apic_id;
+	bool has_xsave;
 	struct arch_tss *tss;
 };
 
@@ -36,6 +38,41 @@ static inline struct cpu *arch_this_cpu(void)
 	struct cpu *cpu;
 	__asm__("movq %%gs:24, %0" : "=r"(cpu));
 	return cpu;
+}
+
+static inline struct process *arch_current(void)
+{
+	struct process *process;
+	__asm__ volatile("movq %%gs:0, %0" : "=r"(process));
+	return process;
+}
+
+static inline void arch_regs_set_result(struct arch_regs *regs, uint64_t value, uint64_t second)
+{
+	regs->rax = value;
+	regs->rdx = second;
+}
+
+/*
+ * From one process to another: SIMD registers (x87, SSE, AVX: XCR0 names no more), segment selectors, which the next
+ * process must not see, and where its traps push. `save` is NULL if nobody's registers are in the core.
+ */
+static inline void arch_switch(struct arch_cpu *cpu, void *save, void *restore, struct arch_regs *regs)
+{
+	if (__builtin_expect(cpu->has_xsave, 1)) {
+		if (save)
+			__asm__ volatile("xsave64 (%0)" : : "r"(save), "a"(7), "d"(0) : "memory");
+		__asm__ volatile("xrstor64 (%0)" : : "r"(restore), "a"(7), "d"(0) : "memory");
+	} else {
+		if (save)
+			__asm__ volatile("fxsave64 (%0)" : : "r"(save) : "memory");
+		__asm__ volatile("fxrstor64 (%0)" : : "r"(restore) : "memory");
+	}
+	__asm__ volatile("movl %0, %%ds; movl %0, %%es; movl %0, %%fs\n\t"
+			 "swapgs; movl %0, %%gs; swapgs"
+			 :
+			 : "r"(0));
+	*cpu->trap_stack = (uint64_t)(regs + 1);
 }
 
 static inline void arch_pause(void)
