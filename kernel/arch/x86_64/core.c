@@ -107,6 +107,14 @@ static void load_descriptors(struct cpu *cpu)
 			 : "rax", "memory");
 }
 
+enum cr0_bits {
+	CR0_MP = 1 << 1,
+	CR0_EM = 1 << 2,
+	CR0_TS = 1 << 3,
+	CR0_NW = 1 << 29,
+	CR0_CD = 1 << 30,
+};
+
 enum cr4_bits {
 	CR4_OSFXSR = 1 << 9,
 	CR4_OSXMMEXCPT = 1 << 10,
@@ -139,7 +147,8 @@ static void protect_core(void)
 	if (basic.c & 1 << 26)
 		cr4 |= CR4_OSXSAVE;
 	WRITE_CR(4, cr4);
-	WRITE_CR(0, (READ_CR(0) & ~0xcull) | 2); /* no emulation, no lazy switching; monitor coprocessor */
+	/* A core comes out of INIT with its caches off. No emulation, no lazy switching of SIMD state; monitor coprocessor. */
+	WRITE_CR(0, (READ_CR(0) & ~(uint64_t)(CR0_CD | CR0_NW | CR0_EM | CR0_TS)) | CR0_MP);
 	if (basic.c & 1 << 26) {
 		/* x87, SSE, AVX and no more: what user programs here may use */
 		xsave_on = true;

@@ -61,9 +61,17 @@ struct keuos_consumer {
 	struct keuos_ring ring;
 	uint32_t tail;       /* slots received */
 	uint32_t publish_at; /* the tail at which it is published next */
-	uint32_t accepted;   /* low half of the last word that passed the checks: the tags page never changes */
 	uint32_t data;       /* data bytes received */
 	uint32_t published;  /* nonzero: published since the last look at the producer's sleep flag */
+};
+
+/*
+ * A template and a length that have been checked against the tags page. One check serves for good: what the kernel
+ * sealed for a generation never changes.
+ */
+struct keuos_kind {
+	uint64_t tag;
+	uint64_t word; /* without its sequence */
 };
 
 #define KEUOS_INLINE static inline __attribute__((always_inline, unused))
@@ -113,9 +121,22 @@ KEUOS_INLINE uint32_t keuos_align(uint32_t value, uint32_t alignment)
 	return (value + alignment - 1) & ~(alignment - 1);
 }
 
-KEUOS_INLINE uint64_t keuos_word(uint32_t sequence, uint32_t length, uint32_t template_index)
+KEUOS_INLINE uint32_t keuos_low_word(uint32_t length, uint32_t template_index)
 {
-	return (uint64_t)sequence << KEUOS_WORD_SEQUENCE_SHIFT | length << KEUOS_WORD_LENGTH_SHIFT | template_index;
+	return length << KEUOS_WORD_LENGTH_SHIFT | template_index;
+}
+
+KEUOS_INLINE uint64_t keuos_word(uint32_t sequence, uint64_t low_word)
+{
+	return (uint64_t)sequence << KEUOS_WORD_SEQUENCE_SHIFT | low_word;
+}
+
+/* By an offset, not an index: it is computed once, and serves every access to the slot. */
+KEUOS_INLINE struct keuos_slot *keuos_slot_of(const struct keuos_ring *ring, uint32_t counter)
+{
+	uint64_t offset = counter * KEUOS_SLOT_BYTES & (KEUOS_SLOTS - 1) * KEUOS_SLOT_BYTES;
+
+	return (struct keuos_slot *)(void *)((uint8_t *)ring->slots + offset);
 }
 
 /* The sealed template, or 0. An entry that was not granted is all zero, and no generation is. */
@@ -134,6 +155,26 @@ static inline int keuos_find_template(const struct keuos_ring *ring, uint32_t op
 		if (keuos_granted(ring->tags, ring->generation, (uint32_t)i) && ring->tags[i].opcode == opcode)
 			return i;
 	return KEUOS_RING_NOT_GRANTED;
+}
+
+/* What a channel's inline messages may be at most. Bytes. */
+KEUOS_INLINE uint32_t keuos_inline_max(const struct keuos_ring *ring)
+{
+	return KEUOS_INLINE_MAX - (ring->mode == KEUOS_POLLED_PROOF ? KEUOS_PROOF_BYTES : 0);
+}
+
+/* Checks, once, what keuos_send_inline and keuos_receive_inline then take for granted. enum keuos_ring_result. */
+static inline int keuos_check_kind(
+	const struct keuos_ring *ring, uint32_t template_index, uint32_t length, struct keuos_kind *kind)
+{
+	const struct keuos_sealed *sealed = keuos_granted(ring->tags, ring->generation, template_index);
+
+	if (!sealed)
+		return KEUOS_RING_NOT_GRANTED;
+	if (length > sealed->max_length || length > keuos_inline_max(ring))
+		return KEUOS_RING_TOO_LONG;
+	*kind = (struct keuos_kind){.tag = sealed->tag, .word = keuos_low_word(length, template_index)};
+	return KEUOS_RING_OK;
 }
 
 /* Takes the peer's tail over, and says whether that makes room. */
@@ -156,19 +197,19 @@ KEUOS_INLINE int keuos_producer_refresh(struct keuos_producer *p, uint32_t slots
 }
 
 /*
- * Sends a message within one or two slots. The fast path: with constant arguments it becomes a dozen moves. It leaves
- * it to the receiver to check the template, and notices a closed channel only when the ring is full.
+ * Sends a message within one or two slots. The fast path: with length and proof constant it becomes a dozen moves. A
+ * closed channel is noticed only when the ring is full.
  *
- * length: at most KEUOS_INLINE_MAX, less KEUOS_PROOF_BYTES if proof. proof: whether the mode is KEUOS_POLLED_PROOF.
+ * kind: checked for this channel and length. proof: whether the mode is KEUOS_POLLED_PROOF.
  */
 KEUOS_INLINE int keuos_send_inline(
-	struct keuos_producer *p, uint32_t template_index, const void *message, uint32_t length, int proof)
+	struct keuos_producer *p, const struct keuos_kind *kind, const void *message, uint32_t length, int proof)
 {
 	uint32_t skip = proof ? KEUOS_PROOF_BYTES : 0;
 	uint32_t room = KEUOS_SLOT_PAYLOAD - skip;
 	uint32_t slots = 1u + (length > room);
 	uint32_t head = p->head; /* in a register: bytes stored to the ring might be p's, for all the compiler knows */
-	struct keuos_slot *first = &p->ring.slots[head & (KEUOS_SLOTS - 1)];
+	struct keuos_slot *first = keuos_slot_of(&p->ring, head);
 
 	if (p->limit - head < slots) {
 		int result = keuos_producer_refresh(p, slots, 0);
@@ -178,15 +219,16 @@ KEUOS_INLINE int keuos_send_inline(
 	}
 	p->head = head + slots;
 	if (proof)
-		__builtin_memcpy(first->payload, &p->ring.tags[template_index].tag, KEUOS_PROOF_BYTES);
+		__builtin_memcpy(first->payload, &kind->tag, KEUOS_PROOF_BYTES);
 	if (length > room) {
-		struct keuos_slot *second = &p->ring.slots[(head + 1) & (KEUOS_SLOTS - 1)];
+		struct keuos_slot *second = keuos_slot_of(&p->ring, head + 1);
+		uint32_t low = keuos_low_word(KEUOS_LENGTH_CONTINUED, kind->word & KEUOS_WORD_TEMPLATE_MASK);
 
 		keuos_copy(second->payload, (const uint8_t *)message + room, length - room);
-		second->word = keuos_word(head + 2, KEUOS_LENGTH_CONTINUED, template_index);
+		second->word = keuos_word(head + 2, low);
 	}
 	keuos_copy(first->payload + skip, message, length > room ? room : length);
-	__atomic_store_n(&first->word, keuos_word(head + 1, length, template_index), __ATOMIC_RELEASE);
+	__atomic_store_n(&first->word, keuos_word(head + 1, kind->word), __ATOMIC_RELEASE);
 	return KEUOS_RING_OK;
 }
 
@@ -198,7 +240,7 @@ static inline int keuos_send_descriptor(struct keuos_producer *p, uint32_t templ
 	uint32_t length, const uint64_t cookie[2])
 {
 	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, template_index);
-	struct keuos_descriptor *slot = (struct keuos_descriptor *)(void *)&p->ring.slots[p->head & (KEUOS_SLOTS - 1)];
+	struct keuos_descriptor *slot = (struct keuos_descriptor *)(void *)keuos_slot_of(&p->ring, p->head);
 	uint32_t start, span, at, first;
 
 	if (!sealed)
@@ -225,7 +267,8 @@ static inline int keuos_send_descriptor(struct keuos_producer *p, uint32_t templ
 	slot->cookie[1] = cookie ? cookie[1] : 0;
 	p->data += span;
 	p->head++;
-	__atomic_store_n(&slot->word, keuos_word(p->head, KEUOS_LENGTH_DESCRIPTOR, template_index), __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->word, keuos_word(p->head, keuos_low_word(KEUOS_LENGTH_DESCRIPTOR, template_index)),
+		__ATOMIC_RELEASE);
 	if (p->ring.mode == KEUOS_VERIFIED) {
 		__atomic_store_n(&p->ring.own->data, p->data, __ATOMIC_RELAXED);
 		__atomic_store_n(&p->ring.own->slots, p->head, __ATOMIC_RELEASE);
@@ -236,18 +279,15 @@ static inline int keuos_send_descriptor(struct keuos_producer *p, uint32_t templ
 /* Sends a message of any length the way its mode and length ask for. enum keuos_ring_result. */
 static inline int keuos_send(struct keuos_producer *p, uint32_t template_index, const void *message, uint32_t length)
 {
-	uint32_t room = KEUOS_INLINE_MAX - (p->ring.mode == KEUOS_POLLED_PROOF ? KEUOS_PROOF_BYTES : 0);
-	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, template_index);
+	struct keuos_kind kind;
+	int result;
 
 	if (__atomic_load_n(&p->ring.status->state, __ATOMIC_RELAXED) != KEUOS_CHANNEL_OPEN)
 		return KEUOS_RING_CLOSED;
-	if (p->ring.mode == KEUOS_VERIFIED || length > room)
+	if (p->ring.mode == KEUOS_VERIFIED || length > keuos_inline_max(&p->ring))
 		return keuos_send_descriptor(p, template_index, message, length, 0);
-	if (!sealed)
-		return KEUOS_RING_NOT_GRANTED;
-	if (length > sealed->max_length)
-		return KEUOS_RING_TOO_LONG;
-	return keuos_send_inline(p, template_index, message, length, p->ring.mode == KEUOS_POLLED_PROOF);
+	result = keuos_check_kind(&p->ring, template_index, length, &kind);
+	return result ? result : keuos_send_inline(p, &kind, message, length, p->ring.mode == KEUOS_POLLED_PROOF);
 }
 
 KEUOS_INLINE void keuos_consumer_publish(struct keuos_consumer *c)
@@ -275,26 +315,28 @@ KEUOS_INLINE int keuos_idle(struct keuos_consumer *c, const struct keuos_slot *s
 	return __atomic_load_n(&slot->word, __ATOMIC_RELAXED) == word ? KEUOS_RING_CLOSED : KEUOS_RING_EMPTY;
 }
 
-/* Takes a message out of its slots, its word being checked and its length bounded. */
-KEUOS_INLINE int keuos_receive_slots(struct keuos_consumer *c, const struct keuos_slot *first, uint32_t template_index,
-	void *buffer, uint32_t length, int proof)
+/*
+ * Takes the message of tail out of its slots, its word being that of kind. Nothing that is checked is read a second
+ * time, and nothing is copied twice.
+ */
+KEUOS_INLINE int keuos_take_slots(struct keuos_consumer *c, uint32_t tail, const struct keuos_slot *first,
+	const struct keuos_kind *kind, void *buffer, uint32_t length, int proof)
 {
 	uint32_t skip = proof ? KEUOS_PROOF_BYTES : 0;
 	uint32_t room = KEUOS_SLOT_PAYLOAD - skip;
-	uint32_t tail = c->tail;
 
 	if (proof) {
 		uint64_t tag;
 
 		__builtin_memcpy(&tag, first->payload, sizeof(tag));
-		if (tag != c->ring.tags[template_index & (KEUOS_TEMPLATES_MAX - 1)].tag)
+		if (tag != kind->tag)
 			return keuos_violation(c, KEUOS_VERDICT_TAG);
 	}
 	if (length > room) {
-		const struct keuos_slot *second = &c->ring.slots[(tail + 1) & (KEUOS_SLOTS - 1)];
+		const struct keuos_slot *second = keuos_slot_of(&c->ring, tail + 1);
+		uint32_t low = keuos_low_word(KEUOS_LENGTH_CONTINUED, kind->word & KEUOS_WORD_TEMPLATE_MASK);
 
-		if (__atomic_load_n(&second->word, __ATOMIC_RELAXED) !=
-			keuos_word(tail + 2, KEUOS_LENGTH_CONTINUED, template_index))
+		if (__atomic_load_n(&second->word, __ATOMIC_RELAXED) != keuos_word(tail + 2, low))
 			return keuos_violation(c, KEUOS_VERDICT_SEQUENCE);
 		keuos_copy((uint8_t *)buffer + room, second->payload, length - room);
 	}
@@ -311,27 +353,20 @@ KEUOS_INLINE int keuos_receive_slots(struct keuos_consumer *c, const struct keuo
 }
 
 /*
- * Receives the message that the caller knows to come next: template and length (at most as for keuos_send_inline) are
- * constants, and the word is compared as a whole. The fast path. length, or enum keuos_ring_result.
+ * Receives the message that the caller knows to come next, by comparing the word as a whole. The fast path, with
+ * length and proof constant. kind and proof: as for keuos_send_inline. length, or enum keuos_ring_result.
  */
 KEUOS_INLINE int keuos_receive_inline(
-	struct keuos_consumer *c, uint32_t template_index, void *buffer, uint32_t length, int proof)
+	struct keuos_consumer *c, const struct keuos_kind *kind, void *buffer, uint32_t length, int proof)
 {
 	uint32_t tail = c->tail;
-	const struct keuos_slot *slot = &c->ring.slots[tail & (KEUOS_SLOTS - 1)];
+	const struct keuos_slot *slot = keuos_slot_of(&c->ring, tail);
 	uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
 
-	if (word != keuos_word(tail + 1, length, template_index))
-		return (uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) == tail + 1 ? KEUOS_RING_UNEXPECTED
-										 : keuos_idle(c, slot, word);
-	if (c->accepted != (uint32_t)word) {
-		const struct keuos_sealed *sealed = keuos_granted(c->ring.tags, c->ring.generation, template_index);
-
-		if (!sealed || length > sealed->max_length)
-			return keuos_violation(c, sealed ? KEUOS_VERDICT_LENGTH : KEUOS_VERDICT_TEMPLATE);
-		c->accepted = (uint32_t)word;
-	}
-	return keuos_receive_slots(c, slot, template_index, buffer, length, proof);
+	if (__builtin_expect(word == keuos_word(tail + 1, kind->word), 1))
+		return keuos_take_slots(c, tail, slot, kind, buffer, length, proof);
+	return (uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) == tail + 1 ? KEUOS_RING_UNEXPECTED
+									 : keuos_idle(c, slot, word);
 }
 
 /*
@@ -377,11 +412,12 @@ KEUOS_INLINE int keuos_receive_descriptor(struct keuos_consumer *c, const struct
 static inline int keuos_receive_cookie(
 	struct keuos_consumer *c, void *buffer, uint32_t capacity, uint32_t *template_index, uint64_t cookie[2])
 {
-	const struct keuos_slot *slot = &c->ring.slots[c->tail & (KEUOS_SLOTS - 1)];
+	const struct keuos_slot *slot = keuos_slot_of(&c->ring, c->tail);
 	uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
-	uint32_t room = KEUOS_INLINE_MAX - (c->ring.mode == KEUOS_POLLED_PROOF ? KEUOS_PROOF_BYTES : 0);
+	uint32_t room = keuos_inline_max(&c->ring);
 	uint32_t length = word >> KEUOS_WORD_LENGTH_SHIFT & KEUOS_WORD_LENGTH_MASK;
 	const struct keuos_sealed *sealed;
+	struct keuos_kind kind;
 	uint64_t ignored[2];
 
 	if ((uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) != c->tail + 1)
@@ -397,7 +433,8 @@ static inline int keuos_receive_cookie(
 	if (length > capacity)
 		return KEUOS_RING_TOO_LONG;
 	length = keuos_bounded(keuos_bounded(length, capacity), room);
-	return keuos_receive_slots(c, slot, *template_index, buffer, length, c->ring.mode == KEUOS_POLLED_PROOF);
+	kind = (struct keuos_kind){.tag = sealed->tag, .word = (uint32_t)word};
+	return keuos_take_slots(c, c->tail, slot, &kind, buffer, length, c->ring.mode == KEUOS_POLLED_PROOF);
 }
 
 static inline int keuos_receive(struct keuos_consumer *c, void *buffer, uint32_t capacity, uint32_t *template_index)
@@ -434,8 +471,7 @@ static inline struct keuos_producer keuos_producer_init(const struct keuos_endpo
 
 static inline struct keuos_consumer keuos_consumer_init(const struct keuos_endpoint *end)
 {
-	return (struct keuos_consumer){
-		.ring = keuos_ring_init(end), .publish_at = KEUOS_TAIL_EVERY, .accepted = UINT32_MAX};
+	return (struct keuos_consumer){.ring = keuos_ring_init(end), .publish_at = KEUOS_TAIL_EVERY};
 }
 
 #endif

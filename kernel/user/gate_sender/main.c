@@ -62,7 +62,7 @@ static struct keuos_descriptor valid(uint32_t length)
 	uint16_t index = keuos_template_index(&gate_message);
 
 	return (struct keuos_descriptor){
-		.word = keuos_word(head + 1, KEUOS_LENGTH_DESCRIPTOR, index),
+		.word = keuos_word(head + 1, keuos_low_word(KEUOS_LENGTH_DESCRIPTOR, index)),
 		.sealed = tags[index],
 		.offset = data,
 		.length = length,

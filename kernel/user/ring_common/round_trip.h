@@ -40,13 +40,19 @@ enum path {
 struct side {
 	struct keuos_producer out;
 	struct keuos_consumer in;
-	uint32_t template_out, template_in;
+	uint32_t template_out;
+	struct keuos_kind kind_out, kind_in; /* for PATH_SLOTS */
 	uint32_t same_core;
 	uint64_t empty_polls;
 };
 
+static inline int end_is_inline(const struct keuos_ring *ring, uint32_t size)
+{
+	return ring->mode != KEUOS_VERIFIED && size <= keuos_inline_max(ring);
+}
+
 /* Opens the two ends, in whatever order they were bound. 0, or what failed. */
-static inline int64_t side_open(struct side *side, uint32_t same_core)
+static inline int64_t side_open(struct side *side, const struct round_trip_params *p)
 {
 	struct keuos_endpoint ends[2];
 	int64_t error = ring_accept(&ends[0]);
@@ -60,14 +66,17 @@ static inline int64_t side_open(struct side *side, uint32_t same_core)
 	const struct keuos_endpoint *in = out == &ends[0] ? &ends[1] : &ends[0];
 	side->out = keuos_producer_init(out);
 	side->in = keuos_consumer_init(in);
-	side->same_core = same_core;
+	side->same_core = p->same_core;
 	int template_out = keuos_find_template(&side->out.ring, RING_OPCODE);
 	int template_in = keuos_find_template(&side->in.ring, RING_OPCODE);
 	if (template_out < 0 || template_in < 0)
 		return KEUOS_RING_NOT_GRANTED;
 	side->template_out = (uint32_t)template_out;
-	side->template_in = (uint32_t)template_in;
-	return 0;
+	if (end_is_inline(&side->out.ring, p->size))
+		error = keuos_check_kind(&side->out.ring, (uint32_t)template_out, p->size, &side->kind_out);
+	if (!error && end_is_inline(&side->in.ring, p->size))
+		error = keuos_check_kind(&side->in.ring, (uint32_t)template_in, p->size, &side->kind_in);
+	return error;
 }
 
 /* 0, or a negative error. last: no message will come back, so don't wait for one. */
@@ -77,7 +86,7 @@ KEUOS_INLINE int side_send(struct side *side, enum path path, uint32_t size, int
 
 	RING_MATERIALISE(message);
 	if (path == PATH_SLOTS)
-		return keuos_send_inline(&side->out, side->template_out, message, size, proof);
+		return keuos_send_inline(&side->out, &side->kind_out, message, size, proof);
 	if (path == PATH_POLL)
 		return keuos_send(&side->out, side->template_out, message, size);
 	if (path == PATH_WAKE)
@@ -104,7 +113,7 @@ KEUOS_INLINE int side_receive(struct side *side, enum path path, uint32_t size, 
 		sys_wait(sys_bit(side->in.ring.capability), KEUOS_FOREVER);
 	for (;;) {
 		if (path == PATH_SLOTS)
-			result = keuos_receive_inline(&side->in, side->template_in, buffer, size, proof);
+			result = keuos_receive_inline(&side->in, &side->kind_in, buffer, size, proof);
 		else if (path == PATH_WAKE)
 			result = keuos_receive_wait(&side->in, buffer, size, &template, 0);
 		else
@@ -145,18 +154,18 @@ static inline int side_await(struct side *side)
  * What an empty poll costs while the other side sleeps: the ticks of RING_CALIBRATIONS of them, or 0 if a message came
  * in between. buffer: of size bytes.
  */
-KEUOS_INLINE uint64_t side_calibrate(struct side *shared, enum path path, uint32_t size, int proof, void *buffer)
+KEUOS_INLINE uint64_t side_calibrate(struct side *side, enum path path, uint32_t size, int proof, void *buffer)
 {
-	struct side side = *shared;
 	uint64_t start = ring_ticks(), ticks;
 	uint32_t template;
 	int result = KEUOS_RING_EMPTY;
 
 	for (uint32_t i = 0; i < RING_CALIBRATIONS && result == KEUOS_RING_EMPTY; i++) {
-		result = path == PATH_SLOTS ? keuos_receive_inline(&side.in, side.template_in, buffer, size, proof)
-					    : keuos_receive(&side.in, buffer, size, &template);
-		side.empty_polls++;
-		ring_idle(side.same_core);
+		result = path == PATH_SLOTS ? keuos_receive_inline(&side->in, &side->kind_in, buffer, size, proof)
+					    : keuos_receive(&side->in, buffer, size, &template);
+		RING_MATERIALISE(buffer);
+		side->empty_polls++;
+		ring_idle(side->same_core);
 	}
 	ticks = ring_ticks() - start;
 	return result == KEUOS_RING_EMPTY ? ticks : 0;

@@ -54,27 +54,24 @@ KEUOS_INLINE int round_trip(struct side *side, enum path path, uint32_t size, in
 	return 0;
 }
 
-/* Trips between two readings of the clock, with their state where registers can hold it. 0, or a negative error. */
-KEUOS_INLINE int batch(struct side *shared, enum path path, uint32_t size, int proof, uint32_t trips)
+/* Trips between two readings of the clock. 0, or a negative error. */
+KEUOS_INLINE int batch(struct side *side, enum path path, uint32_t size, int proof, uint32_t trips)
 {
-	struct side side = *shared;
 	uint64_t start = ring_ticks();
 	int error = 0;
 
 	for (uint32_t i = 0; i < trips; i++) {
-		error = round_trip(&side, path, size, proof);
+		error = round_trip(side, path, size, proof);
 		if (__builtin_expect(error != 0, 0))
 			break;
 	}
 	results.batch_ticks = ring_ticks() - start;
-	*shared = side;
 	return error;
 }
 
 /* Trips each between two readings of the clock. 0, or a negative error. */
-KEUOS_INLINE int sample(struct side *shared, enum path path, uint32_t size, int proof, uint32_t trips)
+KEUOS_INLINE int sample(struct side *side, enum path path, uint32_t size, int proof, uint32_t trips)
 {
-	struct side side = *shared;
 	int error = 0;
 
 	for (uint32_t i = 0; i < trips && !error; i++) {
@@ -82,13 +79,12 @@ KEUOS_INLINE int sample(struct side *shared, enum path path, uint32_t size, int 
 
 		__builtin_memcpy(message, &i, size < sizeof(i) ? size : sizeof(i));
 		start = ring_ticks();
-		error = round_trip(&side, path, size, proof);
+		error = round_trip(side, path, size, proof);
 		samples[i] = (uint32_t)(ring_ticks() - start);
 		results.wrong += __builtin_memcmp(message, answer, size) != 0;
 		results.checksum = ring_checksum(results.checksum, answer, size);
 		results.samples = i + 1;
 	}
-	*shared = side;
 	return error;
 }
 
@@ -171,7 +167,7 @@ int main(const char *args)
 {
 	struct round_trip_params p = params;
 	static struct side side;
-	int64_t error = side_open(&side, p.same_core);
+	int64_t error = side_open(&side, &p);
 
 	(void)args;
 	if (!error && (p.size == 0 || p.size > RING_MESSAGE_MAX || p.count > RING_SAMPLES_MAX))

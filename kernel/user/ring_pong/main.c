@@ -27,23 +27,21 @@ static int fail(struct side *side, int error)
 	return RING_EXIT_FAILED;
 }
 
-/* A batch of trips, without a decision in the loop, and with its state where registers can hold it. */
-KEUOS_INLINE int answer(struct side *shared, enum path path, uint32_t size, int proof, uint32_t trips, int last)
+/* A batch of trips, without a decision in the loop. */
+KEUOS_INLINE int answer(struct side *side, enum path path, uint32_t size, int proof, uint32_t trips, int last)
 {
-	struct side side = *shared;
 	uint32_t i = 0;
 	int result = 0;
 
 	for (; i < trips; i++) {
-		result = side_receive(&side, path, size, proof, message);
+		result = side_receive(side, path, size, proof, message);
 		if (__builtin_expect(result < 0, 0))
 			break;
-		result = side_send(&side, path, (uint32_t)result, proof, message, last && i + 1 == trips);
+		result = side_send(side, path, (uint32_t)result, proof, message, last && i + 1 == trips);
 		if (__builtin_expect(result != 0, 0))
 			break;
 	}
 	results.answered += i;
-	*shared = side;
 	return i == trips ? 0 : result;
 }
 
@@ -101,7 +99,7 @@ int main(const char *args)
 {
 	struct round_trip_params p = params;
 	static struct side side;
-	int64_t error = side_open(&side, p.same_core);
+	int64_t error = side_open(&side, &p);
 
 	(void)args;
 	if (!error && (p.size == 0 || p.size > RING_MESSAGE_MAX || p.count > RING_SAMPLES_MAX))

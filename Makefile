@@ -1,0 +1,68 @@
+# The one entrance: `make help` lists what there is. Each target sets up what it needs first, so that a fresh machine with
+# make, git and python3 can start with any of them. The kernel is built by kernel/Makefile, packages are installed by
+# .ci/setup, and everything that tests is pytest.
+#
+#   TARGET=NAME    the target to run the suites on (default qemu-x86); several, separated by blanks
+#   ARGS='...'     handed to pytest, for example ARGS='-k wrap --timebase=instructions'
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+TARGET ?= qemu-x86
+ARGS ?=
+
+BIN := .venv/bin
+IMAGES := build/kernel
+# pytest rebuilds the kernel when its sources are newer, and takes this lock for it (keuos_hil/bundled.py).
+KERNEL_LOCK := build/.kernel-lock
+PYTEST := $(BIN)/pytest $(addprefix --target=,$(TARGET))
+
+PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools examples)
+C_SOURCES = $(shell find $(wildcard kernel netd tests examples) -name '*.[ch]' | LC_ALL=C sort)
+
+.PHONY: help setup kernel run test soak run-qemu lint format wheel check-wheel clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup: ## install missing Debian packages and .venv; implied by all below
+	@.ci/setup
+
+kernel: setup ## build both kernels, the user programs and the initrd
+	@mkdir -p build
+	flock --timeout 900 $(KERNEL_LOCK) $(MAKE) -C kernel
+
+run: kernel ## run the suites on TARGET and show the ring table
+	$(PYTEST) suites $(ARGS)
+
+test: lint kernel check-wheel ## everything that belongs to every push
+	$(PYTEST) tests suites $(ARGS)
+
+soak: kernel ## the long runs
+	$(PYTEST) -m soak tests suites $(ARGS)
+
+run-qemu: kernel ## boot to the prompt on this terminal
+	@.ci/run-qemu $(IMAGES)
+
+lint: setup ## style and types, Python and C
+	$(BIN)/ruff check $(PYTHON_SOURCES)
+	$(BIN)/ruff format --check $(PYTHON_SOURCES)
+	.ci/check-types
+	clang-format --dry-run --Werror $(C_SOURCES)
+
+format: setup ## bring the sources into that style
+	$(BIN)/ruff check --fix-only $(PYTHON_SOURCES)
+	$(BIN)/ruff format $(PYTHON_SOURCES)
+	clang-format -i $(C_SOURCES)
+
+wheel: kernel ## build the wheel and the sdist, with the kernel images inside, into build/dist
+	.ci/wheel
+
+check-wheel: wheel ## install the wheel in a fresh environment and use it from another folder
+	.ci/check-wheel
+
+clean: ## remove everything built; .venv and results stay
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name results -exec rm -rf {} +; fi
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,151 @@
+"""What one run of pytest knows: targets, images, choices, results. Made once, when pytest configures itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pluggy
+import pytest
+
+from . import bundled, registry
+from .errors import UsageError
+from .hookspecs import RunOptions, TargetType
+from .image import Image
+from .parts import Target
+from .results import Results, host_environment, make_run_directory, point_latest
+from .rig import LiveTarget, Rig
+
+
+@dataclass
+class Bench:
+    """See the options of the same names in :mod:`keuos_hil.pytest_plugin`."""
+
+    manager: pluggy.PluginManager
+    registry: registry.Registry
+    target_names: list[str]
+    overrides: Callable[[TargetType], dict[str, Any]]
+    timebase: str
+    accel: str
+    kernel: Path | None
+    initrd: Path | None
+    symbols: Path | None
+    required: frozenset[str]
+    seed: int
+    root: Path
+    results_base: Path | None
+    results: Results = field(default_factory=Results)
+    _directory: Path | None = None
+    _images: dict[tuple[str, str], Image] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.symbols is not None and self.kernel is None:
+            raise UsageError("--symbols describes a flat --kernel; name that, too")
+        for name in self.target_names:
+            self.rig.target(name)
+        for path in (self.kernel, self.initrd, self.symbols):
+            if path is not None and not path.is_file():
+                raise UsageError(f"there is no file {path}")
+        if self.kernel is not None:
+            for name in self.target_names:
+                target = self.rig.target(name)
+                self.image(target, ()).kernel.require_machine(target.architecture, name)
+
+    @cached_property
+    def rig(self) -> Rig:
+        """This process's sessions."""
+        return Rig(lambda: self.directory / "sessions", self.make_target)
+
+    def make_target(self, name: str) -> Target:
+        """The target `name` with this run's choices."""
+        run = RunOptions(self.timebase, self.accel, registry.panic_patterns(self.manager))
+        return self.registry.make(name, run, self.overrides)
+
+    # Images ----------------------------------------------------------------------------------------------------
+
+    def image(self, target: Target, needs: Iterable[str]) -> Image:
+        """What `target` boots for a test with these needs."""
+        variant = "given" if self.kernel is not None else "hil" if "hil" in needs else "release"
+        key = (target.architecture, variant)
+        if key not in self._images:
+            if self.kernel is not None:
+                self._images[key] = Image.load(self.kernel, self.initrd, symbols=self.symbols)
+            else:
+                found = bundled.paths(target.architecture, variant)
+                self._images[key] = Image.load(found.kernel, self.initrd or found.initrd, variant=variant)
+        return self._images[key]
+
+    def prepare(self) -> None:
+        """Build what is to be booted and see that every target's tools are there; before the first test."""
+        for name in self.target_names:
+            target = self.rig.target(name)
+            target.check()
+            if self.kernel is None:
+                bundled.ensure(target.architecture)
+
+    def target_capabilities(self, target: Target) -> frozenset[str]:
+        """Those of the parts, and the timebase's name."""
+        return target.capabilities | {target.timebase.name}
+
+    # Results ---------------------------------------------------------------------------------------------------
+
+    @property
+    def has_directory(self) -> bool:
+        """Whether anything was booted, so that there is something to keep."""
+        return self._directory is not None
+
+    @property
+    def directory(self) -> Path:
+        """This run's own folder, made when first asked for."""
+        if self._directory is None:
+            base = self.results_base or self.root / "build" / "results" / "+".join(self.target_names)
+            self._directory = make_run_directory(base)
+        return self._directory
+
+    @directory.setter
+    def directory(self, path: Path) -> None:
+        self._directory = path
+
+    def note(self, live: LiveTarget) -> None:
+        """Keep what was booted where."""
+        self.results.build_ids[f"{live.name}/{live.image.variant}"] = live.image.kernel.build_id
+        self.results.timebases[live.name] = live.timebase.name
+        self.results.commands[f"{live.name}/{live.image.variant}"] = live.session.command
+
+    def add_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        """Keep a phase of a test. Ids are relative to the suites folder: the same in a checkout and in site-packages."""
+        target = item.callspec.params["keuos_target_name"] if hasattr(item, "callspec") else self.target_names[0]
+        verdict: str = report.outcome
+        if hasattr(report, "wasxfail"):
+            verdict = "xfailed" if report.skipped else "xpassed"
+        elif report.failed and report.when != "call":
+            verdict = "error"
+        self.results.add_test(suite_relative(item.nodeid), target, verdict, report.duration)
+
+    def write_results(self) -> Path:
+        """results.json, the samples and the `latest` link."""
+        environment = host_environment() | {
+            "seed": self.seed,
+            "timebases": self.results.timebases,
+            "commands": self.results.commands,
+        }
+        path = self.results.write(self.directory, environment)
+        point_latest(self.directory)
+        return path
+
+    def header(self) -> list[str]:
+        """Lines for pytest's header."""
+        kernel = "bundled" if self.kernel is None else str(self.kernel)
+        return [f"keuos-hil: target {', '.join(self.target_names)}; kernel {kernel}; timebase {self.timebase}; seed {self.seed}"]
+
+
+bench_key = pytest.StashKey[Bench]()
+
+
+def suite_relative(node_id: str) -> str:
+    """A node id from the folder `suites` on."""
+    path, colons, rest = node_id.partition("::")
+    return path.rpartition("suites/")[2] + colons + rest

@@ -1,0 +1,99 @@
+"""The kernel that is booted if nobody names another: KeuOS, built from the checkout or prebuilt in the wheel."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import InfraError
+
+#: Both variants; each is one ELF, and they share the initrd.
+VARIANTS = ("release", "hil")
+_PACKAGE = Path(__file__).resolve().parent
+#: The kernel builds within a minute on two cores; so long means that something waits for ever.
+_BUILD_S = 900.0
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where one variant's files lie, whether they exist or not."""
+
+    kernel: Path
+    initrd: Path
+
+
+def _sources() -> Path | None:
+    """The folder with the kernel's sources, in a checkout."""
+    folder = _PACKAGE.parent / "kernel"
+    return folder if (folder / "Makefile").is_file() else None
+
+
+def paths(architecture: str, variant: str) -> Paths:
+    """The files of a variant for an architecture ("x86_64")."""
+    if _sources() is not None:
+        built = _PACKAGE.parent / "build" / "kernel"
+        return Paths(built / variant / "keuos.elf", built / "initrd.cpio")
+    prebuilt = _PACKAGE / "images" / architecture
+    return Paths(prebuilt / f"keuos-{variant}.elf", prebuilt / "initrd.cpio")
+
+
+def ensure(architecture: str = "x86_64") -> None:
+    """Build the kernels if their sources are newer. Only one process of the machine builds a checkout at a time.
+
+    Raises:
+        InfraError: the build fails, or an installed package has no images for this architecture.
+    """
+    sources = _sources()
+    if sources is None:
+        missing = [str(p) for v in VARIANTS for p in vars(paths(architecture, v)).values() if not p.is_file()]
+        if missing:
+            raise InfraError(f"this installation brings no kernel for {architecture} ({missing[0]}); name one by --kernel")
+        return
+    stamp = _PACKAGE.parent / "build" / ".kernel-built"
+    with _locked(stamp.with_name(".kernel-lock")):
+        begun = _newest(sources)
+        wanted = [p for v in VARIANTS for p in vars(paths(architecture, v)).values()]
+        if all(p.is_file() for p in wanted) and stamp.is_file() and stamp.stat().st_mtime_ns >= begun:
+            return
+        _make(sources)
+        still = [str(p) for p in wanted if not p.is_file()]
+        if still:
+            raise InfraError(f"`make -C {sources}` succeeded but made no {', '.join(still)}")
+        stamp.touch()
+        os.utime(stamp, ns=(begun, begun))  # what changed during the build is newer
+
+
+def _newest(sources: Path) -> int:
+    times = [sources.stat().st_mtime_ns]
+    for folder, _, files in os.walk(sources):
+        times += [os.stat(os.path.join(folder, name)).st_mtime_ns for name in files]
+        times.append(os.stat(folder).st_mtime_ns)  # a file that was taken away
+    return max(times)
+
+
+def _make(sources: Path) -> None:
+    command = ["make", "-C", str(sources)]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_BUILD_S, check=False
+        )
+    except FileNotFoundError:
+        raise InfraError("make is not installed; `apt-get install make`, then `make setup`") from None
+    except subprocess.TimeoutExpired:
+        raise InfraError(f"`{' '.join(command)}` did not end within {_BUILD_S:g} s") from None
+    if done.returncode:
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+        raise InfraError(f"`{' '.join(command)}` failed with status {done.returncode}:\n{last}")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

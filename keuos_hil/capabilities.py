@@ -1,0 +1,76 @@
+"""The things a test can need, of three kinds, and what to do where one is missing. Pure: no target is touched here."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .errors import UsageError
+from .options import nearest
+
+
+class Kind(enum.Enum):
+    """When a capability is known."""
+
+    TARGET = "target"  #: without booting, from the target's parts
+    IMAGE = "image"  #: without booting, from the ELF
+    LIVE = "live"  #: said by the agent
+
+
+@dataclass(frozen=True)
+class Capability:
+    """One thing that a test can need. `hint` tells a person how to get it."""
+
+    name: str
+    kind: Kind
+    hint: str
+
+
+_ALL = (
+    Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86"),
+    Capability("registers", Kind.TARGET, "a target whose Debug part reads registers: qemu-x86"),
+    Capability("reset", Kind.TARGET, "a target with a reset button"),
+    Capability("reset-reason", Kind.TARGET, "a target that tells a triple fault from a reset: qemu-x86"),
+    Capability("power", Kind.TARGET, "a target with a power switch"),
+    Capability("link", Kind.TARGET, "a NIC: --qemu-nic=virtio-net-pci, or a board with a wire"),
+    Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
+    Capability("instructions", Kind.TARGET, "--timebase=instructions"),
+    Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),
+    Capability("silicon", Kind.TARGET, "a board, or a working --accel=kvm"),
+    Capability("hil", Kind.IMAGE, "a HIL build of the kernel (the bundled one has both builds; with --kernel pass a HIL build)"),
+    Capability("dwarf", Kind.IMAGE, "a kernel with debug information (-g, not stripped), or --symbols ELF"),
+    Capability("symbols", Kind.IMAGE, "a kernel with a symbol table, or --symbols ELF"),
+    Capability("channels", Kind.IMAGE, "a kernel with KeuOS's channel layouts in its DWARF"),
+    Capability("initrd", Kind.IMAGE, "--initrd FILE"),
+    Capability("agent", Kind.LIVE, "a kernel whose agent speaks docs/hil-protocol.md"),
+    Capability("smp", Kind.LIVE, "two cores or more: --qemu-cores=2"),
+    Capability("entropy", Kind.LIVE, "a CPU with a source of randomness: --qemu-cpu=max"),
+    Capability("iommu", Kind.LIVE, "a machine with an IOMMU"),
+    Capability("nx", Kind.LIVE, "a CPU with NX: --qemu-cpu=max"),
+    Capability("smep", Kind.LIVE, "a CPU with SMEP: --qemu-cpu=max"),
+    Capability("smap", Kind.LIVE, "a CPU with SMAP: --qemu-cpu=max"),
+    Capability("umip", Kind.LIVE, "a CPU with UMIP: --qemu-cpu=max"),
+    Capability("wp", Kind.LIVE, "a kernel that runs with CR0.WP"),
+)
+KNOWN = {capability.name: capability for capability in _ALL}
+
+
+def lookup(names: Iterable[str], where: str) -> list[Capability]:
+    """The capabilities of these names. Raises UsageError for an unknown one, with the nearest."""
+    found = []
+    for name in names:
+        if name not in KNOWN:
+            raise UsageError(f"{where}: no capability is called {name!r}{nearest(name, KNOWN)}")
+        found.append(KNOWN[name])
+    return found
+
+
+def reason(capability: Capability, *, target: str, image: str) -> str:
+    """Why a test is skipped, and how to have it run."""
+    lacks = {
+        Kind.TARGET: f"target {target} lacks it",
+        Kind.IMAGE: f"the image {image} lacks it",
+        Kind.LIVE: f"the agent on {target} says it is not there",
+    }
+    return f"needs {capability.name!r}: {lacks[capability.kind]}; to get it: {capability.hint}"

@@ -1,0 +1,94 @@
+"""Options of a target type: declared once, as a dataclass, and read from TOML tables and from the command line.
+
+A field's type, default and help text are the schema; a misspelt key lists the valid ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, get_args, get_origin, get_type_hints
+
+from .errors import UsageError
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """`; did you mean 'x'? Valid: ...` for an error message about an unknown name."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"{hint} valid: {', '.join(names) or '(none)'}"
+
+
+def default_of(option: Field[Any]) -> Any:
+    """The default of a dataclass field, or MISSING."""
+    return option.default_factory() if option.default_factory is not MISSING else option.default
+
+
+def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    """An instance of the dataclass `kind` from a table.
+
+    Args:
+        where: what error messages call the table.
+
+    Raises:
+        UsageError: an unknown key, a missing one, or a value of another type.
+    """
+    known = {option.name: option for option in fields(kind)}
+    types = get_type_hints(kind)
+    for key in values:
+        if key not in known:
+            raise UsageError(f"{where}: unknown key {key!r}{nearest(key, known)}")
+    for name, option in known.items():
+        if name not in values and default_of(option) is MISSING:
+            raise UsageError(f"{where}: the key {name!r} is missing: {option.metadata.get('help', 'it has no default')}")
+    return kind(**{key: _checked(value, types[key], f"{where}: {key}") for key, value in values.items()})
+
+
+def _checked(value: Any, wanted: Any, where: str) -> Any:
+    if get_origin(wanted) is list:
+        if isinstance(value, list) and all(isinstance(item, get_args(wanted)[0]) for item in value):
+            return value
+        raise UsageError(f"{where}: expected a list of {get_args(wanted)[0].__name__}, found {value!r}")
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
+        return value
+    raise UsageError(f"{where}: expected {wanted.__name__}, found {value!r}")
+
+
+def add_to_command_line(add: Callable[..., None], prefix: str, kind: type[Any]) -> None:
+    """Declare `--PREFIX-FIELD` for every field. `add` is argparse's or pytest's way to add an option."""
+    types = get_type_hints(kind)
+    for option in fields(kind):
+        wanted = types[option.name]
+        several = get_origin(wanted) is list
+        default = default_of(option)
+        shown = f" (default: {default})" if default not in (MISSING, "", []) else ""
+        how: dict[str, Any] = {"action": "append"} if several else {"type": wanted if wanted is not bool else _boolean}
+        add(
+            f"--{prefix}-{option.name.replace('_', '-')}",
+            dest=_dest(prefix, option.name),
+            default=None,
+            metavar=option.name.upper(),
+            help=(option.metadata.get("help", option.name) + shown).replace("%", "%%"),
+            **how,
+        )
+
+
+def from_command_line(get: Callable[[str], Any], prefix: str, kind: type[Any]) -> dict[str, Any]:
+    """What was given of the options that :func:`add_to_command_line` declared; `get` takes a dest."""
+    found = {option.name: get(_dest(prefix, option.name)) for option in fields(kind)}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _dest(prefix: str, name: str) -> str:
+    return f"keuos_{prefix}_{name}"
+
+
+def _boolean(text: str) -> bool:
+    words = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(f"expected yes or no, found {text!r}")
+    return words[text.lower()]

@@ -1,0 +1,185 @@
+"""The parts that a target is put together from: small protocols, no hierarchy.
+
+A target implements the few that it has; one object may be several. Parts don't start themselves: ``Target.open``
+prepares everything, starts the machine stopped, attaches, lets it run and returns a :class:`Session`, whose ``close``
+tears down in reverse order, always. docs/writing-a-target.md leads through it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from .console import Console
+    from .errors import Ended
+    from .image import Image
+
+
+class ByteStream(Protocol):
+    """A serial line as the console sees it: raw bytes, no decoding, no echo."""
+
+    def read(self, timeout: float) -> bytes | None:
+        """Wait at most `timeout` seconds; the bytes that are there, b"" if none came, None at the end of the line.
+
+        Raises:
+            InfraError: the port is gone though the target is not.
+        """
+        ...
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """Send all of `data` within `timeout` seconds, or raise InfraError."""
+        ...
+
+    def wake(self) -> None:
+        """Make a `read` that another thread is in, or enters next, return at once."""
+        ...
+
+    def close(self) -> None:
+        """Give the line back, after the last `read` has returned. Safe to repeat."""
+        ...
+
+
+@runtime_checkable
+class Power(Protocol):
+    """A power switch."""
+
+    min_off_s: float
+
+    def on(self) -> None:
+        """Switch on; returns when the supply is said to be on."""
+        ...
+
+    def off(self) -> None:
+        """Switch off; returns when the supply is said to be off."""
+        ...
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """Brings an image into the target's memory."""
+
+    def load(self, image: Image) -> None:
+        """Hand over kernel, initrd and command line; the target runs them afterwards."""
+        ...
+
+
+@runtime_checkable
+class Debug(Protocol):
+    """Memory and registers, seen from outside and without the kernel's help."""
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """`size` bytes of RAM at physical `address`. Raises InfraError outside RAM."""
+        ...
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """Change RAM. Code that has already run may be cached by the target: don't patch code with this."""
+        ...
+
+    def registers(self, core: int) -> dict[str, int]:
+        """The registers of one core by the architecture's names. Stops the target while it reads."""
+        ...
+
+
+@runtime_checkable
+class Link(Protocol):
+    """An Ethernet wire to the target: whole frames without their checksum."""
+
+    def send(self, frame: bytes) -> None:
+        """Put one frame on the wire."""
+        ...
+
+    def receive(self, timeout: float) -> bytes | None:
+        """The next frame from the target, or None after `timeout` seconds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Timebase:
+    """What the target's tick counter counts. Figures of different timebases are never mixed in one table.
+
+    `name` is "silicon" (a counter of real hardware), "instructions" (exact, an instruction is a tick) or "emulated"
+    (a counter that an emulator derives from the host's clock: shown, never judged).
+    """
+
+    name: str
+    hz: float | None = None
+
+
+class Lease(Protocol):
+    """The right to use a board now. A context manager: entered before `open`, left after `close`."""
+
+    def __enter__(self) -> Lease: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Session(Protocol):
+    """One power-on of a target, from before its first instruction until it is torn down."""
+
+    console: Console
+    debug: Debug | None
+    power: Power | None
+    link: Link | None
+    timebase: Timebase
+    #: The command that a person can type to get the same machine on a terminal; "" if there is none.
+    command: str
+    #: time.monotonic() just before the machine was started.
+    started: float
+
+    def ended(self) -> Ended | None:
+        """How the target stopped running, or None while it runs."""
+        ...
+
+    def reset(self) -> None:
+        """Press the reset button; the console's cursor then stands before the new boot's first byte.
+
+        Raises:
+            UsageError: this target has none (open it again instead).
+        """
+        ...
+
+    def post_mortem(self, directory: Path) -> list[str]:
+        """Save what helps to understand a failure; lines that tell a person what was saved and seen."""
+        ...
+
+    def attach_command(self) -> str:
+        """Open a door for gdb and return the command to type; the target stays stopped until gdb lets it run."""
+        ...
+
+    def close(self) -> None:
+        """End the session, however it stands. Never raises, safe to repeat, nothing stays behind."""
+        ...
+
+
+class Target(Protocol):
+    """A machine that can be asked to run an image. Making one starts nothing and costs nothing."""
+
+    name: str
+    #: ELF machine of the kernels it runs, as in "x86_64" or "aarch64".
+    architecture: str
+    timebase: Timebase
+    #: What it can do, known without booting: see keuos_hil.capabilities.
+    capabilities: frozenset[str]
+
+    def check(self) -> None:
+        """Raise InfraError, before the first test, if a tool or a file is missing that every run needs."""
+        ...
+
+    def lease(self) -> AbstractContextManager[object]:
+        """The right to use it now; `contextlib.nullcontext()` for what can be had any number of times."""
+        ...
+
+    def open(self, image: Image, directory: Path) -> Session:
+        """Start `image`. `directory` is this session's own, for logs and whatever the target leaves behind.
+
+        Raises:
+            InfraError: the bench could not get it to its first instruction.
+        """
+        ...
+
+
+Pattern = bytes | str | re.Pattern[bytes]

@@ -1,0 +1,191 @@
+"""Results that a kernel prints as lines. Pure: text in, records out.
+
+    TEST:suite:name:PASS | FAIL text | SKIP text | VALUE n
+    TEST:suite:[name:]BEGIN | ALL_PASS | PARTIAL text
+    BENCH:name:key=value key=value ...
+
+Another core may write single debug characters between those of a line, so a line is searched for, and a keyword
+may have one stray character between any two of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+_STRAY = "[^:]?"
+#: Characters that a seen name may have too many to be still taken for an expected one.
+_STRAYS_IN_NAME = 3
+
+
+def _tolerant(word: str) -> str:
+    return _STRAY.join(map(re.escape, word))
+
+
+_VERDICTS = ("PASS", "FAIL", "SKIP", "VALUE")
+_MARKS = ("BEGIN", "ALL_PASS", "PARTIAL")
+_TEST = re.compile(rf"{_tolerant('TEST')}{_STRAY}:(?P<rest>.*)")
+_BENCH = re.compile(rf"{_tolerant('BENCH')}{_STRAY}:(?P<name>[^:]+):(?P<values>.*)")
+_OUTCOME = re.compile(
+    "(?:" + "|".join(f"(?P<{word}>{_STRAY}{_tolerant(word)})" for word in (*_MARKS, *_VERDICTS)) + ")(?![A-Za-z]{2})"
+)
+_PAIR = re.compile(r"([^\s=]+)=(\S+)")
+_NUMBER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One test's line. `verdict` is "PASS", "FAIL", "SKIP" or "VALUE"; `number` is the value of the last."""
+
+    suite: str
+    name: str
+    verdict: str
+    text: str = ""
+    number: float | None = None
+
+    @property
+    def id(self) -> str:
+        """`suite:name`, as --expect-tests names it."""
+        return f"{self.suite}:{self.name}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A line about a whole suite, or a part of it: "BEGIN", "ALL_PASS" or "PARTIAL"."""
+
+    suite: str
+    name: str
+    mark: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class BenchLine:
+    """Figures: numbers where the text is one, else the text."""
+
+    name: str
+    values: dict[str, float | str]
+
+
+@dataclass
+class Printed:
+    """All that a kernel has printed, in its order."""
+
+    lines: list[Line] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+    benches: list[BenchLine] = field(default_factory=list)
+
+    def find(self, wanted: str) -> Line | None:
+        """The last line of test `wanted` (`suite:name`), stray characters in its name allowed for."""
+        exact = [line for line in self.lines if line.id == wanted]
+        near = exact or [line for line in self.lines if _is_with_strays(line.id, wanted)]
+        return near[-1] if near else None
+
+    def finished(self) -> bool:
+        """Whether suites have begun and each that has also has ended."""
+        begun = {mark.suite for mark in self.marks if mark.mark == "BEGIN"}
+        ended = {mark.suite for mark in self.marks if mark.mark != "BEGIN"}
+        return bool(begun) and begun <= ended
+
+
+def parse(text: str) -> Printed:
+    """What stands in the console's text."""
+    found = Printed()
+    for row in text.splitlines():
+        bench = _BENCH.search(row)
+        if bench is not None:
+            values = {key: _number(value) for key, value in _PAIR.findall(bench["values"])}
+            found.benches.append(BenchLine(bench["name"].strip(), values))
+            continue
+        test = _TEST.search(row)
+        if test is not None:
+            _parse_test(test["rest"], found)
+    return found
+
+
+def _parse_test(rest: str, found: Printed) -> None:
+    fields = rest.split(":")
+    for at in (1, 2):  # TEST:suite:OUTCOME or TEST:suite:name:OUTCOME; a text may have colons of its own
+        if at >= len(fields):
+            return
+        tail = ":".join(fields[at:])
+        outcome = _OUTCOME.match(tail)
+        if outcome is None:
+            continue
+        word = str(outcome.lastgroup)
+        name = fields[1].strip() if at == 2 else ""
+        suite, text = fields[0].strip(), tail[outcome.end() :].strip()
+        if word in _MARKS:
+            found.marks.append(Mark(suite, name, word, text))
+            return
+        if name:
+            number = _NUMBER.search(text) if word == "VALUE" else None
+            value = None if number is None else float(_number(number.group()))
+            found.lines.append(Line(suite, name, word, text, value))
+            return
+
+
+def _number(text: str) -> float | str:
+    if not _NUMBER.fullmatch(text.rstrip(",;")):
+        return text
+    text = text.rstrip(",;")
+    return float(int(text, 16)) if "x" in text.lower() else float(text)
+
+
+def _is_with_strays(seen: str, wanted: str) -> bool:
+    if not 0 < len(seen) - len(wanted) <= _STRAYS_IN_NAME:
+        return False
+    characters = iter(seen)
+    return all(character in characters for character in wanted)
+
+
+def parse_expected(text: str) -> list[str]:
+    """The tests of an --expect-tests file: `suite:name`, one a line; `#` begins a comment.
+
+    Raises:
+        ValueError: a line that names no suite and test.
+    """
+    wanted = []
+    for number, row in enumerate(text.splitlines(), 1):
+        entry = row.partition("#")[0].strip()
+        if not entry:
+            continue
+        if not re.fullmatch(r"[^:]+:[^:]+", entry):
+            raise ValueError(f"line {number}: expected suite:name, found {entry!r}")
+        wanted.append(entry)
+    return wanted
+
+
+def junit(lines: Iterable[Line], missing: Iterable[str], kernel: str) -> str:
+    """The lines as a JUnit document: a suite for each of theirs, a failure for each expected line that is missing."""
+    root = ElementTree.Element("testsuites", name=_xml(kernel))
+    suites: dict[str, ElementTree.Element] = {}
+
+    def case(suite: str, name: str) -> ElementTree.Element:
+        if suite not in suites:
+            suites[suite] = ElementTree.SubElement(root, "testsuite", name=_xml(suite))
+        return ElementTree.SubElement(suites[suite], "testcase", classname=_xml(suite), name=_xml(name))
+
+    for line in lines:
+        element = case(line.suite, line.name)
+        if line.verdict == "FAIL":
+            ElementTree.SubElement(element, "failure", message=_xml(line.text))
+        elif line.verdict == "SKIP":
+            ElementTree.SubElement(element, "skipped", message=_xml(line.text))
+        elif line.verdict == "VALUE":
+            ElementTree.SubElement(element, "system-out").text = _xml(line.text)
+    for wanted in missing:
+        suite, _, name = wanted.partition(":")
+        ElementTree.SubElement(case(suite, name), "failure", message="the kernel printed no such line")
+    for element in suites.values():
+        element.set("tests", str(len(element)))
+        element.set("failures", str(len(element.findall("testcase/failure"))))
+        element.set("skipped", str(len(element.findall("testcase/skipped"))))
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True)
+
+
+def _xml(text: str) -> str:
+    """XML has no way to write control characters."""
+    return re.sub(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd]", "?", text)

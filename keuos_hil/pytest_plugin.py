@@ -1,0 +1,399 @@
+"""The pytest plugin: options, fixtures, the `needs` marker, and the rules between tests.
+
+This file is the seam between pytest and the rest: what is decided here is taken from :mod:`keuos_hil.rig` (sessions),
+:mod:`keuos_hil.capabilities` (skips), :mod:`keuos_hil.reporting` (verdicts) and :mod:`keuos_hil.results` (files).
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pluggy
+import pytest
+
+from . import options, printed_plugin, registry, reporting
+from .agent import Agent
+from .bench import Bench, bench_key
+from .capabilities import KNOWN, Kind, lookup, reason
+from .console import Console
+from .errors import HilError, InfraError, UsageError
+from .hookspecs import TargetType
+from .image import Image
+from .locks import timing_lock
+from .record import Recorder
+from .rig import LiveTarget
+from .terminal import write_summary
+
+DEFAULT_TARGET = "qemu-x86"
+_plugins_key = pytest.StashKey[pluggy.PluginManager]()
+_failed_key = pytest.StashKey[bool]()
+
+
+# Options -----------------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Our options and, from their dataclasses, those of every target type that is installed."""
+    group = parser.getgroup("keuos-hil", "hardware in the loop (keuos-hil)")
+    known: dict[str, bool] = {}
+
+    def add(*names: str, **how: Any) -> None:
+        group.addoption(*names, **how)
+        known.update(dict.fromkeys(names, how.get("action") not in ("store_true",)))
+
+    add("--target", dest="keuos_target", action="append", metavar="NAME", default=None,
+        help=f"target to run on; may be repeated (default: {DEFAULT_TARGET})")  # fmt: skip
+    add("--hil-config", dest="keuos_config", metavar="FILE", default=None,
+        help=f"named targets, in TOML (default: {registry.CONFIG_NAME} at the rootdir, if it is there)")  # fmt: skip
+    add("--kernel", dest="keuos_kernel", metavar="FILE", default=None,
+        help="kernel to boot instead of the bundled one: an ELF, or a flat image with --symbols")  # fmt: skip
+    add("--initrd", dest="keuos_initrd", metavar="FILE", default=None, help="initrd to boot with (cpio, newc)")
+    add("--symbols", dest="keuos_symbols", metavar="ELF", default=None,
+        help="the ELF of a flat --kernel, matched by its build-id")  # fmt: skip
+    add("--timebase", dest="keuos_timebase", default="default", choices=("default", "instructions", "emulated", "silicon"),
+        help="what ticks count; the default is what the target has, `instructions` is exact and repeatable")  # fmt: skip
+    add("--accel", dest="keuos_accel", default="tcg", choices=("tcg", "kvm", "auto"),
+        help="accelerator of emulated targets; `auto` times a loop before it trusts KVM (default: tcg)")  # fmt: skip
+    add("--require", dest="keuos_require", action="append", metavar="CAP", default=None,
+        help="make an error of every skip for want of this capability; may be repeated")  # fmt: skip
+    add("--results", dest="keuos_results", metavar="DIR", default=None,
+        help="where each run makes a folder with its results (default: build/results/TARGET)")  # fmt: skip
+    add("--seed", dest="keuos_seed", type=lambda text: int(text, 0), metavar="N", default=None,
+        help="seed of every random choice (default: a new one, shown with each failure)")  # fmt: skip
+    group.addoption("--hold", dest="keuos_hold", action="store_true",
+        help="keep the target after a failure and print how to attach gdb, until Enter")  # fmt: skip
+    printed_plugin.add_printed_options(add)
+    manager = registry.load_plugins()
+    declared: set[tuple[str, type[Any]]] = set()
+    for kind in registry.target_types(manager).values():
+        if kind.option_prefix and (kind.option_prefix, kind.options) not in declared:
+            declared.add((kind.option_prefix, kind.options))
+            options.add_to_command_line(add, kind.option_prefix, kind.options)
+    pluginmanager.keuos_hil = (manager, known)  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Check everything that can be checked without starting anything; a mistake is one line and pytest's status 4."""
+    config.addinivalue_line("markers", "needs(*capabilities): skip, with a reason, where one is missing")
+    manager, known = config.pluginmanager.keuos_hil  # type: ignore[attr-defined]
+    registry.add_plugins(manager, config.pluginmanager.get_plugins())
+    config.stash[_plugins_key] = manager
+    config.stash[reporting.option_names_key] = known
+    try:
+        config.stash[bench_key] = Bench(
+            manager=manager,
+            registry=registry.Registry(registry.target_types(manager), _config_file(config)),
+            target_names=list(dict.fromkeys(config.getoption("keuos_target") or [DEFAULT_TARGET])),
+            overrides=_command_line_of(config),
+            timebase=config.getoption("keuos_timebase"),
+            accel=config.getoption("keuos_accel"),
+            kernel=_path(config, "keuos_kernel"),
+            initrd=_path(config, "keuos_initrd"),
+            symbols=_path(config, "keuos_symbols"),
+            required=frozenset(c.name for c in lookup(config.getoption("keuos_require") or (), "--require")),
+            seed=_seed(config),
+            root=config.rootpath,
+            results_base=_path(config, "keuos_results"),
+        )
+    except InfraError as error:
+        raise pytest.UsageError(f"keuos-hil: {error}") from None
+    config.pluginmanager.register(printed_plugin, "keuos-hil printed")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(reporting.ExitStatus(), "keuos-hil exit status")
+
+
+def _config_file(config: pytest.Config) -> Path | None:
+    named = _path(config, "keuos_config")
+    if named is not None:
+        return named
+    found = config.rootpath / registry.CONFIG_NAME
+    return found if found.is_file() else None
+
+
+def _path(config: pytest.Config, dest: str) -> Path | None:
+    text = config.getoption(dest)
+    return None if text is None else (config.invocation_params.dir / Path(text).expanduser()).resolve()
+
+
+def _seed(config: pytest.Config) -> int:
+    worker: dict[str, Any] = getattr(config, "workerinput", {})
+    if "keuos_seed" in worker:
+        return int(worker["keuos_seed"])
+    given = config.getoption("keuos_seed")
+    return secrets.randbits(32) if given is None else int(given)
+
+
+def _command_line_of(config: pytest.Config) -> Callable[[TargetType], dict[str, Any]]:
+    def overrides(kind: TargetType) -> dict[str, Any]:
+        if not kind.option_prefix:
+            return {}
+        # A type that a conftest.py brings comes too late to declare options: it has the configuration's only.
+        return options.from_command_line(lambda dest: config.getoption(dest, None), kind.option_prefix, kind.options)
+
+    return overrides
+
+
+class _Xdist:
+    """Registered only where xdist is: what the controller hands to its workers, and what it takes back."""
+
+    @pytest.hookimpl
+    def pytest_configure_node(self, node: Any) -> None:
+        """Workers share the controller's folder, seed and options."""
+        bench = node.config.stash[bench_key]
+        node.workerinput["keuos_directory"] = str(bench.directory)
+        node.workerinput["keuos_seed"] = bench.seed
+        node.workerinput["keuos_options"] = reporting._options_given(node.config)
+
+    @pytest.hookimpl
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take a worker's results."""
+        text = getattr(node, "workeroutput", {}).get("keuos_results")
+        if text:
+            node.config.stash[bench_key].results.merge(text)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Under xdist the controller builds the kernel, before a worker looks for it."""
+    config = session.config
+    bench = config.stash[bench_key]
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is not None:
+        bench.directory = Path(worker["keuos_directory"]) / worker["workerid"]
+        bench.directory.mkdir(parents=True, exist_ok=True)
+        return
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(_Xdist(), "keuos-hil xdist")
+        if not config.getoption("collectonly"):
+            _prepare(bench)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Nothing is built for a mere listing, or for tests that boot nothing."""
+    config = session.config
+    if config.getoption("collectonly") or hasattr(config, "workerinput"):
+        return
+    if any("keuos_target_name" in getattr(item, "fixturenames", ()) for item in session.items):
+        _prepare(config.stash[bench_key])
+
+
+def _prepare(bench: Bench) -> None:
+    try:
+        bench.prepare()
+    except UsageError as error:
+        raise pytest.UsageError(f"keuos-hil: {error}") from None
+    except InfraError as error:
+        pytest.exit(f"keuos-hil: {error}", returncode=reporting.EXIT_BENCH)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What this run is about."""
+    return config.stash[bench_key].header()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Nothing stays running; results go to the controller, or to disk."""
+    config = session.config
+    bench = config.stash.get(bench_key, None)
+    if bench is None:
+        return
+    bench.rig.close()
+    if hasattr(config, "workerinput"):
+        config.workeroutput["keuos_results"] = bench.results.to_text()  # type: ignore[attr-defined]
+    elif bench.has_directory and not config.getoption("collectonly"):
+        bench.write_results()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Also after a Ctrl-C in the middle of anything."""
+    bench = config.stash.get(bench_key, None)
+    if bench is not None:
+        bench.rig.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One table for each suite, and where the results lie."""
+    bench = config.stash[bench_key]
+    if bench.has_directory and not config.getoption("collectonly"):
+        write_summary(terminalreporter, bench)
+
+
+# Verdicts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Sort by who did wrong, in every phase; add what a person needs; keep the verdict for results.json."""
+    report = yield
+    phase = report.when
+    if report.outcome == "failed" and call.excinfo is not None:
+        reporting.sort(report, call.excinfo.value)
+        item.stash[_failed_key] = True
+        live = item.stash.get(reporting.live_key, None)
+        if "keuos_target_name" in getattr(item, "fixturenames", ()):
+            if live is not None and phase != "teardown":
+                _look_closer(item, live, report)
+            reporting.add_sections(report, item)
+            if live is not None and phase == "call" and item.config.getoption("keuos_hold"):
+                reporting.hold(item, live, report)
+    if "keuos_target_name" in getattr(item, "fixturenames", ()):
+        item.config.stash[bench_key].add_report(item, report)
+    return report
+
+
+def _look_closer(item: pytest.Item, live: LiveTarget, report: pytest.TestReport) -> None:
+    try:
+        lines = live.session.post_mortem(live.directory)
+        for more in item.config.stash[_plugins_key].hook.keuos_hil_post_mortem(
+            session=live.session, directory=live.directory
+        ):
+            lines += more
+    except HilError as error:
+        lines = [f"the post-mortem failed: {error}"]
+    if lines:
+        report.sections.append((f"post-mortem of {live.name}", "\n".join(lines)))
+
+
+# Which tests run where ---------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test that touches a target runs on every target that was asked for."""
+    if "keuos_target_name" in metafunc.fixturenames:
+        names = metafunc.config.stash[bench_key].target_names
+        metafunc.parametrize("keuos_target_name", names, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With xdist's --dist=loadgroup one worker has all tests of a target, and boots it once."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call is not None and "keuos_target_name" in call.params and config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group(f"target-{call.params['keuos_target_name']}"))
+
+
+def _needs(node: pytest.Item) -> list[str]:
+    return [name for marker in node.iter_markers("needs") for name in marker.args]
+
+
+def _skip_or_refuse(bench: Bench, name: str, why: str) -> None:
+    if name in bench.required:
+        raise InfraError(f"--require {name}: {why}")
+    raise pytest.skip.Exception(why, _use_item_location=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, without booting anything, for want of what target or image lack."""
+    call = getattr(item, "callspec", None)
+    wanted = _needs(item)
+    found = lookup(wanted, item.nodeid)
+    if not found or call is None or "keuos_target_name" not in call.params:
+        return
+    bench = item.config.stash[bench_key]
+    target = bench.rig.target(call.params["keuos_target_name"])
+    for capability in found:
+        if capability.kind is Kind.TARGET:
+            has = bench.target_capabilities(target)
+        elif capability.kind is Kind.IMAGE:
+            has = bench.image(target, wanted).capabilities
+        else:
+            continue
+        if capability.name not in has:
+            image = str(bench.image(target, wanted).kernel_path) if capability.kind is Kind.IMAGE else ""
+            _skip_or_refuse(bench, capability.name, reason(capability, target=target.name, image=image))
+
+
+# Fixtures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def keuos_target_name(request: pytest.FixtureRequest) -> str:
+    """The name of the target that this test runs on: one of those that --target named."""
+    return str(request.param)
+
+
+@pytest.fixture
+def image(request: pytest.FixtureRequest, keuos_target_name: str) -> Image:
+    """What is booted for this test: --kernel, or the bundled kernel, its HIL build if the test needs `hil`."""
+    bench = request.config.stash[bench_key]
+    return bench.image(bench.rig.target(keuos_target_name), _needs(request.node))
+
+
+def _live(request: pytest.FixtureRequest, name: str, image: Image, *, fresh: bool) -> Iterator[LiveTarget]:
+    bench = request.config.stash[bench_key]
+    node = request.node
+    live = bench.rig.get(name, image, fresh=fresh)
+    bench.note(live)
+    node.stash[reporting.live_key] = live
+    live.begin_test()
+    for capability in lookup(_needs(node), node.nodeid):
+        if capability.kind is Kind.LIVE and capability.name not in live.live_capabilities:
+            _skip_or_refuse(bench, capability.name, reason(capability, target=name, image=str(image.kernel_path)))
+    yield live
+    try:
+        live.end_test()
+    except HilError:
+        bench.rig.close()
+        if not node.stash.get(_failed_key, False):
+            raise
+
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest, keuos_target_name: str, image: Image) -> Iterator[LiveTarget]:
+    """The target, up and running the image; shared with other tests as long as each leaves it as it was at boot."""
+    fresh = "fresh_target" in request.fixturenames
+    yield from _live(request, keuos_target_name, image, fresh=fresh)
+
+
+@pytest.fixture
+def fresh_target(request: pytest.FixtureRequest) -> Iterator[LiveTarget]:
+    """The target straight from boot, and this machine's processors for this test alone: for measurements."""
+    with timing_lock():
+        yield request.getfixturevalue("target")
+
+
+@pytest.fixture
+def agent(target: LiveTarget) -> Agent:
+    """The agent on the target. What a test spawns and binds through it is killed and dropped behind the test."""
+    if not target.has_agent:
+        raise pytest.skip.Exception(
+            reason(KNOWN["agent"], target=target.name, image=str(target.image.kernel_path)), _use_item_location=True
+        )
+    return target.agent
+
+
+@pytest.fixture
+def console(target: LiveTarget) -> Console:
+    """The target's console; what came before this test is not looked at."""
+    return target.console
+
+
+@pytest.fixture
+def channel(agent: Agent) -> Callable[..., Any]:
+    """Binds channels: `channel(producer, consumer, "verified", order=2)`; see Agent.bind."""
+    return agent.bind
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed for this test's random choices; shown when the test fails, set by --seed."""
+    value = request.config.stash[bench_key].seed
+    request.node.stash[reporting.seed_key] = value
+    return value
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, target: LiveTarget) -> Recorder:
+    """Where figures and verdicts go: `record.add("ring.round_trip", {"size": 56}, "ticks", samples=...)`."""
+    return Recorder(request.config.stash[bench_key].results, target.name, target.timebase.name)
+
+
+@pytest.fixture
+def run_directory(target: LiveTarget) -> Path:
+    """A folder for what a test wants to keep; it lies with the results."""
+    return Path(tempfile.mkdtemp(prefix="test-", dir=target.directory))

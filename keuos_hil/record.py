@@ -1,0 +1,67 @@
+"""The `record` fixture: where a suite puts its figures and verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from .results import Results
+
+
+class Recorder:
+    """Adds to the run's results under one target's name.
+
+    Args:
+        results: of this process.
+        target: the target's name.
+        timebase: what ticks count there.
+    """
+
+    def __init__(self, results: Results, target: str, timebase: str) -> None:
+        self._results = results
+        self._target = target
+        self._timebase = timebase
+
+    def add(
+        self,
+        name: str,
+        params: dict[str, Any] | None = None,
+        unit: str = "ticks",
+        *,
+        samples: ArrayLike | None = None,
+        value: float | None = None,
+        ci95: tuple[float, float] | None = None,
+        ci_of: str | None = None,
+        timebase: str | None = None,
+    ) -> dict[str, Any]:
+        """Record a quantity; the row as it stands in results.json.
+
+        Args:
+            name: of the table in docs/measuring.md.
+            params: what distinguishes this row, such as {"size": 56, "path": "data"}.
+            samples: all raw samples, warm-up dropped; percentiles and the median's interval are computed.
+            value: instead of samples, one figure; `ci95` and `ci_of` may say its interval and what that is of.
+            timebase: if it is not the target's, as for milliseconds of the host: "host".
+        """
+        return self._results.add_measurement(
+            name,
+            dict(params or {}),
+            unit,
+            target=self._target,
+            timebase=timebase or self._timebase,
+            samples=samples,
+            value=value,
+            ci95=ci95,
+            ci_of=ci_of,
+        )
+
+    __call__ = add
+
+    def gate(self, name: str, verdict: str, cases: int = 1) -> None:
+        """How a gate did: "passed" or "failed", over so many cases."""
+        self._results.add_verdict("gates", name, self._target, verdict, cases)
+
+    def requirement(self, name: str, verdict: str, cases: int = 1) -> None:
+        """How a numbered requirement did: "passed" or "failed", over so many cases."""
+        self._results.add_verdict("requirements", name, self._target, verdict, cases)

@@ -1,0 +1,115 @@
+"""Finds target types through pluggy, and makes named targets of the configuration and the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from . import hookspecs, options
+from .errors import InfraError, UsageError
+from .hookspecs import PROJECT, RunOptions, TargetType
+from .parts import Target
+
+#: Found at pytest's rootdir, if --hil-config names no other.
+CONFIG_NAME = "keuos-hil.toml"
+
+
+def load_plugins() -> pluggy.PluginManager:
+    """The plugins of every installed distribution."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.load_setuptools_entrypoints(PROJECT)
+    return manager
+
+
+def add_plugins(manager: pluggy.PluginManager, candidates: Iterable[object]) -> None:
+    """Register those of pytest's own plugins that implement a hook of ours: a lab's conftest.py may bring a target."""
+    names = [name for name in vars(hookspecs) if name.startswith(f"{PROJECT}_")]
+    for plugin in candidates:
+        ours = any(hasattr(getattr(plugin, name, None), f"{PROJECT}_impl") for name in names)
+        if ours and not manager.is_registered(plugin):
+            manager.register(plugin)
+
+
+def target_types(manager: pluggy.PluginManager) -> dict[str, TargetType]:
+    """The target types by name. Raises InfraError if two plugins bring the same name."""
+    types: dict[str, TargetType] = {}
+    for brought in manager.hook.keuos_hil_target_types():
+        for kind in brought:
+            if kind.name in types:
+                raise InfraError(f"two plugins bring a target type {kind.name!r}; uninstall one of them")
+            types[kind.name] = kind
+    return types
+
+
+def panic_patterns(manager: pluggy.PluginManager) -> tuple[bytes, ...]:
+    """What plugins add to KeuOS's own panic banner."""
+    return tuple(pattern for brought in manager.hook.keuos_hil_panic_patterns() for pattern in brought)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A target of the configuration: a type and the table's other keys."""
+
+    kind: TargetType
+    values: dict[str, Any]
+    where: str
+
+
+class Registry:
+    """Every target that can be named.
+
+    Args:
+        types: what the plugins bring; each is a target of its own name, too, unless the configuration redefines it.
+        config: a TOML file, or None.
+
+    Raises:
+        UsageError: the file is no TOML, or a table names no known type.
+    """
+
+    def __init__(self, types: dict[str, TargetType], config: Path | None = None) -> None:
+        self.types = types
+        self.targets = {name: Named(kind, {}, f"target {name}") for name, kind in types.items()}
+        if config is not None:
+            self._read(config)
+
+    def _read(self, config: Path) -> None:
+        try:
+            document = tomllib.loads(config.read_text())
+        except OSError as error:
+            raise UsageError(f"the configuration {config} can't be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"the configuration {config} is no TOML: {error}") from None
+        for key in document:
+            if key != "targets":
+                raise UsageError(f"{config}: unknown table {key!r}{options.nearest(key, ['targets'])}")
+        for name, table in dict(document.get("targets", {})).items():
+            where = f"{config}: [targets.{name}]"
+            if not isinstance(table, dict):
+                raise UsageError(f"{where}: expected a table with a type, found {table!r}")
+            kind_name = table.get("type", name if name in self.types else None)
+            if kind_name is None:
+                raise UsageError(f"{where}: the key 'type' is missing; valid: {', '.join(sorted(self.types))}")
+            if kind_name not in self.types:
+                raise UsageError(f"{where}: no target type {kind_name!r}{options.nearest(str(kind_name), self.types)}")
+            values = {key: value for key, value in table.items() if key != "type"}
+            options.build(self.types[kind_name].options, values, where)
+            self.targets[name] = Named(self.types[kind_name], values, where)
+
+    def require(self, name: str) -> Named:
+        """The target `name`. Raises UsageError with the known names if there is none."""
+        if name not in self.targets:
+            raise UsageError(f"no target named {name!r}{options.nearest(name, self.targets)}")
+        return self.targets[name]
+
+    def make(self, name: str, run: RunOptions, overrides: Callable[[TargetType], dict[str, Any]] = lambda k: {}) -> Target:
+        """Build the target `name`; `overrides` are what the command line says about its type."""
+        named = self.require(name)
+        values = {**named.values, **overrides(named.kind)}
+        return named.kind.make(name, options.build(named.kind.options, values, named.where), run)
+

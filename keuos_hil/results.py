@@ -1,0 +1,188 @@
+"""What a run leaves for other programs: results.json (keuos_hil/schema/results.schema.json) and the raw samples.
+
+One run, one folder; `latest` beside it is a link to the last. Under pytest-xdist each worker collects and the
+controller writes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InfraError
+from .measure import Summary, summarise
+
+SCHEMA = "keuos-hil/results/1"
+SAMPLES_FILE = "samples.npz"
+#: From the best to the worst; of several phases of a test the worst counts.
+VERDICTS = ("passed", "xfailed", "skipped", "xpassed", "failed", "error")
+
+
+@dataclass
+class Results:
+    """Everything one process has collected."""
+
+    measurements: list[dict[str, Any]] = field(default_factory=list)
+    tests: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    gates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    requirements: dict[str, dict[str, Any]] = field(default_factory=dict)
+    build_ids: dict[str, str] = field(default_factory=dict)
+    samples: dict[str, NDArray[Any]] = field(default_factory=dict)
+    timebases: dict[str, str] = field(default_factory=dict)
+    commands: dict[str, str] = field(default_factory=dict)
+
+    def add_measurement(
+        self,
+        name: str,
+        params: dict[str, Any],
+        unit: str,
+        *,
+        target: str,
+        timebase: str,
+        samples: ArrayLike | None = None,
+        value: float | None = None,
+        ci95: tuple[float, float] | None = None,
+        ci_of: str | None = None,
+    ) -> dict[str, Any]:
+        """One row, from all samples or from one value; see :meth:`keuos_hil.record.Recorder.add`."""
+        if (samples is None) == (value is None):
+            raise ValueError(f"{name}: give samples or a value, one of the two")
+        row: dict[str, Any] = {"name": name, "params": params, "target": target, "timebase": timebase, "unit": unit}
+        key = None
+        if samples is not None:
+            data = np.asarray(samples).ravel()
+            summary: Summary = summarise(data)
+            row.update({k: v for k, v in asdict(summary).items() if k != "ci95"})
+            ci95, ci_of = summary.ci95, "p50"
+            key = f"m{len(self.measurements)}"
+            self.samples[key] = data
+        else:
+            row |= {"n": 1, "value": float(value)}  # type: ignore[arg-type]
+        row |= {"ci95": None if ci95 is None else list(ci95), "ci_of": ci_of if ci95 is not None else None}
+        row["samples"] = None if key is None else {"file": SAMPLES_FILE, "key": key}
+        self.measurements.append(row)
+        return row
+
+    def add_test(self, test_id: str, target: str, verdict: str, seconds: float) -> None:
+        """One phase of a test; phases of one test add up."""
+        old = self.tests.setdefault(
+            (test_id, target), {"id": test_id, "target": target, "verdict": verdict, "seconds": 0.0}
+        )
+        old["verdict"] = max(old["verdict"], verdict, key=VERDICTS.index)
+        old["seconds"] = round(old["seconds"] + seconds, 6)
+
+    def add_verdict(self, table: str, name: str, target: str, verdict: str, cases: int) -> None:
+        """A line of `gates` or `requirements`; several of one name and target add up to the worst verdict."""
+        entry = getattr(self, table).setdefault(name, {}).setdefault(target, {"verdict": verdict, "cases": 0})
+        entry["verdict"] = max(entry["verdict"], verdict, key=VERDICTS.index)
+        entry["cases"] += cases
+
+    # Between processes -----------------------------------------------------------------------------------------
+
+    def to_text(self) -> str:
+        """Everything, as text that :meth:`merge` of another process takes."""
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **self.samples)  # type: ignore[arg-type]
+        names = ("measurements", "gates", "requirements", "build_ids", "timebases", "commands")
+        document = {name: getattr(self, name) for name in names}
+        document["tests"] = list(self.tests.values())
+        document["samples"] = base64.b64encode(packed.getvalue()).decode()
+        return json.dumps(document)
+
+    def merge(self, text: str) -> None:
+        """Add what another process collected."""
+        document = json.loads(text)
+        with np.load(io.BytesIO(base64.b64decode(document["samples"])), allow_pickle=False) as arrays:
+            for row in document["measurements"]:
+                if row["samples"] is not None:
+                    key = f"m{len(self.measurements)}"
+                    self.samples[key] = arrays[row["samples"]["key"]]
+                    row["samples"]["key"] = key
+                self.measurements.append(row)
+        for test in document["tests"]:
+            self.add_test(test["id"], test["target"], test["verdict"], test["seconds"])
+        for table in ("gates", "requirements"):
+            for name, targets in document[table].items():
+                for target, entry in targets.items():
+                    self.add_verdict(table, name, target, entry["verdict"], entry["cases"])
+        self.build_ids |= document["build_ids"]
+        self.timebases |= document["timebases"]
+        self.commands |= document["commands"]
+
+    # To disk ---------------------------------------------------------------------------------------------------
+
+    def write(self, directory: Path, environment: dict[str, Any]) -> Path:
+        """Write results.json and the samples into `directory`; the path of results.json."""
+        if self.samples:
+            with (directory / SAMPLES_FILE).open("wb") as sink:
+                np.savez_compressed(sink, **self.samples)  # type: ignore[arg-type]
+        document = {
+            "schema": SCHEMA,
+            "build_id": self.build_ids,
+            "environment": environment,
+            "measurements": self.measurements,
+            "tests": list(self.tests.values()),
+            "gates": self.gates,
+            "requirements": self.requirements,
+        }
+        path = directory / "results.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(document, indent=1) + "\n")
+        partial.rename(path)
+        return path
+
+
+def make_run_directory(base: Path) -> Path:
+    """A new folder below `base`, named by the time; never one that exists.
+
+    Raises:
+        InfraError: it can't be made.
+    """
+    stamp = datetime.now(tz=timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        for attempt in range(1000):
+            directory = base / (f"{stamp}-{os.getpid()}" + (f"-{attempt}" if attempt else ""))
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+            return directory
+    except OSError as error:
+        raise InfraError(f"no folder for the results can be made in {base}: {error.strerror}") from None
+    raise InfraError(f"no free name for the results in {base}")
+
+
+def point_latest(directory: Path) -> None:
+    """Make `latest`, beside `directory`, a link to it; two runs that end together both leave a whole link."""
+    link = directory.parent / f".latest-{os.getpid()}"
+    link.unlink(missing_ok=True)
+    link.symlink_to(directory.name)
+    link.replace(directory.parent / "latest")
+
+
+def host_environment() -> dict[str, Any]:
+    """What is worth knowing of this host about a figure."""
+    cpu = ""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                cpu = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {
+        "time": datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+        "host": {"system": platform.platform(), "cpu": cpu or platform.processor(), "cores": os.cpu_count()},
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,246 @@
+"""Keeps at most one session of each worker running, hands it to one test after another, and checks its state between.
+
+What lives here: when a target is started, kept, checked and restarted. What must not: pytest, so that the rules can be
+tested without it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import cached_property
+from pathlib import Path
+
+from .agent import Agent, Counts
+from .console import Console
+from .errors import Ended, HilError, InfraError, Silent, StateLeak, TargetFailure, UsageError
+from .image import Grade, Image
+from .memory import KernelMemory
+from .parts import Debug, Link, Session, Target, Timebase
+
+#: Teardown on the target may run behind the agent's answer; counts that still differ after so long are a leak.
+SETTLE_S = 2.0
+#: How long an unknown kernel is asked for an agent before it counts as one that only prints.
+GUESS_S = 5.0
+
+
+class LiveTarget:
+    """A target that runs an image: what the fixtures `target` and `fresh_target` give.
+
+    Attributes:
+        image: what was booted.
+        directory: this session's own.
+    """
+
+    def __init__(self, target: Target, image: Image, session: Session, directory: Path) -> None:
+        self.definition = target
+        self.image = image
+        self.session = session
+        self.directory = directory
+        self._agent: Agent | None = None
+        self._agent_error: HilError | None = None
+        self._at_boot: Counts | None = None
+        self._mark = 0
+
+    def __repr__(self) -> str:
+        return f"<target {self.name} running {self.image.kernel_path}>"
+
+    @property
+    def name(self) -> str:
+        """The target's name."""
+        return self.definition.name
+
+    @property
+    def console(self) -> Console:
+        """The session's console."""
+        return self.session.console
+
+    @property
+    def debug(self) -> Debug:
+        """Memory and registers from outside. Raises UsageError if the target has no such part."""
+        if self.session.debug is None:
+            raise UsageError(f"target {self.name} has no Debug part; mark the test with needs('debug')")
+        return self.session.debug
+
+    @property
+    def link(self) -> Link:
+        """The wire to the target's NIC. Raises UsageError if there is none."""
+        if self.session.link is None:
+            raise UsageError(f"target {self.name} has no NIC; mark the test with needs('link')")
+        return self.session.link
+
+    @property
+    def timebase(self) -> Timebase:
+        """What ticks count here."""
+        return self.session.timebase
+
+    @cached_property
+    def kernel(self) -> KernelMemory:
+        """The kernel's variables by name, seen from outside."""
+        return KernelMemory(self.image.kernel, self.debug)
+
+    @property
+    def agent(self) -> Agent:
+        """The agent; the first use waits for the boot.
+
+        Raises:
+            Ended: the target ended instead; Silent if nobody answers.
+        """
+        if self._agent_error is not None:
+            raise self._agent_error
+        if self._agent is None:
+            known = self.image.grade >= Grade.CHANNELS
+            try:
+                self._agent = Agent(self.console, self.image, hello_s=None if known else GUESS_S)
+                self._at_boot = self._agent.counts() if known else None
+            except HilError as error:
+                self._agent_error = error
+                raise
+        return self._agent
+
+    @property
+    def has_agent(self) -> bool:
+        """Whether the agent answers; a kernel that only prints is no failure. Waits for the boot."""
+        try:
+            return self.agent is not None
+        except Silent:
+            if self.image.grade >= Grade.CHANNELS:
+                raise
+            return False
+
+    @cached_property
+    def live_capabilities(self) -> frozenset[str]:
+        """The capabilities of the third kind. Waits for the boot."""
+        if not self.has_agent:
+            return frozenset()
+        found = {"agent"}
+        if self.image.grade >= Grade.CHANNELS:
+            info = self.agent.info()
+            names = self.image.enumerators("keuos_feature", "KEUOS_FEATURE_")
+            found |= {name for bit, name in names.items() if info.features & bit}
+            if info.cores > 1:
+                found.add("smp")
+        return frozenset(found)
+
+    def wait_end(self, timeout: float = 30.0) -> Ended:
+        """Wait until the target ends by itself, and say how: for tests that make it panic, reset or hang.
+
+        With an agent, a hang is found by silence to pings and not by waiting out `timeout`.
+        """
+        if self._agent is not None:
+            self._ping_until_end(self._agent, timeout)
+        return self.console.wait_end(timeout)
+
+    def _ping_until_end(self, agent: Agent, timeout: float) -> None:
+        deadline = self.console.clock() + timeout
+        with suppress(Ended):
+            while self.console.clock() < deadline:
+                agent.ping()
+                self.console.wait_for(lambda: None, 0.2)
+
+    # Between tests ---------------------------------------------------------------------------------------------
+
+    def begin_test(self) -> None:
+        """What the console says from here on belongs to the next test."""
+        self._mark = self.console.mark()
+
+    def console_slice(self) -> bytes:
+        """What the console said since :meth:`begin_test`."""
+        return self.console.since(self._mark)
+
+    @property
+    def unusable(self) -> bool:
+        """Whether the next test needs a new session."""
+        return self.console.interrupted is not None or self._agent_error is not None
+
+    def end_test(self) -> None:
+        """Take back what the test left on the target, then compare with the state at boot.
+
+        Raises:
+            StateLeak: something is missing or left over.
+            Ended: the target ended during the test and nobody looked.
+        """
+        failure = self.console.interrupted
+        if failure is not None:
+            if self.console.told:
+                return
+            raise failure
+        if self._agent is None:
+            return
+        self._agent.clean_up()
+        if self._at_boot is None:
+            return
+        deadline = time.monotonic() + SETTLE_S
+        while difference := self._at_boot.difference(self._agent.counts()):
+            if time.monotonic() >= deadline:
+                raise StateLeak(
+                    f"after the test the target has {difference} than at boot, though all that the test spawned and "
+                    "bound was killed and dropped; the target is restarted"
+                )
+            self.console.wait_for(lambda: None, 0.05)
+
+
+class Rig:
+    """Hands out sessions, one at a time.
+
+    Args:
+        directory: gets a folder for each session; asked for when the first one starts.
+        make_target: builds a target by name; it starts nothing.
+    """
+
+    def __init__(self, directory: Callable[[], Path], make_target: Callable[[str], Target]) -> None:
+        self._directory = directory
+        self._make_target = make_target
+        self._targets: dict[str, Target] = {}
+        self._numbers = itertools.count(1)
+        self._live: LiveTarget | None = None
+        self._stack = ExitStack()
+
+    def target(self, name: str) -> Target:
+        """The target `name`; the same object every time."""
+        if name not in self._targets:
+            self._targets[name] = self._make_target(name)
+        return self._targets[name]
+
+    def get(self, name: str, image: Image, *, fresh: bool = False) -> LiveTarget:
+        """The target `name` running `image`: the session that runs, if it is that and fit, or else a new one."""
+        live = self._live
+        if live is not None and not fresh and not live.unusable and live.name == name and live.image.key == image.key:
+            return live
+        self.close()
+        target = self.target(name)
+        image.kernel.require_machine(target.architecture, name)
+        directory = self._directory() / f"{next(self._numbers):03}-{name}-{image.variant}"
+        directory.mkdir(parents=True)
+        self._stack.enter_context(target.lease())
+        try:
+            session = target.open(image, directory)
+        except BaseException:
+            self.close()
+            raise
+        self._stack.callback(session.close)
+        self._live = LiveTarget(target, image, session, directory)
+        return self._live
+
+    @property
+    def live(self) -> LiveTarget | None:
+        """The session that runs now, if any."""
+        return self._live
+
+    def close(self) -> None:
+        """End the session that runs, if any."""
+        self._live = None
+        stack, self._stack = self._stack, ExitStack()
+        stack.close()
+
+
+def kind_of(failure: BaseException) -> str:
+    """Which of the two kinds an exception is: "target", "bench", or "" for neither. Groups count as their worst."""
+    if isinstance(failure, BaseExceptionGroup):
+        kinds = {kind_of(inner) for inner in failure.exceptions}
+        return "target" if "target" in kinds else "bench" if kinds == {"bench"} else ""
+    if isinstance(failure, TargetFailure):
+        return "target"
+    return "bench" if isinstance(failure, InfraError) else ""

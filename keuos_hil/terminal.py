@@ -1,0 +1,59 @@
+"""Tables on the terminal, made of the run's results: one for each suite that measured something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+import pytest
+from rich import box
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from .bench import Bench
+
+
+def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
+    """One table for each suite, target and timebase: figures of different timebases never share one."""
+
+    def key(row: dict[str, Any]) -> tuple[str, str, str]:
+        return row["name"].partition(".")[0], row["target"], row["timebase"]
+
+    made = []
+    for (suite, target, timebase), group in groupby(sorted(measurements, key=key), key):
+        note = "; shown, never judged" if timebase == "emulated" else ""
+        table = Table(
+            title=f"{suite} on {target}, timebase {timebase}{note}", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
+        )
+        table.add_column("quantity")
+        table.add_column("with")
+        for heading in ("n", "min", "p50", "95 % CI", "p90", "p99", "p99.9", "max"):
+            table.add_column(heading, justify="right")
+        table.add_column("unit")
+        for row in group:
+            params = " ".join(f"{name}={value}" for name, value in row["params"].items())
+            interval = "" if row["ci95"] is None else f"{number(row['ci95'][0])}..{number(row['ci95'][1])}"
+            if "value" in row:
+                cells = ["", "", number(row["value"]), interval, "", "", "", ""]
+            else:
+                names = ("p90", "p99", "p999", "max")
+                cells = [str(row["n"]), number(row["min"]), number(row["p50"]), interval, *(number(row[n]) for n in names)]
+            table.add_row(row["name"], params, *cells, row["unit"])
+        made.append(table)
+    return made
+
+
+def number(value: float) -> str:
+    """Few digits, but no fewer than the figure has meaning."""
+    if value == int(value) and abs(value) < 1e12:
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
+    """Everything that this run has to say behind pytest's own lines."""
+    terminal = RichConsole(file=reporter._tw._file, width=max(reporter._tw.fullwidth, 100), highlight=False)
+    for table in tables(bench.results.measurements):
+        terminal.print(table)
+    reporter.write_line(f"results: {bench.directory / 'results.json'}")

@@ -1,0 +1,271 @@
+"""One run of a QEMU system emulator, whatever the architecture: descriptors, start, end, reset, post-mortem.
+
+The machine starts stopped; console and control socket are attached; then it runs, so nothing early is lost. A guest
+that resets or powers off leaves the emulator paused, its memory and registers to be read. Which arguments make which
+machine is the target's business.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from keuos_hil.console import Console
+from keuos_hil.errors import Ended, Exited, HilError, InfraError, PoweredOff, Reset, TripleFault, UsageError
+from keuos_hil.parts import Timebase
+from keuos_hil.streams import SocketStream
+
+from .child_process import ChildProcess
+from .dgram_link import DatagramLink
+from .guest_memory import GuestMemory
+from .qemu_monitor import Monitor
+
+#: QEMU answers its control socket within milliseconds; so long means that it never will.
+_START_S = 30.0
+_TRIPLE_FAULT = b"Triple fault"
+_REGISTER = re.compile(r"\b([A-Z][A-Z0-9]*) ?=([0-9a-f]{4,})\b")
+_CPU_HEADING = re.compile(r"^CPU#(\d+)", re.MULTILINE)
+
+
+def say(status: int) -> str:
+    """An exit status in words."""
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"exited with status {status}"
+
+
+class QemuSession:
+    """See :class:`keuos_hil.parts.Session`. It is its own Debug and Power part.
+
+    Args:
+        argv: the emulator and its arguments, without those that this class adds.
+        directory: receives console.log, qemu.log and reset.log.
+        memory: the guest's RAM; the session closes it.
+        ram_arguments: makes, of the path by which the emulator can open the memory, the arguments that use it.
+        nic: a device model to plug in at the other end of :attr:`link`; "" for none.
+        stand_alone: the command a person can type instead.
+    """
+
+    min_off_s = 0.0
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        directory: Path,
+        memory: GuestMemory,
+        ram_arguments: Callable[[str], list[str]],
+        timebase: Timebase,
+        nic: str = "",
+        stand_alone: Sequence[str] = (),
+        panic_patterns: Iterable[bytes] = (),
+        describe: Callable[[int], str] = hex,
+        exit_status_of_guest: Callable[[int], bool] = lambda status: False,
+    ) -> None:
+        self.directory = directory
+        self.timebase = timebase
+        self.command = shlex.join(stand_alone)
+        self.started = time.monotonic()
+        self.debug = self
+        self.power = None
+        self.link: DatagramLink | None = None
+        self._memory = memory
+        self._describe = describe
+        self._exit_status_of_guest = exit_status_of_guest
+        self._running = False
+        self._gdb_socket = ""
+        self._closed = threading.Event()
+        self._stack = ExitStack()
+        self._stack.callback(memory.close)
+        self._reset_log = directory / "reset.log"
+        try:
+            self._start(argv, ram_arguments, nic, panic_patterns)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(
+        self,
+        argv: Sequence[str],
+        ram_arguments: Callable[[str], list[str]],
+        nic: str,
+        panic_patterns: Iterable[bytes],
+    ) -> None:
+        console_end, console_far = socket.socketpair()
+        monitor_end, monitor_far = socket.socketpair()
+        inherit = [console_far.fileno(), monitor_far.fileno(), self._memory.fd]
+        far_ends = [console_far, monitor_far]
+        arguments = [
+            *argv,
+            *ram_arguments(f"/dev/fd/{self._memory.fd}"),
+            *("-S", "-action", "reboot=shutdown,shutdown=pause"),
+            *("-d", "cpu_reset", "-D", str(self._reset_log)),
+            *("-chardev", f"socket,id=console,fd={console_far.fileno()}", "-serial", "chardev:console"),
+            *("-chardev", f"socket,id=control,fd={monitor_far.fileno()}", "-mon", "chardev=control,mode=control"),
+        ]
+        if nic:
+            link_end, link_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+            inherit.append(link_far.fileno())
+            far_ends.append(link_far)
+            self.link = DatagramLink(link_end)
+            self._stack.callback(self.link.close)
+            arguments += ["-netdev", f"dgram,id=wire,local.type=fd,local.str={link_far.fileno()}"]
+            arguments += ["-device", f"{nic},netdev=wire,romfile="]
+        try:
+            self._process = ChildProcess(
+                arguments, inherit=inherit, output=self.directory / "qemu.log", on_exit=self._on_exit
+            )
+        except BaseException:
+            console_end.close()
+            monitor_end.close()
+            raise
+        finally:
+            for end in far_ends:
+                end.close()
+        self.pid = self._process.pid
+        self.console = Console(
+            SocketStream(console_end),
+            log=self.directory / "console.log",
+            clock=self._process.clock,
+            panic_patterns=panic_patterns,
+        )
+        self._stack.callback(self.console.close)
+        self._monitor = Monitor(monitor_end, self._on_event)
+        self._stack.callback(self._monitor.close)
+        self._stack.callback(self._process.close)
+        self._stack.callback(self._closed.set)
+        try:
+            self._monitor.connect(_START_S)
+            self._running = True
+            self._monitor.execute("cont")
+        except InfraError as error:
+            if self._process.status is None and not self._process.said():
+                raise
+            self._process.close()
+            raise InfraError(
+                f"QEMU {say(self._process.status or 0)} before the guest's first instruction. It said:\n"
+                f"  {self._process.said() or '(nothing)'}\ncommand: {self.command}"
+            ) from error
+
+    # How it ends -----------------------------------------------------------------------------------------------
+
+    def _on_event(self, name: str, data: dict[str, Any]) -> None:
+        if name == "SHUTDOWN" and data.get("guest"):
+            reason = str(data.get("reason"))
+            if reason == "guest-reset" and self._triple_faulted():
+                self._end(TripleFault("a core shut down after a fault while delivering a double fault"))
+            elif reason == "guest-reset":
+                self._end(Reset("the guest reset the machine"))
+            else:
+                self._end(PoweredOff(f"the guest switched the machine off ({reason})"))
+
+    def _triple_faulted(self) -> bool:
+        try:
+            return _TRIPLE_FAULT in self._reset_log.read_bytes()
+        except OSError:
+            return False
+
+    def _on_exit(self, status: int) -> None:
+        if self._closed.is_set() or not self._running:
+            return
+        if self._exit_status_of_guest(status):
+            self._end(Exited(f"the guest ended it: QEMU {say(status)}", status=status))
+        else:
+            said = self._process.said() or "(nothing)"
+            self._end(InfraError(f"QEMU {say(status)}, unasked. It said:\n  {said}\ncommand: {self.command}"))
+
+    def _end(self, failure: HilError) -> None:
+        self.console.interrupt(failure)
+
+    def ended(self) -> Ended | None:
+        """See Session.ended. Raises InfraError if it was the bench that ended it."""
+        failure = self.console.interrupted
+        if isinstance(failure, InfraError):
+            raise failure
+        return failure if isinstance(failure, Ended) else None
+
+    # What can be done to it ------------------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        """See Session.reset: RAM keeps its contents, as behind a real button."""
+        self.console.expect_boot()
+        # -no-reboot makes a shutdown of every reset, the button's too.
+        self._monitor.execute("set-action", reboot="reset")
+        self._monitor.execute("system_reset")
+        self._monitor.execute("cont")
+        self._monitor.execute("set-action", reboot="shutdown")
+
+    def pause(self) -> None:
+        """Stop all cores; the machine's clock stands still, too."""
+        self._monitor.execute("stop")
+
+    def resume(self) -> None:
+        """Let all cores run on."""
+        self._monitor.execute("cont")
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """See Debug.read_physical."""
+        return self._memory.read(address, size)
+
+    def write_physical(self, address: int, data: bytes) -> None:
+        """See Debug.write_physical."""
+        self._memory.write(address, data)
+
+    def registers(self, core: int) -> dict[str, int]:
+        """See Debug.registers. Names are QEMU's own in lower case: rip, cr3, efer; pc, x0."""
+        parts = _CPU_HEADING.split(self._registers_text())
+        cores = {int(parts[i]): parts[i + 1] for i in range(1, len(parts), 2)}
+        if core not in cores:
+            raise UsageError(f"this machine has cores {sorted(cores)}; there is no core {core}")
+        return {name.lower(): int(value, 16) for name, value in _REGISTER.findall(cores[core])}
+
+    def _registers_text(self) -> str:
+        was_running = self._monitor.execute("query-status")["status"] == "running"
+        if was_running:
+            self.pause()
+        try:
+            return self._monitor.human("info registers -a")
+        finally:
+            if was_running:
+                self.resume()
+
+    def post_mortem(self, directory: Path) -> list[str]:
+        """See Session.post_mortem: registers of all cores, with the functions that they were in."""
+        if self._process.status is not None:
+            return [f"QEMU {say(self._process.status)}; nothing but its logs is left, in {self.directory}"]
+        try:
+            text = self._registers_text()
+        except InfraError as error:
+            return [f"no registers: {error}"]
+        path = directory / "registers.txt"
+        path.write_text(text)
+        lines = [f"registers of all cores: {path}"]
+        for match in re.finditer(r"\b(?:[RE]IP|PC)=([0-9a-f]+)", text):
+            lines.append(f"a core is at {self._describe(int(match.group(1), 16))}")
+        return lines
+
+    def attach_command(self) -> str:
+        """See Session.attach_command."""
+        if not self._gdb_socket:
+            # Not in `directory`: the address of a socket holds at most 107 bytes.
+            place = tempfile.mkdtemp(prefix="keuos-hil-gdb-")
+            self._stack.callback(shutil.rmtree, place, True)
+            self._gdb_socket = os.path.join(place, "socket")
+            self._monitor.human(f"gdbserver unix:{self._gdb_socket},server=on,wait=off")
+        return f"gdb -ex 'target remote {self._gdb_socket}'"
+
+    def close(self) -> None:
+        """See Session.close."""
+        self._closed.set()
+        self._stack.close()

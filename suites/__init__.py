@@ -1,0 +1,1 @@
+"""The pytest suites. They see targets only through the fixtures of keuos_hil; run them with --target=NAME."""

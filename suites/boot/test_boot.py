@@ -1,0 +1,169 @@
+"""Up to the prompt: cores, protections, the console for a person, programs started and ended."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+
+from keuos_hil.agent import Agent
+from keuos_hil.console import Console
+from keuos_hil.record import Recorder
+from keuos_hil.rig import LiveTarget
+
+PROMPT = b"keuos> "
+#: Boots of which `boot.to_prompt` is the median.
+BOOTS = 11
+
+
+def say(console: Console, line: str) -> bytes:
+    """Types a line at the prompt; what was answered, up to the next prompt."""
+    mark = console.mark()
+    console.write(line + "\r")
+    console.expect(line.encode())
+    console.expect(PROMPT)
+    return console.since(mark)
+
+
+def test_reaches_the_prompt(target: LiveTarget, console: Console) -> None:
+    assert target.has_agent
+    console.write("\r")
+    console.expect(PROMPT)
+
+
+@pytest.mark.needs("agent")
+def test_banner_names_version_build_and_loader(target: LiveTarget, agent: Agent) -> None:
+    log = target.console.since(0)
+    build = b"hil" if target.image.capabilities & {"hil"} else b"release"
+    info = agent.info()
+    assert b"KeuOS " + info.version.encode() in log
+    assert build + b", by " + info.boot.encode() in log
+
+
+@pytest.mark.needs("agent", "smp")
+def test_every_core_runs_processes(target: LiveTarget, agent: Agent) -> None:
+    for core in range(agent.info().cores):
+        with agent.spawn("hello", core=core) as process:
+            assert process.wait_exit().ok, f"hello on core {core}"
+            assert process.info().core == core
+
+
+@pytest.mark.needs("agent")
+def test_refuses_a_core_that_is_not_there(agent: Agent) -> None:
+    from keuos_hil.errors import Refused
+
+    with pytest.raises(Refused, match="EINVAL|einval"):
+        agent.spawn("hello", core=agent.info().cores)
+
+
+@pytest.mark.needs("nx", "wp", "smep", "smap", "umip", "entropy")
+def test_switches_on_every_protection_of_the_cpu(target: LiveTarget) -> None:
+    line = next(line for line in target.console.since(0).splitlines() if line.startswith(b"protection:"))
+    assert all(b" " + name in line for name in (b"NX", b"WP", b"SMEP", b"SMAP", b"UMIP", b"entropy")), line
+
+
+@pytest.mark.needs("agent", "registers", "smp")
+def test_every_core_has_the_same_control_registers(target: LiveTarget, agent: Agent) -> None:
+    """Protections are per core: one that a later core forgot would not show on the first."""
+    cores = agent.info().cores
+    names = [name for name in ("cr0", "cr4", "efer") if name in target.debug.registers(0)]
+    if not names:
+        pytest.skip("needs the control registers of an x86 core")
+    first = target.debug.registers(0)
+    for core in range(1, cores):
+        other = target.debug.registers(core)
+        assert {n: hex(other[n]) for n in names} == {n: hex(first[n]) for n in names}, f"core {core} against core 0"
+
+
+@pytest.mark.needs("agent")
+def test_a_person_is_helped(console: Console, agent: Agent) -> None:
+    answer = say(console, "help")
+    for command in (b"help", b"ps", b"spawn NAME", b"channels", b"events", b"reboot"):
+        assert command in answer
+
+
+@pytest.mark.needs("agent")
+def test_a_person_sees_the_first_process(console: Console, agent: Agent) -> None:
+    answer = say(console, "ps")
+    assert b"console" in answer
+    assert b"running" in answer
+
+
+@pytest.mark.needs("agent")
+def test_a_person_spawns_a_program_and_sees_it_leave(console: Console, agent: Agent) -> None:
+    console.write("spawn hello\r")
+    console.expect(rb"\[\d+\] hello on core \d")
+    console.expect(rb"\[\d+\] hello: exit 0")
+
+
+@pytest.mark.needs("agent")
+def test_a_person_is_told_what_is_wrong_with_a_command(console: Console, agent: Agent) -> None:
+    answer = say(console, "spawn no_such_program")
+    assert b"no_such_program" in answer
+    console.write("fly\r")
+    console.expect(b"help")
+
+
+@pytest.mark.needs("agent")
+def test_typing_and_frames_share_the_line(console: Console, agent: Agent) -> None:
+    """A frame in the middle of a half-typed line takes nothing from it."""
+    console.write("he")
+    agent.ping()
+    console.write("lp\r")
+    console.expect(b"spawn NAME")
+
+
+@pytest.mark.needs("agent")
+def test_a_program_that_never_yields_does_not_starve_the_console(agent: Agent) -> None:
+    with agent.spawn("spin", core=0):
+        for _ in range(20):
+            agent.ping()
+
+
+@pytest.mark.needs("agent")
+def test_equals_take_turns_on_one_core(agent: Agent) -> None:
+    """Two programs that never give way: both get on, by the timer alone."""
+    with agent.spawn("spin", core=0) as one, agent.spawn("spin", core=0) as other:
+        seen = []
+        for process in (one, other):
+            before = process.read_struct("turns")
+            deadline = agent.console.clock() + 10
+            while process.read_struct("turns") == before and agent.console.clock() < deadline:
+                agent.ping()
+            seen.append(process.read_struct("turns") > before)
+        assert seen == [True, True]
+
+
+@pytest.mark.needs("agent")
+def test_a_killed_program_is_gone(agent: Agent) -> None:
+    for core in range(agent.info().cores):
+        with agent.spawn("spin", core=core) as process:
+            process.kill()
+            assert process.wait_exit().name == "killed"
+
+
+@pytest.mark.needs("agent")
+def test_two_hundred_programs_come_and_go_without_a_trace(agent: Agent) -> None:
+    before = agent.counts()
+    for number in range(200):
+        with agent.spawn("hello", core=number % agent.info().cores) as process:
+            assert process.wait_exit().ok
+    assert before.difference(agent.counts()) == ""
+
+
+@pytest.mark.needs("agent")
+def test_exec_to_prompt_is_recorded(target: LiveTarget, record: Recorder, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """From the moment the target is told to start until its prompt is read; making the emulator ready is in it."""
+    times = []
+    for number in range(BOOTS):
+        directory = tmp_path_factory.mktemp(f"boot-{number}")
+        start = time.perf_counter()
+        session = target.definition.open(target.image, directory)
+        try:
+            session.console.expect(PROMPT, 60)
+            times.append((time.perf_counter() - start) * 1e3)
+        finally:
+            session.close()
+    record.add("boot.to_prompt", {"boots": BOOTS}, "ms", samples=times, timebase="host")
+    assert len(times) == BOOTS and statistics.median(times) > 0

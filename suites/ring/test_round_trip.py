@@ -1,0 +1,46 @@
+"""Round trips: two processes, a message in private memory at both ends, and every way that the kernel offers."""
+
+from __future__ import annotations
+
+import pytest
+
+from keuos_hil.agent import Agent
+from keuos_hil.record import Recorder
+from keuos_hil.rig import LiveTarget
+
+from .programs import RoundTrips, round_trips
+
+SIZES = (8, 56, 64, 256, 1500, 4096)
+#: (path, wait): what a channel's mode and a receiver's habit can be.
+WAYS = (
+    ("data", "poll"),
+    ("data", "wake"),
+    ("receiver-proof", "poll"),
+    ("receiver-proof", "wake"),
+    ("notify", "poll"),
+    ("notify", "wake"),
+    ("notify_and_wait", "wake"),
+)
+
+
+def _record(record: Recorder, found: RoundTrips, params: dict[str, object]) -> None:
+    record.add("ring.round_trip", params, samples=found.trips)
+    record.add("ring.round_trip_batch", params, value=found.batch)
+    record.add("ring.round_trip_without_empty_polls", params, value=found.batch_without_polls)
+    record.add("ring.empty_polls", params, "per round trip", value=found.polls)
+    record.add("ring.empty_poll", params, value=found.poll_cost)
+    record.add("ring.traps", params, "per round trip", value=int(found.ping.batch_traps) / found.count)
+
+
+@pytest.mark.needs("agent", "channels")
+@pytest.mark.parametrize("cores", ["same", pytest.param("cross", marks=pytest.mark.needs("smp"))])
+@pytest.mark.parametrize(("path", "wait"), WAYS)
+@pytest.mark.parametrize("size", SIZES)
+def test_round_trip_brings_every_message_back(
+    fresh_target: LiveTarget, agent: Agent, record: Recorder, size: int, path: str, wait: str, cores: str
+) -> None:
+    found = round_trips(agent, path=path, size=size, wait=wait, cores=cores)
+    assert found.ping.wrong == 0, f"{found.ping.wrong} of {found.count} answers differ from what was sent"
+    if wait == "poll" and cores == "cross" and path in ("data", "receiver-proof"):
+        assert found.ping.batch_traps == 0, f"the polled path took {found.ping.batch_traps} traps at ring_ping"
+    _record(record, found, {"size": size, "path": path, "wait": wait, "cores": cores})

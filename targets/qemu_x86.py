@@ -1,0 +1,150 @@
+"""qemu-x86: a PC with the q35 chipset, emulated by QEMU. The default target; needs nothing but qemu-system-x86.
+
+The kernel is booted directly by its PVH note; qboot is the firmware because it is done in milliseconds (it assigns no
+PCI BARs: the kernel has to).
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
+from keuos_hil.image import Image
+from keuos_hil.parts import Session, Target, Timebase
+from keuos_hil.plugins.accel import choose_accel
+from keuos_hil.plugins.guest_memory import GuestMemory, Window
+from keuos_hil.plugins.qemu_session import QemuSession
+from keuos_hil.units import parse_size
+
+ARCHITECTURE = "x86_64"
+#: q35 keeps RAM below this address and moves what is left to 4 GiB, if there is as much as _SPLIT_FROM.
+_LOW_RAM = 0x8000_0000
+_SPLIT_FROM = 0xB000_0000
+_HIGH_RAM = 1 << 32
+
+
+@dataclass(frozen=True)
+class QemuX86Options:
+    """Keys of a `[targets.NAME]` table with `type = "qemu-x86"`; `--qemu-KEY` on the command line."""
+
+    binary: str = field(default="qemu-system-x86_64", metadata={"help": "the emulator's program"})
+    cpu: str = field(default="max", metadata={"help": "CPU model; QEMU's default lacks SMEP, SMAP, UMIP and RDRAND"})
+    memory: str = field(default="128M", metadata={"help": "RAM, such as 128M or 1G"})
+    cores: int = field(default=2, metadata={"help": "number of cores"})
+    machine: str = field(default="q35", metadata={"help": "QEMU's machine; with options behind commas"})
+    firmware: str = field(default="qboot.rom", metadata={"help": "firmware image, as QEMU's -bios takes it"})
+    nic: str = field(default="", metadata={"help": "device model of a NIC on the test's wire, such as virtio-net-pci"})
+    append: str = field(default="", metadata={"help": "kernel command line"})
+    extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
+
+
+class QemuX86:
+    """See :class:`keuos_hil.parts.Target`."""
+
+    architecture = ARCHITECTURE
+
+    def __init__(self, name: str, options: QemuX86Options, run: RunOptions) -> None:
+        if run.timebase not in ("default", "emulated", "instructions", "silicon"):
+            raise UsageError(f"target {name}: no timebase {run.timebase!r}; there are emulated and instructions")
+        if options.cores < 1:
+            raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
+        self.name = name
+        self.options = options
+        self.memory_bytes = parse_size(options.memory, f"target {name}: memory")
+        self._counting = run.timebase == "instructions"
+        if self._counting and run.accel == "kvm":
+            raise UsageError("--timebase=instructions counts with TCG; it can't be combined with --accel=kvm")
+        if run.timebase == "silicon" and run.accel == "tcg":
+            raise UsageError("--timebase=silicon needs a real counter: --accel=kvm, or a board")
+        self._panic_patterns = run.panic_patterns
+        self._accel = "tcg" if self._counting else run.accel
+        self.capabilities = frozenset(
+            {"debug", "registers", "reset", "reset-reason", "command-line"} | ({"link"} if options.nic else set())
+        )
+
+    @property
+    def timebase(self) -> Timebase:
+        """`instructions`, or what the accelerator gives."""
+        if self._counting:
+            return Timebase("instructions", 1e9)
+        return Timebase("silicon" if self._chosen_accel() == "kvm" else "emulated")
+
+    def _chosen_accel(self) -> str:
+        if self._accel == "auto":
+            self._accel = choose_accel(self.options.binary)
+        return self._accel
+
+    def check(self) -> None:
+        """See Target.check."""
+        if shutil.which(self.options.binary) is None:
+            raise InfraError(f"{self.options.binary} is not installed; Debian: apt-get install qemu-system-x86")
+
+    def lease(self) -> AbstractContextManager[object]:
+        """Any number can run side by side."""
+        return nullcontext()
+
+    def _machine(self, image: Image) -> list[str]:
+        options = self.options
+        command_line = " ".join(part for part in (image.command_line, options.append) if part)
+        argv = [options.binary, "-accel", self._chosen_accel(), "-bios", options.firmware]
+        argv += ["-cpu", options.cpu, "-m", f"{self.memory_bytes >> 20}M", "-smp", str(options.cores)]
+        argv += ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", str(image.kernel_path)]
+        if image.initrd_path is not None:
+            argv += ["-initrd", str(image.initrd_path)]
+        if command_line:
+            argv += ["-append", command_line]
+        if self._counting:
+            argv += ["-icount", "shift=0,sleep=off"]
+        return argv + list(options.extra)
+
+    def open(self, image: Image, directory: Path) -> Session:
+        """See Target.open."""
+        image.kernel.require_machine(ARCHITECTURE, self.name)
+        machine, size = self._machine(image), self.memory_bytes
+        windows = (Window(0, size, 0),)
+        if size >= _SPLIT_FROM:
+            windows = (Window(0, _LOW_RAM, 0), Window(_HIGH_RAM, size - _LOW_RAM, _LOW_RAM))
+
+        def ram(path: str) -> list[str]:
+            backend = f"memory-backend-file,id=ram0,mem-path={path},size={size},share=on"
+            return ["-M", f"{self.options.machine},memory-backend=ram0", "-object", backend]
+
+        return QemuSession(
+            machine,
+            directory=directory,
+            memory=GuestMemory(size, windows),
+            ram_arguments=ram,
+            timebase=self.timebase,
+            nic=self.options.nic,
+            stand_alone=[*machine, "-M", self.options.machine, "-serial", "stdio"],
+            panic_patterns=self._panic_patterns,
+            describe=image.kernel.describe,
+            exit_status_of_guest=self._is_debug_exit,
+        )
+
+    def _is_debug_exit(self, status: int) -> bool:
+        """isa-debug-exit, which a kernel may be given by `extra`, ends QEMU with an odd status."""
+        return status > 0 and status % 2 == 1 and any("isa-debug-exit" in argument for argument in self.options.extra)
+
+
+def _make(name: str, options: QemuX86Options, run: RunOptions) -> Target:
+    return QemuX86(name, options, run)
+
+
+@hookimpl
+def keuos_hil_target_types() -> list[TargetType]:
+    """This module's one kind of target."""
+    return [
+        TargetType(
+            name="qemu-x86",
+            summary="a PC (q35) emulated by QEMU",
+            architecture=ARCHITECTURE,
+            options=QemuX86Options,
+            option_prefix="qemu",
+            make=_make,
+        )
+    ]

@@ -1,0 +1,83 @@
+"""Fixtures of the framework's own tests: tiny kernels, and a model of an agent behind a line that can be made faulty."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from keuos_hil.hookspecs import RunOptions
+from keuos_hil.image import Image
+from keuos_hil.parts import Session
+from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
+
+pytest_plugins = ["pytester"]
+
+_HERE = Path(__file__).parent
+_PRINT = 'say "{}\\r\\n"'
+
+#: What each tiny kernel does after its banner line, in assembly.
+MODES = {
+    "silent": "stop",
+    "spin": "1: pause; jmp 1b",
+    "lines": "; ".join([_PRINT.format(line) for line in (
+        "TEST:spsc:BEGIN", "TEST:spsc:init:PASS", "TEST:spsc:wrap:FAIL expected 1, got 2", "TEST:spsc:numa:SKIP one node",
+        "BENCH:ipc:avg=174 min=150", "TEST:spsc:PARTIAL 1 of 3",
+    )] + ["stop"]),
+    "panic": "; ".join([_PRINT.format(line) for line in (
+        "KEUOS PANIC: tiny broke", "rip=0x1234", "KEUOS PANIC END")] + ["stop"]),
+    "panic_reset": "; ".join([_PRINT.format("KEUOS PANIC: then it reset"), "mov $0x64, %dx; mov $0xfe, %al; out %al, %dx", "stop"]),
+    "triple": "lidt empty_idt; int3; stop",
+    "reset": "mov $0x64, %dx; mov $0xfe, %al; out %al, %dx; stop",
+    "echo": "1: call get; call put; jmp 1b",
+    "flood": '1: say "all work and no play\\r\\n"; jmp 1b',
+    "exit": "mov $0xf4, %dx; mov $1, %al; out %al, %dx; stop",
+    "count": "1: incl counter; jmp 1b",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny_elf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The ELF of a tiny kernel, built when first asked for."""
+    place = tmp_path_factory.mktemp("tiny")
+
+    def build(mode: str) -> Path:
+        elf = place / f"{mode}.elf"
+        if not elf.exists():
+            for tool in ("clang", "ld.lld"):
+                if shutil.which(tool) is None:
+                    pytest.fail(f"{tool} is not installed; `make setup` installs it")
+            source = place / f"{mode}.S"
+            body = MODES[mode].replace("; ", "\n\t")
+            source.write_text((_HERE / "kernels" / "tiny.S").read_text() + f"\t.text\nmode:\n\t{body}\n")
+            objects = place / f"{mode}.o"
+            subprocess.run(["clang", "--target=x86_64-elf", "-c", source, "-o", objects], check=True)
+            subprocess.run(
+                ["ld.lld", "--build-id", "-z", "max-page-size=4096", "--image-base=0x100000", objects, "-o", elf],
+                check=True,
+            )
+        return elf
+
+    return build
+
+
+@pytest.fixture
+def boot(tiny_elf: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[..., Session]]:
+    """Boot a tiny kernel on qemu-x86; the sessions are closed behind the test."""
+    sessions: list[Session] = []
+    count = itertools.count()
+
+    def start(mode: str, run: RunOptions | None = None, **options: object) -> Session:
+        target = QemuX86("qemu-x86", QemuX86Options(**{"memory": "64M", **options}), run or RunOptions())
+        directory = tmp_path / f"session-{next(count)}"
+        directory.mkdir()
+        sessions.append(target.open(Image.load(tiny_elf(mode)), directory))
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        session.close()

@@ -1,0 +1,78 @@
+/* The measured loops: see round_trip.h. Compiled with the flags of user programs on a target, not for a debugger. */
+#include "round_trip.h"
+
+#include <keuos/ring.h>
+
+/* What was built must be in memory, and what arrived is looked at: neither copy may be elided. */
+#define MATERIALISE(buffer) __asm__ volatile("" : : "r"(buffer) : "memory")
+
+#define ROUND_TRIPS(name, length, proof)                                                                               \
+	void name(struct round_trip *trip, uint32_t n)                                                                 \
+	{                                                                                                              \
+		struct keuos_producer ping_out = keuos_producer_init(&trip->there.producer);                           \
+		struct keuos_consumer pong_in = keuos_consumer_init(&trip->there.consumer);                            \
+		struct keuos_producer pong_out = keuos_producer_init(&trip->back.producer);                            \
+		struct keuos_consumer ping_in = keuos_consumer_init(&trip->back.consumer);                             \
+		struct keuos_kind kind_there, kind_back;                                                               \
+		_Alignas(16) uint8_t ping[64] = {1, 2, 3}, pong[64] = {0}, seen[64] = {0};                             \
+                                                                                                                       \
+		if (keuos_check_kind(&ping_out.ring, HOST_TEMPLATE, length, &kind_there) ||                            \
+			keuos_check_kind(&pong_out.ring, HOST_TEMPLATE, length, &kind_back))                           \
+			host_fail(#name ": not granted");                                                              \
+		for (uint32_t i = 0; i < n; i++) {                                                                     \
+			MATERIALISE(ping);                                                                             \
+			if (keuos_send_inline(&ping_out, &kind_there, ping, length, proof))                            \
+				host_fail(#name ": no room for trip %u", i);                                           \
+			MATERIALISE(pong);                                                                             \
+			if (keuos_receive_inline(&pong_in, &kind_there, pong, length, proof) != length)                \
+				host_fail(#name ": nothing arrived in trip %u", i);                                    \
+			MATERIALISE(pong);                                                                             \
+			if (keuos_send_inline(&pong_out, &kind_back, pong, length, proof))                             \
+				host_fail(#name ": no room for answer %u", i);                                         \
+			MATERIALISE(seen);                                                                             \
+			if (keuos_receive_inline(&ping_in, &kind_back, seen, length, proof) != length)                 \
+				host_fail(#name ": no answer in trip %u", i);                                          \
+			MATERIALISE(seen);                                                                             \
+		}                                                                                                      \
+		for (uint32_t i = 0; i < length; i++)                                                                  \
+			if (seen[i] != ping[i])                                                                        \
+				host_fail(#name ": byte %u came back as %u, not %u", i, seen[i], ping[i]);             \
+	}
+
+ROUND_TRIPS(round_trips_56, 56, 0)
+ROUND_TRIPS(round_trips_64, 64, 0)
+ROUND_TRIPS(round_trips_48_proof, 48, 1)
+
+/* What a side of a verified channel executes itself: through a descriptor each way, the kernel's part left out. */
+void round_trips_64_descriptor(struct round_trip *trip, uint32_t n)
+{
+	struct keuos_producer ping_out = keuos_producer_init(&trip->there.producer);
+	struct keuos_consumer pong_in = keuos_consumer_init(&trip->there.consumer);
+	struct keuos_producer pong_out = keuos_producer_init(&trip->back.producer);
+	struct keuos_consumer ping_in = keuos_consumer_init(&trip->back.consumer);
+	_Alignas(16) uint8_t ping[64] = {1, 2, 3}, pong[64] = {0}, seen[64] = {0};
+	uint32_t template;
+
+	for (uint32_t i = 0; i < n; i++) {
+		MATERIALISE(ping);
+		if (keuos_send_descriptor(&ping_out, HOST_TEMPLATE, ping, 64, 0))
+			host_fail("no room for trip %u", i);
+		MATERIALISE(pong);
+		if (keuos_receive(&pong_in, pong, 64, &template) != 64)
+			host_fail("nothing arrived in trip %u", i);
+		MATERIALISE(pong);
+		if (keuos_send_descriptor(&pong_out, HOST_TEMPLATE, pong, 64, 0))
+			host_fail("no room for answer %u", i);
+		MATERIALISE(seen);
+		if (keuos_receive(&ping_in, seen, 64, &template) != 64)
+			host_fail("no answer in trip %u", i);
+		MATERIALISE(seen);
+	}
+}
+
+void round_trips_nop(struct round_trip *trip, uint32_t n)
+{
+	(void)trip;
+	for (uint32_t i = 0; i < n; i++)
+		__asm__ volatile("nop" : : : "memory");
+}

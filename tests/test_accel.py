@@ -1,0 +1,72 @@
+"""--accel=auto trusts no /dev/kvm that it has not timed. KVM itself is never touched here: its place is taken by figures."""
+
+from __future__ import annotations
+
+import pytest
+
+from keuos_hil.errors import UsageError
+from keuos_hil.hookspecs import RunOptions
+from keuos_hil.plugins import accel
+from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
+
+
+@pytest.fixture
+def device(tmp_path):
+    path = tmp_path / "kvm"
+    path.write_text("")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("kvm", "tcg", "chosen", "why"),
+    [
+        (0.05, 0.12, "kvm", ""),
+        (0.30, 0.12, "tcg", "0.30 s under KVM and 0.12 s under TCG"),
+        (None, 0.12, "tcg", "failed, or took more than 10 s"),
+        (0.05, None, "kvm", ""),
+    ],
+)
+def test_the_faster_of_the_two_is_taken_and_a_fall_back_says_why(device, capsys, kvm, tcg, chosen, why):
+    asked = []
+
+    def measured(binary, which):
+        asked.append((binary, which))
+        return {"kvm": kvm, "tcg": tcg}[which]
+
+    assert accel.choose_accel("some-qemu", measured, device) == chosen
+    assert why in capsys.readouterr().err
+    assert all(binary == "some-qemu" for binary, _ in asked)
+
+
+def test_without_a_device_nothing_is_timed(tmp_path, capsys):
+    def never(binary, which):
+        raise AssertionError("timed")
+
+    assert accel.choose_accel("qemu", never, str(tmp_path / "none")) == "tcg"
+    assert "can't be opened" in capsys.readouterr().err
+
+
+def test_the_loop_really_runs_in_long_mode_under_tcg():
+    seconds = accel.measure("qemu-system-x86_64", "tcg")
+    assert seconds is not None
+    assert seconds < accel._LIMIT_S
+
+
+def test_a_guest_that_never_ends_is_given_up(monkeypatch):
+    monkeypatch.setattr(accel, "_LIMIT_S", 0.5)
+    monkeypatch.setattr(accel, "_LOOPS", 0)  # counts through 2^32
+    assert accel.measure("qemu-system-x86_64", "tcg") is None
+
+
+def test_an_emulator_that_fails_or_is_missing_is_no_measurement(monkeypatch):
+    assert accel.measure("qemu-of-another-planet", "tcg") is None
+    assert accel.measure("qemu-system-x86_64", "no-such-accelerator") is None
+
+
+def test_choices_that_contradict_each_other_are_refused():
+    with pytest.raises(UsageError, match="can't be combined"):
+        QemuX86("q", QemuX86Options(), RunOptions(timebase="instructions", accel="kvm"))
+    with pytest.raises(UsageError, match="needs a real counter"):
+        QemuX86("q", QemuX86Options(), RunOptions(timebase="silicon"))
+    with pytest.raises(UsageError, match="expected a number with K, M or G"):
+        QemuX86("q", QemuX86Options(memory="lots"), RunOptions())

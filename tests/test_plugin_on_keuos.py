@@ -1,0 +1,318 @@
+"""The pytest plugin with the bundled kernel: verdicts by who did wrong, state between tests, results, clean ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+LONG = 120.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel():
+    from keuos_hil import bundled
+
+    bundled.ensure()
+
+
+def children_of(directory):
+    """The emulators whose command line names a folder below `directory`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and str(directory).encode() in (entry / "cmdline").read_bytes():
+                if b"qemu-system" in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def run(pytester, source, *arguments):
+    pytester.makepyfile(source)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rA", *arguments, timeout=LONG)
+    assert children_of(pytester.path) == []
+    return result
+
+
+def results_of(pytester):
+    document = json.loads((pytester.path / "build/results/qemu-x86/latest/results.json").read_text())
+    jsonschema.validate(document, json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text()))
+    return document
+
+
+VERDICTS = """
+import pytest
+from keuos_hil.errors import InfraError, Panic, Silent, TripleFault, Reset, PoweredOff
+
+def test_passes(agent):
+    with agent.spawn("hello") as process:
+        assert process.wait_exit().ok
+
+@pytest.mark.needs("hil", "reset-reason")
+@pytest.mark.parametrize(("how", "kind"), [
+    ("panic", Panic), ("triple_fault", TripleFault), ("hang", Silent), ("fault", Panic), ("stack", Panic)])
+def test_passes_when_it_ends_as_expected(agent, target, how, kind):
+    agent.hil(how)
+    assert type(target.wait_end()) is kind
+
+@pytest.mark.parametrize(("how", "kind"), [(0, Reset), (1, PoweredOff)])
+def test_passes_when_it_reboots_as_expected(agent, target, how, kind):
+    agent.reboot(how)
+    assert type(target.wait_end()) is kind
+
+@pytest.fixture
+def panicking(agent, console):
+    agent.hil("panic")
+    console.expect("something that never comes", 60)
+
+@pytest.mark.needs("hil")
+def test_fails_in_setup(panicking):
+    pass
+
+@pytest.mark.needs("hil")
+def test_fails_in_call(agent, console):
+    agent.hil("panic")
+    console.expect("something that never comes", 60)
+
+@pytest.mark.needs("hil")
+def test_fails_behind_its_back(agent):
+    agent.hil("panic")
+
+def test_fails_by_leaking(agent):
+    agent.request("spawn", name="sleeper")  # behind the back of agent.spawn, which would take it back
+
+def test_passes_after_a_leak(agent):
+    assert [p.name for p in agent.processes()] == ["console"]
+
+def test_passes_though_untidy(agent):
+    agent.spawn("sleeper")
+    agent.spawn("spin", core=1)
+
+@pytest.fixture
+def bench_breaks(agent):
+    raise InfraError("a cable fell out")
+
+def test_errors_in_setup(bench_breaks):
+    pass
+
+def test_errors_in_call(agent):
+    raise InfraError("a cable fell out")
+
+def test_fails_by_itself(agent, seed):
+    assert 1 == 2
+
+@pytest.mark.needs("iommu")
+def test_skips_live(agent):
+    pass
+
+@pytest.mark.needs("link")
+def test_skips_by_target(agent):
+    raise AssertionError("not reached")
+"""
+
+
+def test_each_end_is_sorted_by_who_did_wrong_in_whatever_phase(pytester):
+    result = run(pytester, VERDICTS)
+    document = results_of(pytester)
+    verdicts = {test["id"].partition("::")[2]: test["verdict"] for test in document["tests"]}
+    assert len(verdicts) == 20
+    for name, verdict in verdicts.items():
+        wanted = {"passes": "passed", "fails": "failed", "errors": "error", "skips": "skipped"}[name.split("_")[1]]
+        assert verdict == wanted, name
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines_random([
+        "*kernel panic: asked for by the host*",
+        "*console of qemu-x86 during this test*",
+        "*KEUOS PANIC END*",
+        "*the target has 1 more processes*",
+        "*to get it: a NIC: --qemu-nic=virtio-net-pci*",
+        "*to get it: a machine with an IOMMU*",
+        "*ERROR *test_errors_in_call*a cable fell out*",
+        "pytest *test_fails_by_itself?qemu-x86?' --seed=*",
+        "machine: qemu-system-x86_64 *",
+    ])  # fmt: skip
+    assert document["build_id"].keys() == {"qemu-x86/release", "qemu-x86/hil"}
+
+
+def test_a_run_with_nothing_but_bench_errors_has_a_status_of_its_own(pytester):
+    source = "from keuos_hil.errors import InfraError\ndef test_x(agent):\n    raise InfraError('a cable fell out')\n"
+    assert run(pytester, source).ret == 10
+
+
+def test_require_makes_an_error_of_a_skip(pytester):
+    source = "import pytest\n@pytest.mark.needs('link')\ndef test_x(agent): pass\n"
+    result = run(pytester, source, "--require=link")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*--require link: needs 'link'*"])
+    assert result.ret == 10
+
+
+def test_figures_are_shown_and_kept(pytester):
+    source = """
+def test_x(record, fresh_target, agent):
+    record.add("ring.round_trip", {"size": 56}, "ticks", samples=range(1, 101))
+    assert fresh_target.kernel.read_bytes(fresh_target.image.kernel.symbol("hil_syscall").address
+        if "hil" in fresh_target.image.capabilities else fresh_target.image.kernel.entry, 4)
+"""
+    result = run(pytester, source)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*ring on qemu-x86, timebase emulated; shown, never judged*", "results: */results.json"])
+    (row,) = results_of(pytester)["measurements"]
+    assert (row["p50"], row["target"], row["timebase"]) == (50, "qemu-x86", "emulated")
+
+
+def test_a_listing_builds_and_boots_and_writes_nothing(pytester):
+    result = run(pytester, "def test_x(agent): pass\n", "--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*::test_x?qemu-x86?"])
+    assert not (pytester.path / "build").exists()
+
+
+def test_workers_share_one_run_and_its_results(pytester):
+    pytest.importorskip("xdist")
+    source = "import pytest\n@pytest.mark.parametrize('n', range(4))\ndef test_x(agent, record, n):\n    record('x.y', {'n': n}, value=n)\n"
+    result = run(pytester, source, "-n", "2")
+    result.assert_outcomes(passed=4)
+    document = results_of(pytester)
+    assert sorted(row["params"]["n"] for row in document["measurements"]) == [0, 1, 2, 3]
+    assert len(document["tests"]) == 4
+
+
+def test_configured_targets_run_side_by_side(pytester):
+    pytester.path.joinpath("keuos-hil.toml").write_text(
+        '[targets.small]\ntype = "qemu-x86"\nmemory = "64M"\ncores = 1\n[targets.big]\ntype = "qemu-x86"\nmemory = "256M"\n'
+    )
+    source = """
+import pytest
+def test_memory(agent, target):
+    assert (agent.info().pages_total > 40000) == (target.name == "big")
+@pytest.mark.needs("smp")
+def test_smp(agent): pass
+"""
+    result = run(pytester, source, "--target=small", "--target=big")
+    result.assert_outcomes(passed=3, skipped=1)
+    result.stdout.fnmatch_lines(["*needs 'smp'*two cores or more: --qemu-cores=2*"])
+
+
+def test_the_command_line_changes_the_machine(pytester):
+    run(pytester, "def test_x(agent): assert agent.info().cores == 3\n", "--qemu-cores=3").assert_outcomes(passed=1)
+
+
+def test_a_lab_s_conftest_can_bring_panic_patterns_and_targets(pytester):
+    pytester.makeconftest("""
+from keuos_hil.hookspecs import hookimpl
+@hookimpl
+def keuos_hil_panic_patterns():
+    return [rb"2 cores, .* MiB"]
+@hookimpl
+def keuos_hil_post_mortem(session, directory):
+    return ["the lab was here"]
+""")
+    result = run(pytester, "def test_x(agent): pass\n")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*kernel panic: 2 cores*", "the lab was here"])
+
+
+MISTAKES = [
+    (["--target=qemu-x68"], "no target named 'qemu-x68'; did you mean 'qemu-x86'? valid: qemu-x86"),
+    (["--kernel=missing.elf"], "missing.elf"),
+    (["--kernel=arm.elf"], "is an ELF for the wrong machine: target qemu-x86 runs x86_64, this is aarch64"),
+    (["--kernel=good.elf", "--initrd=short.cpio"], "short.cpio is truncated"),
+    (["--require=iomu"], "no capability is called 'iomu'; did you mean 'iommu'?"),
+    (["--qemu-memory=lots"], "expected a number with K, M or G behind it, such as 128M; found 'lots'"),
+    (["--hil-config=missing.toml"], "missing.toml can't be read"),
+    (["--symbols=good.elf"], "--symbols describes a flat --kernel; name that, too"),
+    (["--expect-tests=missing"], "missing can't be read"),
+    (["--timebase=instructions", "--accel=kvm"], "can't be combined with --accel=kvm"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_a_mistake_is_one_clear_line_and_status_4(pytester, tiny_elf, arguments, message):
+    from keuos_hil import bundled
+
+    good = tiny_elf("spin").read_bytes()
+    pytester.path.joinpath("good.elf").write_bytes(good)
+    pytester.path.joinpath("arm.elf").write_bytes(good[:18] + b"\xb7\x00" + good[20:])
+    pytester.path.joinpath("short.cpio").write_bytes(bundled.paths("x86_64", "release").initrd.read_bytes()[:5000])
+    result = run(pytester, "def test_x(agent): pass\n", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = [line for line in result.errlines if line]
+    assert line.startswith("ERROR: keuos-hil: ")
+    assert message in line
+    assert not (pytester.path / "build").exists()
+
+
+def test_a_missing_emulator_is_one_clear_line(pytester):
+    result = run(pytester, "def test_x(agent): pass\n", "--qemu-binary=qemu-of-another-planet")
+    assert result.ret == 10
+    text = "\n".join([*result.outlines, *result.errlines])
+    assert text.count("qemu-of-another-planet is not installed; Debian: apt-get install qemu-system-x86") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
+def test_an_interrupted_run_leaves_no_emulator(pytester, number):
+    pytester.makepyfile("""
+def test_x(agent, console):
+    print("READY", flush=True)
+    console.expect("something that never comes", 600)
+""")
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider"]
+    with subprocess.Popen(command, cwd=pytester.path, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        try:
+            while "READY" not in (line := child.stdout.readline()):
+                assert line, "pytest ended before the target was up"
+            assert children_of(pytester.path)
+            # As a terminal does it: to the whole process group.
+            os.killpg(child.pid, number)
+            child.stdout.read()
+            child.wait(LONG)
+        finally:
+            child.kill()
+    deadline = time.monotonic() + LONG
+    while children_of(pytester.path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert children_of(pytester.path) == []
+
+
+
+def test_a_kernel_that_only_prints_is_run_and_its_lines_are_tests(pytester, tiny_elf):
+    pytester.path.joinpath("expected").write_text("spsc:init\nspsc:wrap\nspsc:gone\n")
+    suite = Path(__file__).parent.parent / "suites" / "printed"
+    arguments = [str(suite), f"--kernel={tiny_elf('lines')}", "--expect-tests=expected", f"--results={pytester.path}/r"]
+    result = run(pytester, "", *arguments)
+    result.assert_outcomes(passed=2, failed=5, skipped=1)
+    result.stdout.fnmatch_lines_random([
+        "SUBFAILED*spsc:wrap*", "SUBSKIPPED*spsc:numa*one node*",
+        "*the kernel printed no line TEST:spsc:gone*",
+    ])  # fmt: skip
+    latest = pytester.path / "r" / "latest"
+    assert "expected 1, got 2" in (latest / "lines-qemu-x86.xml").read_text()
+    (first, second) = json.loads((latest / "results.json").read_text())["measurements"]
+    assert (first["name"], first["params"], first["value"]) == ("printed.ipc", {"key": "avg"}, 174)
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [("triple", "triple fault"), ("panic", "kernel panic: tiny broke")],
+)
+def test_how_a_printing_kernel_dies_is_told(pytester, tiny_elf, mode, message):
+    suite = Path(__file__).parent.parent / "suites" / "printed"
+    result = run(pytester, "", str(suite), f"--kernel={tiny_elf(mode)}", "--run-for=60", f"--results={pytester.path}/r")
+    result.stdout.fnmatch_lines([f"*{message}*"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_printing_kernel_that_never_stops_is_ended(pytester, tiny_elf):
+    suite = Path(__file__).parent.parent / "suites" / "printed"
+    arguments = [str(suite), f"--kernel={tiny_elf('spin')}", "--run-for=0.5", "-k", "orderly", f"--results={pytester.path}/r"]
+    run(pytester, "", *arguments).assert_outcomes(passed=1, deselected=2)

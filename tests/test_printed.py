@@ -1,0 +1,77 @@
+"""Lines of kernels that only print, also with another core's debug characters between them."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keuos_hil.printed import BenchLine, Line, Mark, junit, parse, parse_expected
+
+TEXT = """\
+booting ...
+TEST:spsc:BEGIN
+TEST:spsc:init:PASS
+TEST:spsc:wrap:FAIL expected 1, got 2: at ring.c:17
+TEST:spsc:numa:SKIP one node only
+TEST:spsc:depth:VALUE 0x40
+TEST:spsc:part two:BEGIN
+TEST:spsc:PARTIAL 3 of 4
+BENCH:ipc:avg=174 min=1.5e2, unit=cycles
+"""
+
+
+def test_every_form_of_line_is_understood():
+    found = parse(TEXT)
+    assert found.lines == [
+        Line("spsc", "init", "PASS"),
+        Line("spsc", "wrap", "FAIL", "expected 1, got 2: at ring.c:17"),
+        Line("spsc", "numa", "SKIP", "one node only"),
+        Line("spsc", "depth", "VALUE", "0x40", 64.0),
+    ]
+    assert found.marks == [
+        Mark("spsc", "", "BEGIN"), Mark("spsc", "part two", "BEGIN"), Mark("spsc", "", "PARTIAL", "3 of 4"),
+    ]  # fmt: skip
+    assert found.benches == [BenchLine("ipc", {"avg": 174.0, "min": 150.0, "unit": "cycles"})]
+    assert found.finished()
+
+
+def test_text_that_only_looks_alike_is_no_result():
+    assert not parse("TESTING: all PASS\nTEST:\nTEST:a\nTEST:a:b\nTEST:a:b:PASSING\nBENCH:\nCONTEST of PASS").lines
+
+
+@given(st.sampled_from(["TEST:spsc:init:PASS", "TEST:spsc:init:FAIL broken"]), st.sampled_from("AB.*#3"), st.data())
+def test_a_stray_character_anywhere_loses_no_line(line, stray, data):
+    at = data.draw(st.integers(0, len("TEST:spsc:init:") + 4))
+    found = parse(line[:at] + stray + line[at:]).find("spsc:init")
+    assert found is not None
+    assert found.verdict == ("PASS" if "PASS" in line else "FAIL")
+
+
+def test_a_name_of_its_own_is_not_taken_for_another_with_strays():
+    found = parse("TEST:s:ab:PASS\nTEST:s:abc:FAIL x")
+    assert found.find("s:ab").verdict == "PASS"
+    assert found.find("s:abc").verdict == "FAIL"
+    assert found.find("s:zz") is None
+
+
+def test_expected_tests_are_one_a_line():
+    assert parse_expected("# all\nspsc:init\n\nspsc:wrap around # both ways\n") == ["spsc:init", "spsc:wrap around"]
+    with pytest.raises(ValueError, match="line 2: expected suite:name, found 'spsc'"):
+        parse_expected("a:b\nspsc\n")
+
+
+def test_the_junit_document_has_every_line_and_every_missing_one():
+    root = ElementTree.fromstring(junit(parse(TEXT + "TEST:odd:ctrl\x07:FAIL \x1b[31m").lines, ["spsc:gone"], "k.elf").encode())
+    spsc = root.find("testsuite[@name='spsc']")
+    assert (spsc.get("tests"), spsc.get("failures"), spsc.get("skipped")) == ("5", "2", "1")
+    assert root.find(".//testcase[@name='gone']/failure").get("message") == "the kernel printed no such line"
+    assert root.find(".//testcase[@name='ctrl?']/failure").get("message") == "?[31m"
+
+
+@given(st.text())
+def test_no_text_breaks_parser_or_document(text):
+    found = parse(text)
+    ElementTree.fromstring(junit(found.lines, [], text).encode())

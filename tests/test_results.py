@@ -1,0 +1,112 @@
+"""results.json: valid by its schema, complete, the same through a worker's hands, and never overwritten."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import jsonschema
+import numpy as np
+import pytest
+
+from keuos_hil.record import Recorder
+from keuos_hil.results import Results, host_environment, make_run_directory, point_latest
+from keuos_hil.terminal import number, tables
+
+SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
+ENVIRONMENT = {"seed": 1, "timebases": {"qemu-x86": "emulated"}, "commands": {}}
+
+
+@pytest.fixture
+def filled():
+    results = Results()
+    record = Recorder(results, "qemu-x86", "emulated")
+    record.add("ring.round_trip", {"size": 56, "path": "data"}, "ticks", samples=np.arange(1, 101, dtype=np.uint32))
+    record("ring.throughput", {"size": 64}, "messages/s", value=1.5e6, ci95=(1.4e6, 1.6e6), ci_of="mean")
+    record("boot.to_prompt", {}, "ms", value=75, timebase="host")
+    record.gate("tag", "passed", 10)
+    record.gate("tag", "failed", 1)
+    record.requirement("RFC9293-1", "passed", 2)
+    results.add_test("ring/test_x.py::test_a[qemu-x86]", "qemu-x86", "passed", 0.25)
+    results.add_test("ring/test_x.py::test_a[qemu-x86]", "qemu-x86", "failed", 0.5)
+    results.build_ids["qemu-x86/release"] = "abc"
+    return results
+
+
+def load(path):
+    document = json.loads(path.read_text())
+    jsonschema.validate(document, SCHEMA)
+    return document
+
+
+def test_the_schema_is_itself_valid():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_what_is_recorded_is_what_is_written(filled, tmp_path):
+    document = load(filled.write(tmp_path, host_environment() | ENVIRONMENT))
+    first, second, third = document["measurements"]
+    assert (first["n"], first["min"], first["p50"], first["p999"], first["max"]) == (100, 1, 50, 100, 100)
+    assert first["ci_of"] == "p50"
+    with np.load(tmp_path / first["samples"]["file"]) as arrays:
+        assert list(arrays[first["samples"]["key"]]) == list(range(1, 101))
+    assert second["value"] == 1.5e6
+    assert second["ci95"] == [1.4e6, 1.6e6]
+    assert third["timebase"] == "host"
+    assert document["gates"] == {"tag": {"qemu-x86": {"verdict": "failed", "cases": 11}}}
+    assert document["tests"] == [
+        {"id": "ring/test_x.py::test_a[qemu-x86]", "target": "qemu-x86", "verdict": "failed", "seconds": 0.75}
+    ]
+
+
+def test_a_worker_s_results_arrive_whole_and_two_workers_do_not_collide(filled, tmp_path):
+    together = Results()
+    together.merge(filled.to_text())
+    together.merge(filled.to_text())
+    document = load(together.write(tmp_path, host_environment() | ENVIRONMENT))
+    keys = [row["samples"]["key"] for row in document["measurements"] if row["samples"]]
+    assert len(set(keys)) == 2
+    with np.load(tmp_path / "samples.npz") as arrays:
+        assert all(list(arrays[key]) == list(range(1, 101)) for key in keys)
+    assert document["gates"]["tag"]["qemu-x86"]["cases"] == 22
+
+
+def test_a_quantity_is_samples_or_a_value():
+    with pytest.raises(ValueError, match="one of the two"):
+        Recorder(Results(), "t", "emulated").add("x", {}, "ticks")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.pop("schema"),
+        lambda d: d["measurements"][0].pop("p50"),
+        lambda d: d["measurements"][1].update(p50=1),
+        lambda d: d["measurements"][0].update(timebase="guessed"),
+        lambda d: d["tests"][0].update(verdict="fine"),
+    ],
+)
+def test_the_schema_refuses_what_is_not_as_promised(filled, tmp_path, change):
+    document = load(filled.write(tmp_path, host_environment() | ENVIRONMENT))
+    change(document)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, SCHEMA)
+
+
+def test_each_run_has_a_folder_of_its_own_and_latest_is_the_last(tmp_path):
+    first, second = make_run_directory(tmp_path / "r"), make_run_directory(tmp_path / "r")
+    assert first != second
+    point_latest(first)
+    point_latest(second)
+    assert (tmp_path / "r" / "latest").resolve() == second.resolve()
+
+
+def test_figures_of_different_timebases_never_share_a_table(filled):
+    filled.add_measurement("ring.round_trip", {}, "ticks", target="qemu-x86", timebase="instructions", value=97)
+    titles = [str(table.title) for table in tables(filled.measurements)]
+    assert len([title for title in titles if title.startswith("ring on")]) == 2
+    assert any("shown, never judged" in title for title in titles)
+
+
+def test_numbers_are_shown_with_the_digits_that_matter():
+    assert [number(x) for x in (5, 1234567.0, 1234.56, 0.123456)] == ["5", "1,234,567", "1,234.6", "0.123"]
