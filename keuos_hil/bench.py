@@ -116,7 +116,7 @@ class Bench:
         self.results.commands[f"{live.name}/{live.image.variant}"] = live.session.command
 
     def add_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        """Keep a phase of a test. Ids are relative to the suites folder: the same in a checkout and in site-packages."""
+        """Keep a phase of a test. Ids begin at the suites folder: the same in a checkout and in site-packages."""
         target = item.callspec.params["keuos_target_name"] if hasattr(item, "callspec") else self.target_names[0]
         verdict: str = report.outcome
         if hasattr(report, "wasxfail"):
@@ -139,7 +139,8 @@ class Bench:
     def header(self) -> list[str]:
         """Lines for pytest's header."""
         kernel = "bundled" if self.kernel is None else str(self.kernel)
-        return [f"keuos-hil: target {', '.join(self.target_names)}; kernel {kernel}; timebase {self.timebase}; seed {self.seed}"]
+        choices = f"kernel {kernel}; timebase {self.timebase}; seed {self.seed}"
+        return [f"keuos-hil: target {', '.join(self.target_names)}; {choices}"]
 
 
 bench_key = pytest.StashKey[Bench]()

@@ -52,7 +52,9 @@ def ensure(architecture: str = "x86_64") -> None:
     if sources is None:
         missing = [str(p) for v in VARIANTS for p in vars(paths(architecture, v)).values() if not p.is_file()]
         if missing:
-            raise InfraError(f"this installation brings no kernel for {architecture} ({missing[0]}); name one by --kernel")
+            raise InfraError(
+                f"this installation brings no kernel for {architecture} ({missing[0]}); name one by --kernel"
+            )
         return
     stamp = _PACKAGE.parent / "build" / ".kernel-built"
     with _locked(stamp.with_name(".kernel-lock")):

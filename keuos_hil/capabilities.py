@@ -38,7 +38,9 @@ _ALL = (
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
     Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),
     Capability("silicon", Kind.TARGET, "a board, or a working --accel=kvm"),
-    Capability("hil", Kind.IMAGE, "a HIL build of the kernel (the bundled one has both builds; with --kernel pass a HIL build)"),
+    Capability(
+        "hil", Kind.IMAGE, "a HIL build of the kernel (the bundled one has both builds; with --kernel pass a HIL build)"
+    ),
     Capability("dwarf", Kind.IMAGE, "a kernel with debug information (-g, not stripped), or --symbols ELF"),
     Capability("symbols", Kind.IMAGE, "a kernel with a symbol table, or --symbols ELF"),
     Capability("channels", Kind.IMAGE, "a kernel with KeuOS's channel layouts in its DWARF"),

@@ -331,7 +331,9 @@ class Console:
             self.wait_for(lambda: None, timeout)
         except Ended as end:
             return end
-        raise WaitTimeout(f"expected the target to end within {timeout:g} s; it still runs.\n{self.describe(since=start)}")
+        raise WaitTimeout(
+            f"expected the target to end within {timeout:g} s; it still runs.\n{self.describe(since=start)}"
+        )
 
     # Looking back ----------------------------------------------------------------------------------------------
 

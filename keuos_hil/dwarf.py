@@ -94,6 +94,7 @@ class Record:
 
 
 def plain(value: Any) -> Any:
+    """A numpy value as an int, a string, a Record, or a list of Records; arrays of numbers stay what they are."""
     dtype = value.dtype
     if dtype.names is not None:
         return Record(value) if value.ndim == 0 else [_item(value, i) for i in range(len(value))]
@@ -191,7 +192,8 @@ class Layouts:
             die = self._find(name, "enumeration_type")
             if die is None:
                 raise ImageError(f"{self._name}: its debug information has no enumeration {name!r}")
-            self._enums[name] = enum.IntEnum(name, dict(_enumerators(die)))  # type: ignore[misc]
+            made: Any = enum.IntEnum(name, dict(_enumerators(die)))
+            self._enums[name] = made
         return self._enums[name]
 
     def has_enum(self, name: str) -> bool:

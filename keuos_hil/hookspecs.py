@@ -31,7 +31,7 @@ class TargetType:
         architecture: of the kernels it runs: "x86_64", "aarch64".
         options: a dataclass; its fields are the keys of the configuration, with type, default and help text.
         option_prefix: ``--PREFIX-FIELD`` on the command line sets a field for this run; "" for none.
-        make: builds the target from its name, its options and the run's ``--timebase`` and ``--accel``. It must start nothing.
+        make: builds the target from its name, its options and the choices of this run. It must start nothing.
     """
 
     name: str

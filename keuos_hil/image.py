@@ -79,7 +79,7 @@ class Elf:
         self.name = name
         self.data = data
         if data[:4] != b"\x7fELF":
-            raise ImageError(f"{name} is no ELF file: expected it to begin with 7f 45 4c 46, found {data[:4].hex(' ')}")
+            raise ImageError(f"{name} is no ELF file: expected 7f 45 4c 46 at its start, found {data[:4].hex(' ')}")
         try:
             self._elf = ELFFile(io.BytesIO(data))
             header = self._elf.header
@@ -174,7 +174,7 @@ class Elf:
         }
 
     def physical(self, address: int) -> int:
-        """Where a virtual address of the kernel image lies in RAM, by the program headers. Raises ImageError outside."""
+        """Where a virtual address of the kernel lies in RAM, by the program headers. Raises ImageError outside."""
         for segment in self.segments:
             if segment.virtual <= address < segment.virtual + segment.memory_size:
                 return address - segment.virtual + segment.physical
@@ -245,7 +245,9 @@ class Image:
         """
         if name not in self._programs:
             if name not in self.files:
-                raise ImageError(f"the initrd {self.initrd_path} has no {name!r}; it has: {', '.join(self.files) or 'nothing'}")
+                raise ImageError(
+                    f"the initrd {self.initrd_path} has no {name!r}; it has: {', '.join(self.files) or 'nothing'}"
+                )
             elf = Elf(self.files[name], f"{name} in {self.initrd_path}")
             if not elf.layouts.present and self.initrd_path is not None:
                 beside = self.initrd_path.parent / "user" / f"{name}.elf"
@@ -272,7 +274,9 @@ class Image:
         for elf in self._elfs():
             if has(elf.layouts, name):
                 return elf.layouts
-        raise ImageError(f"neither {self.kernel.name} nor a program of its initrd describes a {what} {name!r} in its DWARF")
+        raise ImageError(
+            f"neither {self.kernel.name} nor a program of its initrd describes a {what} {name!r} in its DWARF"
+        )
 
     def constant(self, name: str) -> int:
         """The value of an enumerator, found like :meth:`struct`."""
@@ -292,7 +296,7 @@ class Image:
             return {}
 
     def templates(self, program: str, section: str = ".keuos.proofs") -> list[Record]:
-        """What a program sends (`.keuos.proofs`) or accepts (`.keuos.interface`), in the order of its template indices."""
+        """What a program sends (`.keuos.proofs`) or accepts (`.keuos.interface`), in the order of the indices."""
         return records(self.struct("keuos_template"), self.program(program).section(section))
 
     @cached_property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,11 +68,11 @@ def median_ranks(n: int, confidence: float = _CONFIDENCE) -> tuple[int, int] | N
 
 
 def subtract(samples: ArrayLike, calibration: ArrayLike) -> NDArray[np.float64]:
-    """Samples less the median cost of taking one, which `calibration` holds: the empty operation, same run, same clock."""
+    """Samples less the median cost of taking one: `calibration` is the empty operation, same run, same clock."""
     return np.asarray(samples, dtype=np.float64) - summarise(calibration).p50
 
 
-def paired_ratio(ours: Sequence[float], theirs: Sequence[float], *, seed: int, rounds: int = 10_000) -> tuple[float, float, float]:
+def paired_ratio(ours: ArrayLike, theirs: ArrayLike, *, seed: int, rounds: int = 10_000) -> tuple[float, float, float]:
     """Median of ours[i] / theirs[i] and its 95 % percentile bootstrap interval: (ratio, low, high).
 
     Pairs are neighbours of an interleaved run. Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13.

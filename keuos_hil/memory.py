@@ -25,9 +25,7 @@ class Variables:
         write: changes bytes at a virtual address of the program.
     """
 
-    def __init__(
-        self, elf: Elf, read: Callable[[int, int], bytes], write: Callable[[int, bytes], None]
-    ) -> None:
+    def __init__(self, elf: Elf, read: Callable[[int, int], bytes], write: Callable[[int, bytes], None]) -> None:
         self.elf = elf
         self._read = read
         self._write = write
@@ -73,9 +71,7 @@ class Variables:
             for field, content in fields.items():
                 setattr(record, field, content)
             value = record
-        if isinstance(value, Record):
-            data = bytes(value)
-        elif isinstance(value, bytes | bytearray):
+        if isinstance(value, Record | bytes | bytearray):
             data = bytes(value)
         else:
             data = np.asarray(value, dtype=dtype.base).tobytes()

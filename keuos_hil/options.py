@@ -42,7 +42,9 @@ def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
             raise UsageError(f"{where}: unknown key {key!r}{nearest(key, known)}")
     for name, option in known.items():
         if name not in values and default_of(option) is MISSING:
-            raise UsageError(f"{where}: the key {name!r} is missing: {option.metadata.get('help', 'it has no default')}")
+            raise UsageError(
+                f"{where}: the key {name!r} is missing: {option.metadata.get('help', 'it has no default')}"
+            )
     return kind(**{key: _checked(value, types[key], f"{where}: {key}") for key, value in values.items()})
 
 
@@ -58,7 +60,7 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
     raise UsageError(f"{where}: expected {wanted.__name__}, found {value!r}")
 
 
-def add_to_command_line(add: Callable[..., None], prefix: str, kind: type[Any]) -> None:
+def add_to_command_line(add: Callable[..., object], prefix: str, kind: type[Any]) -> None:
     """Declare `--PREFIX-FIELD` for every field. `add` is argparse's or pytest's way to add an option."""
     types = get_type_hints(kind)
     for option in fields(kind):

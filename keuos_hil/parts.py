@@ -120,15 +120,40 @@ class Lease(Protocol):
 class Session(Protocol):
     """One power-on of a target, from before its first instruction until it is torn down."""
 
-    console: Console
-    debug: Debug | None
-    power: Power | None
-    link: Link | None
-    timebase: Timebase
-    #: The command that a person can type to get the same machine on a terminal; "" if there is none.
-    command: str
-    #: time.monotonic() just before the machine was started.
-    started: float
+    @property
+    def console(self) -> Console:
+        """Its console; the session made it and closes it."""
+        ...
+
+    @property
+    def debug(self) -> Debug | None:
+        """Memory and registers, if the target has such a part."""
+        ...
+
+    @property
+    def power(self) -> Power | None:
+        """The power switch, if there is one."""
+        ...
+
+    @property
+    def link(self) -> Link | None:
+        """The wire to the target's NIC, if there is one."""
+        ...
+
+    @property
+    def timebase(self) -> Timebase:
+        """What ticks count."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """What a person can type to get the same machine on a terminal; "" if there is nothing."""
+        ...
+
+    @property
+    def started(self) -> float:
+        """time.monotonic() just before the machine was started."""
+        ...
 
     def ended(self) -> Ended | None:
         """How the target stopped running, or None while it runs."""
@@ -158,12 +183,25 @@ class Session(Protocol):
 class Target(Protocol):
     """A machine that can be asked to run an image. Making one starts nothing and costs nothing."""
 
-    name: str
-    #: ELF machine of the kernels it runs, as in "x86_64" or "aarch64".
-    architecture: str
-    timebase: Timebase
-    #: What it can do, known without booting: see keuos_hil.capabilities.
-    capabilities: frozenset[str]
+    @property
+    def name(self) -> str:
+        """What --target calls it."""
+        ...
+
+    @property
+    def architecture(self) -> str:
+        """Of the kernels it runs, as in "x86_64" or "aarch64"."""
+        ...
+
+    @property
+    def timebase(self) -> Timebase:
+        """What its ticks will count, with the choices of this run."""
+        ...
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it can do, known without booting: see keuos_hil.capabilities."""
+        ...
 
     def check(self) -> None:
         """Raise InfraError, before the first test, if a tool or a file is missing that every run needs."""

@@ -1,4 +1,4 @@
-"""The part of the pytest plugin for kernels that only print: runs one, collects its lines, makes items of expected ones.
+"""The part of the pytest plugin for kernels that only print: runs one, collects its lines, makes items of some.
 
 The tests themselves are in the suite `printed`; the lines are understood in :mod:`keuos_hil.printed`.
 """
@@ -82,12 +82,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """An item for each expected line."""
     if "expected_line" in metafunc.fixturenames:
-        metafunc.parametrize("expected_line", metafunc.config.stash[_expected_key])
+        wanted = metafunc.config.stash[_expected_key]
+        metafunc.parametrize("expected_line", wanted)
 
 
 @pytest.fixture
 def printed_run(request: pytest.FixtureRequest, keuos_target_name: str, image: Image) -> Run:
-    """What the --kernel prints in its whole life; it is run once for all tests that ask. Skips for the bundled kernel."""
+    """What the --kernel prints in its whole life; run once for all tests that ask. Skips for the bundled kernel."""
     bench = request.config.stash[bench_key]
     if bench.kernel is None:
         pytest.skip("collects the lines of a kernel that prints its results: name it by --kernel")

@@ -54,7 +54,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     add("--initrd", dest="keuos_initrd", metavar="FILE", default=None, help="initrd to boot with (cpio, newc)")
     add("--symbols", dest="keuos_symbols", metavar="ELF", default=None,
         help="the ELF of a flat --kernel, matched by its build-id")  # fmt: skip
-    add("--timebase", dest="keuos_timebase", default="default", choices=("default", "instructions", "emulated", "silicon"),
+    add("--timebase", dest="keuos_timebase", default="default",
+        choices=("default", "instructions", "emulated", "silicon"),
         help="what ticks count; the default is what the target has, `instructions` is exact and repeatable")  # fmt: skip
     add("--accel", dest="keuos_accel", default="tcg", choices=("tcg", "kvm", "auto"),
         help="accelerator of emulated targets; `auto` times a loop before it trusts KVM (default: tcg)")  # fmt: skip
@@ -147,7 +148,7 @@ class _Xdist:
         bench = node.config.stash[bench_key]
         node.workerinput["keuos_directory"] = str(bench.directory)
         node.workerinput["keuos_seed"] = bench.seed
-        node.workerinput["keuos_options"] = reporting._options_given(node.config)
+        node.workerinput["keuos_options"] = reporting.options_given(node.config)
 
     @pytest.hookimpl
     def pytest_testnodedown(self, node: Any) -> None:
@@ -226,7 +227,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Sort by who did wrong, in every phase; add what a person needs; keep the verdict for results.json."""
     report = yield
     phase = report.when

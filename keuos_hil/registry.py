@@ -107,9 +107,10 @@ class Registry:
             raise UsageError(f"no target named {name!r}{options.nearest(name, self.targets)}")
         return self.targets[name]
 
-    def make(self, name: str, run: RunOptions, overrides: Callable[[TargetType], dict[str, Any]] = lambda k: {}) -> Target:
+    def make(
+        self, name: str, run: RunOptions, overrides: Callable[[TargetType], dict[str, Any]] = lambda k: {}
+    ) -> Target:
         """Build the target `name`; `overrides` are what the command line says about its type."""
         named = self.require(name)
         values = {**named.values, **overrides(named.kind)}
         return named.kind.make(name, options.build(named.kind.options, values, named.where), run)
-

@@ -23,6 +23,8 @@ _LINES = 200
 
 live_key = pytest.StashKey[LiveTarget]()
 seed_key = pytest.StashKey[int]()
+#: Name of each of our options, and whether it takes a value.
+option_names_key = pytest.StashKey[dict[str, bool]]()
 
 
 def sort(report: pytest.TestReport, failure: BaseException) -> None:
@@ -51,7 +53,7 @@ def add_sections(report: pytest.TestReport, item: pytest.Item) -> None:
 
 def repeat_lines(item: pytest.Item, live: LiveTarget | None) -> list[str]:
     """The command that runs exactly this test again, and the one that shows the machine by itself."""
-    options = [a for a in _options_given(item.config) if not a.startswith("--seed")]
+    options = [a for a in options_given(item.config) if not a.startswith("--seed")]
     if seed_key in item.stash:
         options.append(f"--seed={item.stash[seed_key]}")
     lines = [shlex.join(["pytest", item.nodeid, *options])]
@@ -64,12 +66,12 @@ def repeat_lines(item: pytest.Item, live: LiveTarget | None) -> list[str]:
     return lines
 
 
-def _options_given(config: pytest.Config) -> list[str]:
-    """The options of this run without what selects tests: a worker of xdist has the controller's."""
+def options_given(config: pytest.Config) -> list[str]:
+    """Those of our options that this run was given; a worker of xdist has the controller's."""
     given = getattr(config, "workerinput", {}).get("keuos_options")
     if given is not None:
         return list(given)
-    option_names = config.stash.get(option_names_key, frozenset())
+    option_names = config.stash.get(option_names_key, {})
     found: list[str] = []
     arguments = list(config.invocation_params.args)
     for at, argument in enumerate(arguments):
@@ -79,10 +81,6 @@ def _options_given(config: pytest.Config) -> list[str]:
             if not equals and at + 1 < len(arguments) and option_names[name]:
                 found.append(str(arguments[at + 1]))
     return found
-
-
-#: Name of each of our options, and whether it takes a value.
-option_names_key = pytest.StashKey[dict[str, bool]]()
 
 
 class ExitStatus:

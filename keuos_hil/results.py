@@ -12,7 +12,7 @@ import json
 import os
 import platform
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def make_run_directory(base: Path) -> Path:
     Raises:
         InfraError: it can't be made.
     """
-    stamp = datetime.now(tz=timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(tz=UTC).strftime("%Y%m%dT%H%M%SZ")
     try:
         base.mkdir(parents=True, exist_ok=True)
         for attempt in range(1000):
@@ -182,7 +182,7 @@ def host_environment() -> dict[str, Any]:
     except OSError:
         pass
     return {
-        "time": datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+        "time": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         "host": {"system": platform.platform(), "cpu": cpu or platform.processor(), "cores": os.cpu_count()},
         "python": platform.python_version(),
     }

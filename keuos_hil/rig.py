@@ -167,6 +167,7 @@ class LiveTarget:
             if self.console.told:
                 return
             raise failure
+        self.console.wait_for(lambda: None, 0)  # a panic that is being printed is waited for, and raised
         if self._agent is None:
             return
         self._agent.clean_up()

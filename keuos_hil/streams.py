@@ -57,7 +57,9 @@ class SocketStream:
                 raise InfraError(f"the console's line broke while writing: {error}") from error
             left = deadline - time.monotonic()
             if left <= 0:
-                raise InfraError(f"the console's line took no byte for {timeout:g} s; {len(rest)} of {len(data)} are unsent")
+                raise InfraError(
+                    f"the console's line took no byte for {timeout:g} s; {len(rest)} of {len(data)} are unsent"
+                )
             poller.poll(left * 1000)
 
     def wake(self) -> None:

@@ -24,7 +24,10 @@ def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
     for (suite, target, timebase), group in groupby(sorted(measurements, key=key), key):
         note = "; shown, never judged" if timebase == "emulated" else ""
         table = Table(
-            title=f"{suite} on {target}, timebase {timebase}{note}", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
+            title=f"{suite} on {target}, timebase {timebase}{note}",
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            pad_edge=False,
         )
         table.add_column("quantity")
         table.add_column("with")
@@ -38,7 +41,13 @@ def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
                 cells = ["", "", number(row["value"]), interval, "", "", "", ""]
             else:
                 names = ("p90", "p99", "p999", "max")
-                cells = [str(row["n"]), number(row["min"]), number(row["p50"]), interval, *(number(row[n]) for n in names)]
+                cells = [
+                    str(row["n"]),
+                    number(row["min"]),
+                    number(row["p50"]),
+                    interval,
+                    *(number(row[n]) for n in names),
+                ]
             table.add_row(row["name"], params, *cells, row["unit"])
         made.append(table)
     return made

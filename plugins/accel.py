@@ -96,7 +96,7 @@ def measure(binary: str, accel: str) -> float | None:
 
 @functools.cache
 def choose_accel(binary: str, measured: Measure = measure, device: str = "/dev/kvm") -> str:
-    """"kvm" if it can be used and runs a loop no slower than TCG does, else "tcg" and a line that says why."""
+    """ "kvm" if it can be used and runs a loop no slower than TCG does, else "tcg" and a line that says why."""
     if not os.access(device, os.R_OK | os.W_OK):
         return _fall_back(f"{device} can't be opened")
     kvm = measured(binary, "kvm")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from keuos_hil.errors import InfraError
 
-#: The kernel sends a child its parent-death signal when the *thread* that forked it ends. This one ends with the interpreter.
+#: A child gets its parent-death signal when the *thread* that forked it ends. This one ends with the interpreter.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keuos-hil forker")
 _TERMINATE_S = 2.0
 
@@ -40,7 +40,9 @@ class ChildProcess:
             raise InfraError(f"{argv[0]} is not installed, or not in PATH")
         guard = shutil.which("setpriv")
         if guard is None:
-            raise InfraError("setpriv is not installed (Debian: util-linux); without it an emulator could be left behind")
+            raise InfraError(
+                "setpriv is not installed (Debian: util-linux); without it an emulator could be left behind"
+            )
         self.argv = [program, *argv[1:]]
         self.output = output
         self._on_exit = on_exit

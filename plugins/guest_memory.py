@@ -44,7 +44,9 @@ class GuestMemory:
         for window in self._windows:
             if window.physical <= address and address + size <= window.physical + window.size:
                 return address - window.physical + window.offset
-        raise InfraError(f"physical {address:#x}..{address + size:#x} is not in the guest's RAM of {self.size:#x} bytes")
+        raise InfraError(
+            f"physical {address:#x}..{address + size:#x} is not in the guest's RAM of {self.size:#x} bytes"
+        )
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes at a guest-physical address."""

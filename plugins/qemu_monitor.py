@@ -66,7 +66,8 @@ class Monitor:
 
     async def _pump(self) -> None:
         async for event in self._listener:
-            self._on_event(str(event["event"]), dict(event.get("data") or {}))
+            data: Any = event.get("data") or {}
+            self._on_event(str(event["event"]), dict(data))
 
     def execute(self, command: str, timeout: float = 10.0, **arguments: Any) -> Any:
         """Run a QMP command and return what it returns. Raises InfraError if it fails or QEMU is gone."""
@@ -82,7 +83,9 @@ class Monitor:
         except TimeoutError:
             raise InfraError(f"QEMU did not answer {what!r} on its control socket within {timeout:g} s") from None
         except (QMPError, OSError, EOFError, asyncio.CancelledError) as error:
-            raise InfraError(f"QEMU's control socket failed at {what!r}: {error or type(error).__name__}") from error
+            raise InfraError(
+                f"QEMU's control socket failed at {what!r}: {str(error) or type(error).__name__}"
+            ) from error
 
     def close(self) -> None:
         """Drop the connection. Safe to repeat."""

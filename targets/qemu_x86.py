@@ -11,13 +11,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keuos_hil.plugins import grub_iso
+from keuos_hil.plugins.accel import choose_accel
+from keuos_hil.plugins.guest_memory import GuestMemory, Window
+from keuos_hil.plugins.qemu_session import QemuSession
+
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.image import Image
 from keuos_hil.parts import Session, Target, Timebase
-from keuos_hil.plugins.accel import choose_accel
-from keuos_hil.plugins.guest_memory import GuestMemory, Window
-from keuos_hil.plugins.qemu_session import QemuSession
 from keuos_hil.units import parse_size
 
 ARCHITECTURE = "x86_64"
@@ -36,7 +38,8 @@ class QemuX86Options:
     memory: str = field(default="128M", metadata={"help": "RAM, such as 128M or 1G"})
     cores: int = field(default=2, metadata={"help": "number of cores"})
     machine: str = field(default="q35", metadata={"help": "QEMU's machine; with options behind commas"})
-    firmware: str = field(default="qboot.rom", metadata={"help": "firmware image, as QEMU's -bios takes it"})
+    boot: str = field(default="direct", metadata={"help": "`direct` by the PVH note, or `grub` from a CD (multiboot2)"})
+    firmware: str = field(default="qboot.rom", metadata={"help": "firmware of a direct boot, as QEMU's -bios takes it"})
     nic: str = field(default="", metadata={"help": "device model of a NIC on the test's wire, such as virtio-net-pci"})
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
@@ -50,6 +53,8 @@ class QemuX86:
     def __init__(self, name: str, options: QemuX86Options, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated", "instructions", "silicon"):
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; there are emulated and instructions")
+        if options.boot not in ("direct", "grub"):
+            raise UsageError(f"target {name}: boot = {options.boot!r}; expected direct or grub")
         if options.cores < 1:
             raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
         self.name = name
@@ -82,21 +87,28 @@ class QemuX86:
         """See Target.check."""
         if shutil.which(self.options.binary) is None:
             raise InfraError(f"{self.options.binary} is not installed; Debian: apt-get install qemu-system-x86")
+        if self.options.boot == "grub":
+            grub_iso.require()
 
     def lease(self) -> AbstractContextManager[object]:
         """Any number can run side by side."""
         return nullcontext()
 
-    def _machine(self, image: Image) -> list[str]:
-        options = self.options
-        command_line = " ".join(part for part in (image.command_line, options.append) if part)
-        argv = [options.binary, "-accel", self._chosen_accel(), "-bios", options.firmware]
-        argv += ["-cpu", options.cpu, "-m", f"{self.memory_bytes >> 20}M", "-smp", str(options.cores)]
-        argv += ["-nodefaults", "-display", "none", "-no-reboot", "-kernel", str(image.kernel_path)]
+    def _boot_arguments(self, image: Image, directory: Path) -> list[str]:
+        command_line = " ".join(part for part in (image.command_line, self.options.append) if part)
+        if self.options.boot == "grub":
+            iso = grub_iso.make_grub_iso(image.kernel_path, image.initrd_path, command_line, directory)
+            return ["-cdrom", str(iso)]
+        argv = ["-bios", self.options.firmware, "-kernel", str(image.kernel_path)]
         if image.initrd_path is not None:
             argv += ["-initrd", str(image.initrd_path)]
-        if command_line:
-            argv += ["-append", command_line]
+        return argv + (["-append", command_line] if command_line else [])
+
+    def _machine(self, image: Image, directory: Path) -> list[str]:
+        options = self.options
+        argv = [options.binary, "-accel", self._chosen_accel()]
+        argv += ["-cpu", options.cpu, "-m", f"{self.memory_bytes >> 20}M", "-smp", str(options.cores)]
+        argv += ["-nodefaults", "-display", "none", "-no-reboot", *self._boot_arguments(image, directory)]
         if self._counting:
             argv += ["-icount", "shift=0,sleep=off"]
         return argv + list(options.extra)
@@ -104,8 +116,8 @@ class QemuX86:
     def open(self, image: Image, directory: Path) -> Session:
         """See Target.open."""
         image.kernel.require_machine(ARCHITECTURE, self.name)
-        machine, size = self._machine(image), self.memory_bytes
-        windows = (Window(0, size, 0),)
+        machine, size = self._machine(image, directory), self.memory_bytes
+        windows: tuple[Window, ...] = (Window(0, size, 0),)
         if size >= _SPLIT_FROM:
             windows = (Window(0, _LOW_RAM, 0), Window(_HIGH_RAM, size - _LOW_RAM, _LOW_RAM))
 

@@ -1,5 +1,5 @@
-"""A small agent in Python that speaks docs/hil-protocol.md over a socket, and a line between it and the host that can be
-made faulty. Written from the document, not from the host's code: it decodes frames by itself."""
+"""A small agent in Python that speaks docs/hil-protocol.md over a socket, and a line to it that can be made faulty.
+Written from the document, not from the host's code: it decodes frames by itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cobs import cobs
 
 def frame(message: dict[str, Any]) -> bytes:
     body = cbor2.dumps(message)
-    return b"\0" + cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+    return b"\0" + bytes(cobs.encode(body + zlib.crc32(body).to_bytes(4, "little"))) + b"\0"
 
 
 class Agent:
-    """Answers `ping`, `add` (sums up, so that a request carried out twice shows), `fail`, `shout` (console text), `big`."""
+    """Answers `ping`, `add` (sums up, so that a request carried out twice shows), `shout` (console text), `big`."""
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end
@@ -122,15 +122,12 @@ def faulty(seed: int, rate: float) -> Callable[[bytes], bytes]:
             out = bytearray()
             for byte in data:
                 dice = chance.random()
+                flipped = byte ^ 1 << chance.randrange(8) if rate / 4 <= dice < rate / 2 else byte
                 if dice < rate / 4:
                     continue
-                if dice < rate / 2:
-                    byte ^= 1 << chance.randrange(8)
-                elif dice < rate * 3 / 4:
-                    out.append(byte)
-                elif dice < rate:
-                    out.append(chance.randrange(256))
-                out.append(byte)
+                if rate / 2 <= dice < rate:
+                    out.append(byte if dice < rate * 3 / 4 else chance.randrange(256))
+                out.append(flipped)
             return bytes(out)
 
     return spoil

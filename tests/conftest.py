@@ -1,4 +1,4 @@
-"""Fixtures of the framework's own tests: tiny kernels, and a model of an agent behind a line that can be made faulty."""
+"""Fixtures of the framework's own tests: tiny kernels, built with clang, and QEMU sessions that run them."""
 
 from __future__ import annotations
 
@@ -7,37 +7,47 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.image import Image
 from keuos_hil.parts import Session
-from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 pytest_plugins = ["pytester"]
 
 _HERE = Path(__file__).parent
-_PRINT = 'say "{}\\r\\n"'
 
+
+def _print(*lines: str) -> str:
+    return "; ".join(f'say "{line}\\r\\n"' for line in lines)
+
+
+_PULSE_RESET = "mov $0x64, %dx; mov $0xfe, %al; out %al, %dx; stop"
+_LINES = (
+    "TEST:spsc:BEGIN",
+    "TEST:spsc:init:PASS",
+    "TEST:spsc:wrap:FAIL expected 1, got 2",
+    "TEST:spsc:numa:SKIP one node",
+    "BENCH:ipc:avg=174 min=150",
+    "TEST:spsc:PARTIAL 1 of 3",
+)
 #: What each tiny kernel does after its banner line, in assembly.
 MODES = {
     "silent": "stop",
     "spin": "1: pause; jmp 1b",
-    "lines": "; ".join([_PRINT.format(line) for line in (
-        "TEST:spsc:BEGIN", "TEST:spsc:init:PASS", "TEST:spsc:wrap:FAIL expected 1, got 2", "TEST:spsc:numa:SKIP one node",
-        "BENCH:ipc:avg=174 min=150", "TEST:spsc:PARTIAL 1 of 3",
-    )] + ["stop"]),
-    "panic": "; ".join([_PRINT.format(line) for line in (
-        "KEUOS PANIC: tiny broke", "rip=0x1234", "KEUOS PANIC END")] + ["stop"]),
-    "panic_reset": "; ".join([_PRINT.format("KEUOS PANIC: then it reset"), "mov $0x64, %dx; mov $0xfe, %al; out %al, %dx", "stop"]),
+    "lines": _print(*_LINES) + "; stop",
+    "panic": _print("KEUOS PANIC: tiny broke", "rip=0x1234", "KEUOS PANIC END") + "; stop",
+    "panic_reset": _print("KEUOS PANIC: then it reset") + "; " + _PULSE_RESET,
     "triple": "lidt empty_idt; int3; stop",
-    "reset": "mov $0x64, %dx; mov $0xfe, %al; out %al, %dx; stop",
+    "reset": _PULSE_RESET,
     "echo": "1: call get; call put; jmp 1b",
-    "flood": '1: say "all work and no play\\r\\n"; jmp 1b',
+    "flood": f"1: {_print('all work and no play')}; jmp 1b",
     "exit": "mov $0xf4, %dx; mov $1, %al; out %al, %dx; stop",
     "count": "1: incl counter; jmp 1b",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="session")
@@ -71,7 +81,7 @@ def boot(tiny_elf: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[.
     sessions: list[Session] = []
     count = itertools.count()
 
-    def start(mode: str, run: RunOptions | None = None, **options: object) -> Session:
+    def start(mode: str, run: RunOptions | None = None, **options: Any) -> Session:
         target = QemuX86("qemu-x86", QemuX86Options(**{"memory": "64M", **options}), run or RunOptions())
         directory = tmp_path / f"session-{next(count)}"
         directory.mkdir()

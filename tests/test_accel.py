@@ -1,13 +1,13 @@
-"""--accel=auto trusts no /dev/kvm that it has not timed. KVM itself is never touched here: its place is taken by figures."""
+"""--accel=auto trusts no /dev/kvm that it has not timed. KVM itself is never touched here: figures take its place."""
 
 from __future__ import annotations
 
 import pytest
+from keuos_hil.plugins import accel
+from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 from keuos_hil.errors import UsageError
 from keuos_hil.hookspecs import RunOptions
-from keuos_hil.plugins import accel
-from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 
 @pytest.fixture

@@ -48,7 +48,8 @@ const uint64_t oracle[] = { sizeof(struct outer), offsetof(struct outer, name), 
 	offsetof(struct outer, as_bytes), offsetof(struct outer, colour), offsetof(struct outer, pointer),
 	offsetof(struct outer, negative), offsetof(struct outer, ratio), offsetof(struct outer, grid) };
 struct keuos_template { uint16_t opcode; uint16_t reserved; uint32_t flags; uint32_t max_length; uint32_t alignment; };
-__attribute__((used, section(".keuos.proofs"))) const struct keuos_template proofs[2] = {{1, 0, 2, 3, 64}, {5, 0, 6, 7, 128}};
+__attribute__((used, section(".keuos.proofs"))) const struct keuos_template proofs[2] = {
+	{1, 0, 2, 3, 64}, {5, 0, 6, 7, 128}};
 void _start(void) { for (;;); }
 """
 FIELDS = ("name", "halves", "inner", "several", "as_word", "as_bytes", "colour", "pointer", "negative", "ratio", "grid")
@@ -228,7 +229,9 @@ def newc(files):
     return out
 
 
-FILES = st.dictionaries(st.text("abc/.", min_size=1, max_size=9).filter(lambda n: not n.startswith("./")), st.binary(max_size=50))
+FILES = st.dictionaries(
+    st.text("abc/.", min_size=1, max_size=9).filter(lambda n: not n.startswith("./")), st.binary(max_size=50)
+)
 
 
 @given(FILES)

@@ -52,8 +52,8 @@ def test_a_stray_character_anywhere_loses_no_line(line, stray, data):
 
 def test_a_name_of_its_own_is_not_taken_for_another_with_strays():
     found = parse("TEST:s:ab:PASS\nTEST:s:abc:FAIL x")
-    assert found.find("s:ab").verdict == "PASS"
-    assert found.find("s:abc").verdict == "FAIL"
+    assert found.find("s:ab") == Line("s", "ab", "PASS")
+    assert found.find("s:abc") == Line("s", "abc", "FAIL", "x")
     assert found.find("s:zz") is None
 
 
@@ -64,11 +64,19 @@ def test_expected_tests_are_one_a_line():
 
 
 def test_the_junit_document_has_every_line_and_every_missing_one():
-    root = ElementTree.fromstring(junit(parse(TEXT + "TEST:odd:ctrl\x07:FAIL \x1b[31m").lines, ["spsc:gone"], "k.elf").encode())
-    spsc = root.find("testsuite[@name='spsc']")
-    assert (spsc.get("tests"), spsc.get("failures"), spsc.get("skipped")) == ("5", "2", "1")
-    assert root.find(".//testcase[@name='gone']/failure").get("message") == "the kernel printed no such line"
-    assert root.find(".//testcase[@name='ctrl?']/failure").get("message") == "?[31m"
+    root = ElementTree.fromstring(
+        junit(parse(TEXT + "TEST:odd:ctrl\x07:FAIL \x1b[31m").lines, ["spsc:gone"], "k.elf").encode()
+    )
+
+    def attributes(path):
+        element = root.find(path)
+        assert element is not None, path
+        return element.attrib
+
+    spsc = attributes("testsuite[@name='spsc']")
+    assert (spsc["tests"], spsc["failures"], spsc["skipped"]) == ("5", "2", "1")
+    assert attributes(".//testcase[@name='gone']/failure")["message"] == "the kernel printed no such line"
+    assert attributes(".//testcase[@name='ctrl?']/failure")["message"] == "?[31m"
 
 
 @given(st.text())

@@ -44,7 +44,8 @@ def model():
 
 
 MESSAGES = st.dictionaries(
-    st.text(max_size=8), st.one_of(st.integers(-(2**63), 2**64 - 1), st.binary(max_size=300), st.text(max_size=20), st.booleans())
+    st.text(max_size=8),
+    st.one_of(st.integers(-(2**63), 2**64 - 1), st.binary(max_size=300), st.text(max_size=20), st.booleans()),
 )
 
 
@@ -64,7 +65,9 @@ def test_a_flipped_bit_is_never_taken_for_a_message(message, data):
     assert frames.decode(bytes(encoded)) is None
 
 
-@given(st.lists(st.one_of(st.binary(max_size=40).map(lambda b: b.replace(b"\0", b"")), MESSAGES), max_size=6), st.data())
+@given(
+    st.lists(st.one_of(st.binary(max_size=40).map(lambda b: b.replace(b"\0", b"")), MESSAGES), max_size=6), st.data()
+)
 def test_text_and_frames_are_parted_however_the_stream_is_cut(parts, data):
     stream = b"".join(part if isinstance(part, bytes) else frames.encode(part) for part in parts)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
@@ -102,7 +105,7 @@ def test_a_request_is_answered_and_text_goes_to_the_console(model):
 
 
 def test_a_refusal_carries_code_and_text(model):
-    client = Client(model()[0], {100: "unknown operation"}.get)
+    client = Client(model()[0], lambda code: {100: "unknown operation"}.get(code, ""))
     client.hello()
     with pytest.raises(Refused, match=r"nonsense.*unknown operation \(100\).*no operation nonsense") as caught:
         client.request("nonsense")

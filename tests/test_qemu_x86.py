@@ -11,14 +11,21 @@ import time
 from pathlib import Path
 
 import pytest
+from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 from keuos_hil.console import Console
 from keuos_hil.errors import (
-    Exited, Flood, ImageError, InfraError, Panic, PoweredOff, Reset, TripleFault, WaitTimeout,
+    Exited,
+    Flood,
+    ImageError,
+    InfraError,
+    Panic,
+    Reset,
+    TripleFault,
+    WaitTimeout,
 )  # fmt: skip
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.image import Elf, Image
-from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 LONG = 30.0
 
@@ -117,6 +124,7 @@ print(session.pid, flush=True)
 sys.stdin.read()
 """
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
         pid = int(child.stdout.readline())
         assert alive(pid)
         child.kill()
@@ -133,7 +141,7 @@ def test_debug_reads_and_writes_the_memory_of_a_running_guest(boot, tiny_elf):
     address = Elf.load(tiny_elf("count")).symbol("counter").address
 
     def counter() -> int:
-        return struct.unpack("<I", session.debug.read_physical(address, 4))[0]
+        return int.from_bytes(session.debug.read_physical(address, 4), "little")
 
     first = counter()
     deadline = time.monotonic() + LONG

@@ -21,7 +21,12 @@ class BoardOptions:
     extra: list[str] = field(default_factory=list)
 
 
-BOARD = TargetType("board", "a board", "x86_64", BoardOptions, "board", lambda name, values, run: (name, values, run))
+def make(name, values, run):
+    """Stands for a target: what it would be made of."""
+    return (name, values, run)
+
+
+BOARD = TargetType("board", "a board", "x86_64", BoardOptions, "board", make)
 
 
 @pytest.fixture
@@ -52,7 +57,10 @@ def test_an_unknown_target_lists_the_known_ones(configured):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[targets.x]\ntype = "board"\nport = "p"\nbuad = 1\n', r"unknown key 'buad'; did you mean 'baud'\? valid: baud, ext"),
+        (
+            '[targets.x]\ntype = "board"\nport = "p"\nbuad = 1\n',
+            r"unknown key 'buad'; did you mean 'baud'\? valid: baud, ext",
+        ),
         ('[targets.x]\ntype = "bord"\n', r"no target type 'bord'; did you mean 'board'\?"),
         ("[targets.x]\n", "'type' is missing"),
         ('[targets.x]\ntype = "board"\n', "'port' is missing: the serial port"),

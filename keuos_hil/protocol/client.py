@@ -116,7 +116,7 @@ class Client:
                         raise Silent(
                             f"no answer to {op!r} within {patience:g} s, asked {sends} times.\n{console.describe()}"
                         )
-                    # This process may itself have been the one without processor time: once more, whatever the clock says.
+                    # This process may itself have been the one without processor time: once more, whatever it is.
                     last_chance = True
                     deadline = console.clock() + REPEAT_S + line_s
         except Ended as end:
@@ -133,7 +133,7 @@ class Client:
         if reply.get("ok") is False and isinstance(reply.get("code"), int):
             code = reply["code"]
             raise Refused(op, code, str(reply.get("text", "")), self._error_name(code))
-        raise ProtocolViolation(f"a reply has \"ok\", and \"code\" if that is false; to {op!r} came {_shown(reply)}")
+        raise ProtocolViolation(f'a reply has "ok", and "code" if that is false; to {op!r} came {_shown(reply)}')
 
     def _wait_reply(self, silence_s: float, deadline: float) -> Message | None:
         """The reply, or None when the line was silent for so long: a reply that is under way is not asked for again."""

@@ -27,7 +27,7 @@ def encode(message: Message) -> bytes:
     body += zlib.crc32(body).to_bytes(CRC_BYTES, "little")
     if len(body) > FRAME_MAX:
         raise ValueError(f"a frame holds at most {FRAME_MAX} bytes; this message takes {len(body)}")
-    return b"\0" + cobs.encode(body) + b"\0"
+    return b"\0" + bytes(cobs.encode(body)) + b"\0"
 
 
 def decode(encoded: bytes) -> Message | None:
@@ -42,7 +42,9 @@ def decode(encoded: bytes) -> Message | None:
         return None
     try:
         message = cbor2.loads(body[:-CRC_BYTES])
-    except Exception:  # cbor2 raises many kinds on hostile input; with an intact CRC the sender is at fault, not the line
+    except (
+        Exception
+    ):  # cbor2 raises many kinds on hostile input; with an intact CRC the sender is at fault, not the line
         return None
     if not isinstance(message, dict) or not all(isinstance(key, str) for key in message):
         return None

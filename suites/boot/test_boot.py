@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 
 import pytest
 
 from keuos_hil.agent import Agent
 from keuos_hil.console import Console
+from keuos_hil.errors import Refused
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
@@ -51,9 +51,7 @@ def test_every_core_runs_processes(target: LiveTarget, agent: Agent) -> None:
 
 @pytest.mark.needs("agent")
 def test_refuses_a_core_that_is_not_there(agent: Agent) -> None:
-    from keuos_hil.errors import Refused
-
-    with pytest.raises(Refused, match="EINVAL|einval"):
+    with pytest.raises(Refused, match=r"(?i)einval"):
         agent.spawn("hello", core=agent.info().cores)
 
 
@@ -153,7 +151,9 @@ def test_two_hundred_programs_come_and_go_without_a_trace(agent: Agent) -> None:
 
 
 @pytest.mark.needs("agent")
-def test_exec_to_prompt_is_recorded(target: LiveTarget, record: Recorder, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_exec_to_prompt_is_recorded(
+    target: LiveTarget, record: Recorder, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """From the moment the target is told to start until its prompt is read; making the emulator ready is in it."""
     times = []
     for number in range(BOOTS):
@@ -166,4 +166,3 @@ def test_exec_to_prompt_is_recorded(target: LiveTarget, record: Recorder, tmp_pa
         finally:
             session.close()
     record.add("boot.to_prompt", {"boots": BOOTS}, "ms", samples=times, timebase="host")
-    assert len(times) == BOOTS and statistics.median(times) > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from keuos_hil.printed import Line
 from keuos_hil.printed_plugin import Run
 

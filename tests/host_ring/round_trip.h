@@ -12,7 +12,8 @@ struct round_trip {
 void round_trips_56(struct round_trip *trip, uint32_t n);
 void round_trips_64(struct round_trip *trip, uint32_t n);
 void round_trips_48_proof(struct round_trip *trip, uint32_t n);
-void round_trips_64_descriptor(struct round_trip *trip, uint32_t n);
+void round_trips_64_verified(struct round_trip *trip, uint32_t n);
+void round_trips_deliver(struct round_trip *trip, uint32_t n);
 void round_trips_nop(struct round_trip *trip, uint32_t n);
 
 #endif

@@ -93,6 +93,8 @@ KEUOS_INLINE void keuos_copy(void *to, const void *from, uint32_t bytes)
 
 	for (; bytes >= 64; bytes -= 64, t += 64, f += 64)
 		__builtin_memcpy(t, f, 64);
+	if (!bytes)
+		return;
 	if (bytes & 32)
 		__builtin_memcpy(t, f, 32), t += 32, f += 32;
 	if (bytes & 16)
@@ -234,44 +236,49 @@ KEUOS_INLINE int keuos_send_inline(
 
 /*
  * Sends a message as a descriptor, its payload through the data ring. On a verified channel KEUOS_SYS_NOTIFY must
- * follow. length: at most data_bytes - template's alignment + 64, so that it fits wherever it starts.
+ * follow. length: at most data_bytes - template's alignment + 64, so that it fits wherever it starts. cookie: the
+ * program's own two words, or 0.
  */
-static inline int keuos_send_descriptor(struct keuos_producer *p, uint32_t template_index, const void *message,
+KEUOS_INLINE int keuos_send_descriptor(struct keuos_producer *p, uint32_t template_index, const void *message,
 	uint32_t length, const uint64_t cookie[2])
 {
 	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, template_index);
-	struct keuos_descriptor *slot = (struct keuos_descriptor *)(void *)keuos_slot_of(&p->ring, p->head);
-	uint32_t start, span, at, first;
+	uint32_t head = p->head, data = p->data, data_bytes = p->ring.data_bytes;
+	struct keuos_descriptor *slot = (struct keuos_descriptor *)(void *)keuos_slot_of(&p->ring, head);
+	uint32_t start, end, first;
 
 	if (!sealed)
 		return KEUOS_RING_NOT_GRANTED;
 	if (length > sealed->max_length ||
-		(uint64_t)length + sealed->alignment > (uint64_t)p->ring.data_bytes + KEUOS_DATA_ALIGNMENT)
+		(uint64_t)length + sealed->alignment > (uint64_t)data_bytes + KEUOS_DATA_ALIGNMENT)
 		return KEUOS_RING_TOO_LONG;
-	start = keuos_align(p->data, sealed->alignment);
-	span = start - p->data + keuos_align(length, KEUOS_DATA_ALIGNMENT);
-	if (p->limit == p->head || p->data_limit - p->data < span) {
-		int result = keuos_producer_refresh(p, 1, span);
+	start = keuos_align(data, sealed->alignment);
+	end = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
+	if (p->limit == head || p->data_limit - data < end - data) {
+		int result = keuos_producer_refresh(p, 1, end - data);
 
 		if (result)
 			return result;
 	}
-	at = start & (p->ring.data_bytes - 1);
-	first = length < p->ring.data_bytes - at ? length : p->ring.data_bytes - at;
-	keuos_copy(p->ring.payload + at, message, first);
-	keuos_copy(p->ring.payload, (const uint8_t *)message + first, length - first);
+	first = data_bytes - (start & (data_bytes - 1));
+	if (__builtin_expect(length <= first, 1)) {
+		keuos_copy(p->ring.payload + data_bytes - first, message, length);
+	} else {
+		keuos_copy(p->ring.payload + data_bytes - first, message, first);
+		keuos_copy(p->ring.payload, (const uint8_t *)message + first, length - first);
+	}
 	slot->sealed = *sealed;
 	slot->offset = start;
 	slot->length = length;
 	slot->cookie[0] = cookie ? cookie[0] : 0;
 	slot->cookie[1] = cookie ? cookie[1] : 0;
-	p->data += span;
-	p->head++;
-	__atomic_store_n(&slot->word, keuos_word(p->head, keuos_low_word(KEUOS_LENGTH_DESCRIPTOR, template_index)),
+	__atomic_store_n(&slot->word, keuos_word(head + 1, keuos_low_word(KEUOS_LENGTH_DESCRIPTOR, template_index)),
 		__ATOMIC_RELEASE);
+	p->data = end;
+	p->head = head + 1;
 	if (p->ring.mode == KEUOS_VERIFIED) {
-		__atomic_store_n(&p->ring.own->data, p->data, __ATOMIC_RELAXED);
-		__atomic_store_n(&p->ring.own->slots, p->head, __ATOMIC_RELEASE);
+		__atomic_store_n(&p->ring.own->data, end, __ATOMIC_RELAXED);
+		__atomic_store_n(&p->ring.own->slots, head + 1, __ATOMIC_RELEASE);
 	}
 	return KEUOS_RING_OK;
 }
@@ -369,40 +376,76 @@ KEUOS_INLINE int keuos_receive_inline(
 									 : keuos_idle(c, slot, word);
 }
 
+/* Takes payload out of the data ring; start and length have been checked, length is bounded. */
+KEUOS_INLINE int keuos_take_payload(struct keuos_consumer *c, uint32_t start, void *buffer, uint32_t length)
+{
+	uint32_t data_bytes = c->ring.data_bytes;
+	uint32_t first = data_bytes - (start & (data_bytes - 1));
+
+	if (__builtin_expect(length <= first, 1)) {
+		keuos_copy(buffer, c->ring.payload + data_bytes - first, length);
+	} else {
+		keuos_copy(buffer, c->ring.payload + data_bytes - first, first);
+		keuos_copy((uint8_t *)buffer + first, c->ring.payload, length - first);
+	}
+	c->data = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
+	c->tail++;
+	keuos_consumer_publish(c); /* always: a single message may hold all the room its producer waits for */
+	return (int)length;
+}
+
 /*
- * Takes a message that came as a descriptor. The copy is the only thing that is checked and used; the compiler is told
- * that it may have changed since, or it could read the peer's memory a second time instead.
+ * Takes a message that came as a descriptor on a polled channel. The copy is the only thing that is checked and used;
+ * the compiler is told that it may have changed since, or it could read the peer's memory a second time instead.
  */
-KEUOS_INLINE int keuos_receive_descriptor(struct keuos_consumer *c, const struct keuos_slot *slot,
+KEUOS_INLINE int keuos_take_descriptor(struct keuos_consumer *c, const struct keuos_slot *slot,
 	const struct keuos_sealed *sealed, void *buffer, uint32_t capacity, uint64_t cookie[2])
 {
 	struct keuos_descriptor copy;
-	uint32_t length, start, at, first;
+	uint32_t start = keuos_align(c->data, sealed->alignment);
 
 	__builtin_memcpy(&copy, slot, sizeof(copy));
 	__asm__ volatile("" : "+m"(copy));
 	if (c->ring.mode == KEUOS_POLLED_PROOF && __builtin_memcmp(&copy.sealed, sealed, sizeof(*sealed)))
 		return keuos_violation(c, KEUOS_VERDICT_TAG);
-	start = c->ring.mode == KEUOS_VERIFIED ? copy.offset : keuos_align(c->data, sealed->alignment);
-	length = copy.length;
 	if (copy.offset != start)
 		return keuos_violation(c, KEUOS_VERDICT_ALIGNMENT);
-	if (length > sealed->max_length || length > c->ring.data_bytes ||
-		(uint64_t)(start - c->data) + keuos_align(length, KEUOS_DATA_ALIGNMENT) > c->ring.data_bytes)
+	if (copy.length > sealed->max_length || copy.length > c->ring.data_bytes ||
+		(uint64_t)(start - c->data) + keuos_align(copy.length, KEUOS_DATA_ALIGNMENT) > c->ring.data_bytes)
 		return keuos_violation(c, KEUOS_VERDICT_LENGTH);
-	if (length > capacity)
+	if (copy.length > capacity)
 		return KEUOS_RING_TOO_LONG;
-	length = keuos_bounded(keuos_bounded(length, capacity), c->ring.data_bytes);
-	at = start & (c->ring.data_bytes - 1);
-	first = length < c->ring.data_bytes - at ? length : c->ring.data_bytes - at;
-	keuos_copy(buffer, c->ring.payload + at, first);
-	keuos_copy((uint8_t *)buffer + first, c->ring.payload, length - first);
 	cookie[0] = copy.cookie[0];
 	cookie[1] = copy.cookie[1];
-	c->data = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
-	c->tail++;
-	keuos_consumer_publish(c); /* always: a single message may hold all the room its producer waits for */
-	return (int)length;
+	return keuos_take_payload(
+		c, start, buffer, keuos_bounded(keuos_bounded(copy.length, capacity), c->ring.data_bytes));
+}
+
+/*
+ * Receives from a verified channel's mailbox, where the kernel put nothing but what passed its gates. With a constant
+ * capacity that is the length to be expected, the copy is one of constant size.
+ */
+KEUOS_INLINE int keuos_receive_verified(
+	struct keuos_consumer *c, void *buffer, uint32_t capacity, uint32_t *template_index, uint64_t cookie[2])
+{
+	const struct keuos_slot *slot = keuos_slot_of(&c->ring, c->tail);
+	const struct keuos_descriptor *mail = (const struct keuos_descriptor *)(const void *)slot;
+	uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
+	uint32_t length;
+
+	if ((uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) != c->tail + 1)
+		return keuos_idle(c, slot, word);
+	length = mail->length;
+	if (length > capacity)
+		return KEUOS_RING_TOO_LONG;
+	*template_index = word & KEUOS_WORD_TEMPLATE_MASK;
+	if (cookie) {
+		cookie[0] = mail->cookie[0];
+		cookie[1] = mail->cookie[1];
+	}
+	if (__builtin_constant_p(capacity) && length == capacity)
+		return keuos_take_payload(c, mail->offset, buffer, capacity);
+	return keuos_take_payload(c, mail->offset, buffer, keuos_bounded(length, capacity));
 }
 
 /*
@@ -420,6 +463,8 @@ static inline int keuos_receive_cookie(
 	struct keuos_kind kind;
 	uint64_t ignored[2];
 
+	if (c->ring.mode == KEUOS_VERIFIED)
+		return keuos_receive_verified(c, buffer, capacity, template_index, cookie);
 	if ((uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) != c->tail + 1)
 		return keuos_idle(c, slot, word);
 	*template_index = word & KEUOS_WORD_TEMPLATE_MASK;
@@ -427,7 +472,7 @@ static inline int keuos_receive_cookie(
 	if (!sealed)
 		return keuos_violation(c, KEUOS_VERDICT_TEMPLATE);
 	if (length == KEUOS_LENGTH_DESCRIPTOR)
-		return keuos_receive_descriptor(c, slot, sealed, buffer, capacity, cookie ? cookie : ignored);
+		return keuos_take_descriptor(c, slot, sealed, buffer, capacity, cookie ? cookie : ignored);
 	if (length > room || length > sealed->max_length)
 		return keuos_violation(c, KEUOS_VERDICT_LENGTH);
 	if (length > capacity)

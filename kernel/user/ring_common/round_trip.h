@@ -116,8 +116,10 @@ KEUOS_INLINE int side_receive(struct side *side, enum path path, uint32_t size, 
 			result = keuos_receive_inline(&side->in, &side->kind_in, buffer, size, proof);
 		else if (path == PATH_WAKE)
 			result = keuos_receive_wait(&side->in, buffer, size, &template, 0);
-		else
+		else if (path == PATH_POLL)
 			result = keuos_receive(&side->in, buffer, size, &template);
+		else
+			result = keuos_receive_verified(&side->in, buffer, size, &template, 0);
 		if (__builtin_expect(result != KEUOS_RING_EMPTY, 1))
 			break;
 		if (path == PATH_NOTIFY_WAIT || path == PATH_NOTIFY_AND_WAIT) {
