@@ -192,8 +192,8 @@ class Layouts:
             die = self._find(name, "enumeration_type")
             if die is None:
                 raise ImageError(f"{self._name}: its debug information has no enumeration {name!r}")
-            made: Any = enum.IntEnum(name, dict(_enumerators(die)))
-            self._enums[name] = made
+            make: Any = enum.IntEnum
+            self._enums[name] = make(name, dict(_enumerators(die)))
         return self._enums[name]
 
     def has_enum(self, name: str) -> bool:

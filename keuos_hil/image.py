@@ -108,7 +108,8 @@ class Elf:
         """Raise ImageError unless this ELF is for `architecture`, the one that `target` runs."""
         if self.machine != architecture:
             raise ImageError(
-                f"{self.name} is an ELF for the wrong machine: target {target} runs {architecture}, this is {self.machine}"
+                f"{self.name} is an ELF for the wrong machine: "
+                f"target {target} runs {architecture}, this is {self.machine}"
             )
 
     @cached_property

@@ -56,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="the ELF of a flat --kernel, matched by its build-id")  # fmt: skip
     add("--timebase", dest="keuos_timebase", default="default",
         choices=("default", "instructions", "emulated", "silicon"),
-        help="what ticks count; the default is what the target has, `instructions` is exact and repeatable")  # fmt: skip
+        help="what ticks count; the default is what the target has, `instructions` is exact")  # fmt: skip
     add("--accel", dest="keuos_accel", default="tcg", choices=("tcg", "kvm", "auto"),
         help="accelerator of emulated targets; `auto` times a loop before it trusts KVM (default: tcg)")  # fmt: skip
     add("--require", dest="keuos_require", action="append", metavar="CAP", default=None,

@@ -6,7 +6,6 @@ import socket
 import time
 
 import pytest
-from agent_model import Agent, Line, faulty, frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from keuos_hil.errors import Ended, Refused, Reset, Silent, WaitTimeout
 from keuos_hil.protocol import frames
 from keuos_hil.protocol.client import Client
 from keuos_hil.streams import SocketStream
+from tests.agent_model import Agent, Line, faulty, frame
 
 
 @pytest.fixture

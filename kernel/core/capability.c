@@ -18,8 +18,7 @@ int capability_add(struct process *process, enum keuos_capability_type type, uin
 		if (process->capabilities[i].type != KEUOS_CAP_NONE || !usable(i))
 			continue;
 		process->capabilities[i] = (struct capability){
-			.type = (uint8_t)type, .rights = (uint8_t)rights, .serial = next_serial++, .object = object
-		};
+			.type = (uint8_t)type, .rights = (uint8_t)rights, .serial = next_serial++, .object = object};
 		process->pending &= ~notification_bit(i);
 		capability_count++;
 		return (int)i;
@@ -27,8 +26,8 @@ int capability_add(struct process *process, enum keuos_capability_type type, uin
 	return -KEUOS_EQUOTA;
 }
 
-struct capability *capability_get(struct process *process, uint64_t index, enum keuos_capability_type type,
-				  uint32_t rights, int *error)
+struct capability *capability_get(
+	struct process *process, uint64_t index, enum keuos_capability_type type, uint32_t rights, int *error)
 {
 	if (index >= KEUOS_CAPABILITIES || process->capabilities[index].type != type) {
 		*error = -KEUOS_EBADCAP;
@@ -72,7 +71,7 @@ void capability_clear(struct process *process, struct capability *capability)
 {
 	struct capability gone = *capability;
 	uint32_t index = (uint32_t)(capability - process->capabilities);
-	*capability = (struct capability){ 0 };
+	*capability = (struct capability){0};
 	if (index == KEUOS_CAP_SELF || gone.type == KEUOS_CAP_NONE)
 		return;
 	capability_count--;
@@ -100,12 +99,12 @@ static void revoke_copies(const struct process *process, uint32_t index, uint32_
 		for (uint32_t i = 0; other->state != KEUOS_PROCESS_FREE && i < KEUOS_CAPABILITIES; i++) {
 			struct capability *copy = &other->capabilities[i];
 			if (copy->type == KEUOS_CAP_NONE || copy->granted_pid != process->pid ||
-			    copy->granted_index != index || copy->granted_serial != serial)
+				copy->granted_index != index || copy->granted_serial != serial)
 				continue;
 			uint32_t copy_serial = copy->serial;
 			revoke_copies(other, i, copy_serial);
 			event_record((struct keuos_event){
-				.kind = KEUOS_EVENT_REVOKE, .pid = other->pid, .peer = process->pid, .detail = i });
+				.kind = KEUOS_EVENT_REVOKE, .pid = other->pid, .peer = process->pid, .detail = i});
 			capability_clear(other, copy);
 		}
 	}
@@ -127,12 +126,13 @@ int capability_revoke(struct process *process, uint64_t index)
 int capability_drop(struct process *process, uint64_t index)
 {
 	if (index <= KEUOS_CAP_SYSTEM_INDEX || index >= KEUOS_CAPABILITIES ||
-	    process->capabilities[index].type == KEUOS_CAP_NONE)
+		process->capabilities[index].type == KEUOS_CAP_NONE)
 		return -KEUOS_EBADCAP;
 	struct capability *capability = &process->capabilities[index];
 	if (capability->type == KEUOS_CAP_PRODUCER || capability->type == KEUOS_CAP_CONSUMER) {
 		struct channel *channel = capability->object;
-		channel_unmap(channel, capability->type == KEUOS_CAP_PRODUCER ? &channel->producer : &channel->consumer);
+		channel_unmap(
+			channel, capability->type == KEUOS_CAP_PRODUCER ? &channel->producer : &channel->consumer);
 		return 0;
 	}
 	capability_clear(process, capability);

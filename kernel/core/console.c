@@ -72,6 +72,14 @@ void console_write(const char *text, size_t bytes)
 		drain_by_polling();
 }
 
+bool console_write_line(const char *text, size_t bytes)
+{
+	if (waiting() + 2 * bytes > TRANSMIT_BYTES / 2)
+		return false;
+	console_write(text, bytes);
+	return true;
+}
+
 bool console_write_whole(const uint8_t *bytes, size_t count)
 {
 	if (waiting() + count > TRANSMIT_BYTES) {

@@ -38,22 +38,23 @@ static bool header_good(const struct initrd_file *file)
 {
 	const struct elf_header *header = (const void *)file->bytes;
 	return file->size >= sizeof(*header) && memcmp(header->ident, "\177ELF\2\1\1", 7) == 0 &&
-	       header->type == ELF_EXECUTABLE && header->machine == ARCH_ELF_MACHINE &&
-	       header->segment_bytes == sizeof(struct elf_segment) &&
-	       within(file, header->segments, (uint64_t)header->segment_count * sizeof(struct elf_segment)) &&
-	       (header->section_count == 0 ||
-		(header->section_bytes == sizeof(struct elf_section) &&
-		 within(file, header->sections, (uint64_t)header->section_count * sizeof(struct elf_section))));
+		header->type == ELF_EXECUTABLE && header->machine == ARCH_ELF_MACHINE &&
+		header->segment_bytes == sizeof(struct elf_segment) &&
+		within(file, header->segments, (uint64_t)header->segment_count * sizeof(struct elf_segment)) &&
+		(header->section_count == 0 ||
+			(header->section_bytes == sizeof(struct elf_section) &&
+				within(file, header->sections,
+					(uint64_t)header->section_count * sizeof(struct elf_section))));
 }
 
 static uint32_t protection_of(const struct elf_segment *segment)
 {
 	return PROTECTION_USER | (segment->flags & SEGMENT_W ? PROTECTION_WRITE : 0) |
-	       (segment->flags & SEGMENT_X ? PROTECTION_EXECUTE : 0);
+		(segment->flags & SEGMENT_X ? PROTECTION_EXECUTE : 0);
 }
 
-static int map_page(struct process *process, const struct initrd_file *file, const struct elf_segment *segment,
-		    uint64_t page)
+static int map_page(
+	struct process *process, const struct initrd_file *file, const struct elf_segment *segment, uint64_t page)
 {
 	if (process->pages >= process->pages_max)
 		return -KEUOS_EQUOTA;
@@ -73,7 +74,7 @@ static int map_page(struct process *process, const struct initrd_file *file, con
 	uint64_t to = page + KEUOS_PAGE_BYTES < file_end ? page + KEUOS_PAGE_BYTES : file_end;
 	if (from < to)
 		memcpy((uint8_t *)arch_direct(frame) + (from - page),
-		       file->bytes + segment->offset + (from - segment->address), to - from);
+			file->bytes + segment->offset + (from - segment->address), to - from);
 	return 0;
 }
 
@@ -81,11 +82,11 @@ static int map_segment(struct process *process, const struct initrd_file *file, 
 {
 	enum { WRITABLE_CODE = SEGMENT_W | SEGMENT_X };
 	if (!within(file, segment->offset, segment->file_bytes) || segment->file_bytes > segment->memory_bytes ||
-	    !user_range(segment->address, segment->memory_bytes) || segment->address >= 1ull << 40 ||
-	    (segment->flags & WRITABLE_CODE) == WRITABLE_CODE)
+		!user_range(segment->address, segment->memory_bytes) || segment->address >= 1ull << 40 ||
+		(segment->flags & WRITABLE_CODE) == WRITABLE_CODE)
 		return -KEUOS_ENOEXEC;
 	for (uint64_t page = ALIGN_DOWN(segment->address, (uint64_t)KEUOS_PAGE_BYTES);
-	     page < segment->address + segment->memory_bytes; page += KEUOS_PAGE_BYTES) {
+		page < segment->address + segment->memory_bytes; page += KEUOS_PAGE_BYTES) {
 		int error = map_page(process, file, segment, page);
 		if (error)
 			return error;
@@ -94,8 +95,8 @@ static int map_segment(struct process *process, const struct initrd_file *file, 
 }
 
 /* A section of templates, by name; an absent one is an empty one. */
-static int find_templates(const struct initrd_file *file, const char *wanted, const struct keuos_template **templates,
-			  uint32_t *count)
+static int find_templates(
+	const struct initrd_file *file, const char *wanted, const struct keuos_template **templates, uint32_t *count)
 {
 	const struct elf_header *header = (const void *)file->bytes;
 	const struct elf_section *sections = (const void *)(file->bytes + header->sections);
@@ -110,12 +111,12 @@ static int find_templates(const struct initrd_file *file, const char *wanted, co
 	for (uint32_t i = 0; i < header->section_count; i++) {
 		const struct elf_section *section = &sections[i];
 		if (section->type != SECTION_BITS || section->name > names->bytes ||
-		    names->bytes - section->name < length || !within(file, names->offset, names->bytes) ||
-		    memcmp(file->bytes + names->offset + section->name, wanted, length) != 0)
+			names->bytes - section->name < length || !within(file, names->offset, names->bytes) ||
+			memcmp(file->bytes + names->offset + section->name, wanted, length) != 0)
 			continue;
 		if (!within(file, section->offset, section->bytes) || section->offset % 4 != 0 ||
-		    section->bytes % sizeof(struct keuos_template) != 0 ||
-		    section->bytes / sizeof(struct keuos_template) > KEUOS_TEMPLATES_MAX)
+			section->bytes % sizeof(struct keuos_template) != 0 ||
+			section->bytes / sizeof(struct keuos_template) > KEUOS_TEMPLATES_MAX)
 			return -KEUOS_ENOEXEC;
 		*templates = (const void *)(file->bytes + section->offset);
 		*count = (uint32_t)(section->bytes / sizeof(struct keuos_template));
@@ -141,6 +142,5 @@ int elf_load(struct process *process, const struct initrd_file *file, uint64_t *
 		return -KEUOS_ENOEXEC;
 	*entry = header->entry;
 	int error = find_templates(file, ".keuos.proofs", &process->proofs, &process->proofs_count);
-	return error ? error
-		     : find_templates(file, ".keuos.interface", &process->interface, &process->interface_count);
+	return error ? error : find_templates(file, ".keuos.interface", &process->interface, &process->interface_count);
 }

@@ -2,17 +2,24 @@
 #include <kernel/arch.h>
 #include <kernel/initrd.h>
 
-enum { HEADER_BYTES = 110, FIELD_MODE = 1, FIELD_FILE_BYTES = 6, FIELD_NAME_BYTES = 11, MODE_TYPE = 0170000, MODE_REGULAR = 0100000 };
+enum {
+	HEADER_BYTES = 110,
+	FIELD_MODE = 1,
+	FIELD_FILE_BYTES = 6,
+	FIELD_NAME_BYTES = 11,
+	MODE_TYPE = 0170000,
+	MODE_REGULAR = 0100000
+};
 
 static bool field(const uint8_t *header, uint32_t number, uint64_t *value)
 {
 	*value = 0;
 	for (uint32_t i = 0; i < 8; i++) {
 		uint8_t c = header[6 + 8 * number + i];
-		uint32_t digit = c >= '0' && c <= '9'	? c - '0'
-				 : c >= 'a' && c <= 'f' ? c - 'a' + 10u
-				 : c >= 'A' && c <= 'F' ? c - 'A' + 10u
-							: 16;
+		uint32_t digit = c >= '0' && c <= '9' ? c - '0'
+			: c >= 'a' && c <= 'f'        ? c - 'a' + 10u
+			: c >= 'A' && c <= 'F'        ? c - 'A' + 10u
+						      : 16;
 		if (digit == 16)
 			return false;
 		*value = *value << 4 | digit;
@@ -29,11 +36,11 @@ static enum step next(uint64_t *at, struct initrd_file *file, bool *regular)
 	const uint8_t *archive = arch_direct(boot_info.initrd);
 	const uint8_t *header = archive + *at;
 	if (size - *at < HEADER_BYTES || memcmp(header, "070701", 6) != 0 || !field(header, FIELD_MODE, &mode) ||
-	    !field(header, FIELD_FILE_BYTES, &file->size) || !field(header, FIELD_NAME_BYTES, &name_bytes))
+		!field(header, FIELD_FILE_BYTES, &file->size) || !field(header, FIELD_NAME_BYTES, &name_bytes))
 		return STEP_DAMAGED;
 	uint64_t bytes_at = ALIGN_UP(*at + HEADER_BYTES + name_bytes, 4ull);
 	if (name_bytes == 0 || bytes_at > size || file->size > size - bytes_at ||
-	    header[HEADER_BYTES + name_bytes - 1] != 0)
+		header[HEADER_BYTES + name_bytes - 1] != 0)
 		return STEP_DAMAGED;
 	file->name = (const char *)header + HEADER_BYTES;
 	file->bytes = archive + bytes_at;

@@ -1,6 +1,6 @@
 /* The kernel lock's slow path, and TLB shootdowns, which it must not block. */
-#include <kernel/cpu.h>
 #include <kernel/arch.h>
+#include <kernel/cpu.h>
 #include <kernel/lock.h>
 
 struct kernel_lock kernel_lock;

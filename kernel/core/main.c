@@ -7,21 +7,21 @@
 #include <kernel/process.h>
 #include <kernel/syscall.h>
 
-static const struct keuos_spawn first_process = { .name = "console",
-						   .core = 0,
-						   .priority = KEUOS_PRIORITIES - 1,
-						   .pages_max = UINT32_MAX,
-						   .channels_max = UINT32_MAX,
-						   .processes_max = UINT32_MAX };
+static const struct keuos_spawn first_process = {.name = "console",
+	.core = 0,
+	.priority = KEUOS_PRIORITIES - 1,
+	.pages_max = UINT32_MAX,
+	.channels_max = UINT32_MAX,
+	.processes_max = UINT32_MAX};
 
 static void print_features(void)
 {
 	static const struct {
 		uint32_t feature;
 		const char *name;
-	} names[] = { { KEUOS_FEATURE_NX, "NX" },     { KEUOS_FEATURE_WP, "WP" },     { KEUOS_FEATURE_SMEP, "SMEP" },
-		      { KEUOS_FEATURE_SMAP, "SMAP" }, { KEUOS_FEATURE_UMIP, "UMIP" }, { KEUOS_FEATURE_ENTROPY, "entropy" },
-		      { KEUOS_FEATURE_IOMMU, "IOMMU" } };
+	} names[] = {{KEUOS_FEATURE_NX, "NX"}, {KEUOS_FEATURE_WP, "WP"}, {KEUOS_FEATURE_SMEP, "SMEP"},
+		{KEUOS_FEATURE_SMAP, "SMAP"}, {KEUOS_FEATURE_UMIP, "UMIP"}, {KEUOS_FEATURE_ENTROPY, "entropy"},
+		{KEUOS_FEATURE_IOMMU, "IOMMU"}};
 	print("protection:");
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		print(" %s%s", arch_features & names[i].feature ? "" : "no-", names[i].name);
@@ -37,7 +37,7 @@ static void start_first_process(void)
 	if (error)
 		panic("the first process (console) can't be loaded from the initrd: error %d", -error);
 	process->capabilities[KEUOS_CAP_SYSTEM_INDEX] =
-		(struct capability){ .type = KEUOS_CAP_SYSTEM, .rights = KEUOS_RIGHT_ALL };
+		(struct capability){.type = KEUOS_CAP_SYSTEM, .rights = KEUOS_RIGHT_ALL};
 	console_set_owner(process);
 	process_start(process);
 }
@@ -47,7 +47,7 @@ static void main_on_own_stack(void)
 	initrd_check();
 	arch_start_cores();
 	print("%u cores, %lu MiB, counter %lu kHz\n", cpu_count, frames_managed * KEUOS_PAGE_BYTES >> 20,
-	      arch_counter_hz / 1000);
+		arch_counter_hz / 1000);
 	print_features();
 	start_first_process();
 	arch_init_devices();

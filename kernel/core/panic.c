@@ -6,7 +6,6 @@
 #include <kernel/console.h>
 #include <kernel/process.h>
 
-
 /* Written by tools/symbols.py behind the first link: sorted addresses, and names at an offset. */
 struct symbol {
 	uint32_t address; /* from the start of the image */

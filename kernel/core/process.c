@@ -87,14 +87,14 @@ static int map_stack(struct process *process, const struct keuos_spawn *request,
 		if (frame == 0)
 			return -KEUOS_ENOMEM;
 		if (!arch_map(&process->space, STACK_TOP - i * KEUOS_PAGE_BYTES, frame,
-			      PROTECTION_USER | PROTECTION_WRITE)) {
+			    PROTECTION_USER | PROTECTION_WRITE)) {
 			frame_release(frame);
 			return -KEUOS_ENOMEM;
 		}
 		process->pages++;
 		if (i == 1)
 			memcpy((uint8_t *)arch_direct(frame) + KEUOS_PAGE_BYTES - KEUOS_ARGS_BYTES, request->args,
-			       KEUOS_ARGS_BYTES);
+				KEUOS_ARGS_BYTES);
 	}
 	*top = STACK_TOP - KEUOS_ARGS_BYTES;
 	return process->pages <= process->pages_max ? 0 : -KEUOS_EQUOTA;
@@ -129,7 +129,7 @@ int process_create(const struct keuos_spawn *request, struct process *parent, st
 	if (parent && parent->processes >= parent->processes_max)
 		return -KEUOS_EQUOTA;
 	if (request->core >= cpu_count || request->priority >= KEUOS_PRIORITIES ||
-	    (parent && request->priority > parent->priority))
+		(parent && request->priority > parent->priority))
 		return -KEUOS_EINVAL;
 	struct process *process = NULL;
 	for (uint32_t i = 0; i < KEUOS_PROCESSES && process == NULL; i++)
@@ -146,7 +146,8 @@ int process_create(const struct keuos_spawn *request, struct process *parent, st
 	process->priority = request->priority;
 	process->parent = parent;
 	process->parent_pid = parent ? parent->pid : 0;
-	process->pages_max = quota(request->pages_max, parent ? DEFAULT_PAGES : most, parent ? parent->pages_max : most);
+	process->pages_max =
+		quota(request->pages_max, parent ? DEFAULT_PAGES : most, parent ? parent->pages_max : most);
 	process->channels_max = quota(request->channels_max, DEFAULT_CHANNELS, parent ? parent->channels_max : most);
 	process->processes_max = quota(request->processes_max, 0, parent ? parent->processes_max : most);
 	process->space.charged = &process->pages;
@@ -162,9 +163,8 @@ int process_create(const struct keuos_spawn *request, struct process *parent, st
 		process_free(process);
 		return error;
 	}
-	process->capabilities[KEUOS_CAP_SELF] = (struct capability){ .type = KEUOS_CAP_PROCESS,
-								      .rights = KEUOS_RIGHT_ALL,
-								      .object = process };
+	process->capabilities[KEUOS_CAP_SELF] =
+		(struct capability){.type = KEUOS_CAP_PROCESS, .rights = KEUOS_RIGHT_ALL, .object = process};
 	*made = process;
 	return 0;
 }
@@ -197,7 +197,7 @@ void process_end(struct process *process, enum keuos_exit_reason reason, uint64_
 		return;
 	if (process->parent_pid == 0)
 		panic("the first process (%s) ended: reason %u, detail %lx, at %lx", process->name, reason, detail,
-		      arch_program_counter(process));
+			arch_program_counter(process));
 	schedule_remove(process);
 	schedule_forget(process);
 	process->state = KEUOS_PROCESS_DEAD;
@@ -205,12 +205,12 @@ void process_end(struct process *process, enum keuos_exit_reason reason, uint64_
 	process->exit_reason = reason;
 	process->exit_detail = detail;
 	process->exit_address = arch_program_counter(process);
-	event_record((struct keuos_event){ .kind = is_fault(reason) ? KEUOS_EVENT_FAULT : KEUOS_EVENT_EXIT,
-					   .verdict = reason,
-					   .pid = process->pid,
-					   .peer = process->parent_pid,
-					   .detail = detail,
-					   .address = process->exit_address });
+	event_record((struct keuos_event){.kind = is_fault(reason) ? KEUOS_EVENT_FAULT : KEUOS_EVENT_EXIT,
+		.verdict = reason,
+		.pid = process->pid,
+		.peer = process->parent_pid,
+		.detail = detail,
+		.address = process->exit_address});
 	channels_of_dead_process(process);
 	process_hold(process); /* dropping its capabilities must not free it under our feet */
 	capability_drop_all(process);
@@ -263,21 +263,21 @@ static uint32_t count_capabilities(const struct process *process)
 
 void process_describe(const struct process *process, struct keuos_process_info *info)
 {
-	*info = (struct keuos_process_info){ .pid = process->pid,
-					     .parent = process->parent_pid,
-					     .state = process->state,
-					     .core = process->core,
-					     .priority = process->priority,
-					     .exit_reason = process->exit_reason,
-					     .exit_detail = process->exit_detail,
-					     .exit_address = process->exit_address,
-					     .pages = process->pages,
-					     .pages_max = process->pages_max,
-					     .channels = process->channels,
-					     .channels_max = process->channels_max,
-					     .processes = process->processes,
-					     .processes_max = process->processes_max,
-					     .capabilities = count_capabilities(process),
-					     .syscalls = process->syscalls };
+	*info = (struct keuos_process_info){.pid = process->pid,
+		.parent = process->parent_pid,
+		.state = process->state,
+		.core = process->core,
+		.priority = process->priority,
+		.exit_reason = process->exit_reason,
+		.exit_detail = process->exit_detail,
+		.exit_address = process->exit_address,
+		.pages = process->pages,
+		.pages_max = process->pages_max,
+		.channels = process->channels,
+		.channels_max = process->channels_max,
+		.processes = process->processes,
+		.processes_max = process->processes_max,
+		.capabilities = count_capabilities(process),
+		.syscalls = process->syscalls};
 	memcpy(info->name, process->name, sizeof(info->name));
 }

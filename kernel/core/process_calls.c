@@ -31,7 +31,7 @@ struct result sys_log(uint64_t text, uint64_t bytes, REST2)
 	struct process *process = current_process();
 	if (bytes > LOG_MAX)
 		return result_of(-KEUOS_EINVAL);
-	if (!copy_from_user(line, (struct user_pointer){ text }, bytes))
+	if (!copy_from_user(line, (struct user_pointer){text}, bytes))
 		return result_of(-KEUOS_EFAULT);
 	char out[LOG_MAX + KEUOS_NAME_BYTES + 16];
 	size_t at = format_text(out, sizeof(out), "[%u %s] ", process->pid, process->name);
@@ -40,8 +40,7 @@ struct result sys_log(uint64_t text, uint64_t bytes, REST2)
 	for (size_t i = 0; i < bytes; i++)
 		out[at++] = line[i] >= ' ' && line[i] <= '~' ? line[i] : '.';
 	out[at++] = '\n';
-	console_write(out, at);
-	return result_of(0);
+	return result_of(console_write_line(out, at) ? 0 : -KEUOS_EAGAIN);
 }
 
 struct result sys_time(REST0)
@@ -72,7 +71,7 @@ struct result sys_spawn(uint64_t request, REST1)
 {
 	struct keuos_spawn spawn;
 	struct process *self = current_process(), *made;
-	if (!copy_from_user(&spawn, (struct user_pointer){ request }, sizeof(spawn)))
+	if (!copy_from_user(&spawn, (struct user_pointer){request}, sizeof(spawn)))
 		return result_of(-KEUOS_EFAULT);
 	spawn.name[sizeof(spawn.name) - 1] = 0;
 	spawn.args[sizeof(spawn.args) - 1] = 0;
@@ -90,7 +89,7 @@ struct result sys_spawn(uint64_t request, REST1)
 		arch_set_result(self, (uint64_t)index, made->pid);
 		schedule_if_needed();
 	}
-	return (struct result){ index, made->pid };
+	return (struct result){index, made->pid};
 }
 
 struct result sys_process_start(uint64_t index, REST1)
@@ -128,7 +127,7 @@ struct result sys_process_info(uint64_t index, uint64_t to, REST2)
 	if (process == NULL)
 		return result_of(error);
 	process_describe(process, &info);
-	return result_of(copy_to_user((struct user_pointer){ to }, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);
+	return result_of(copy_to_user((struct user_pointer){to}, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);
 }
 
 static struct result access(uint64_t index, uint64_t address, uint64_t buffer, uint64_t bytes, bool write)
@@ -140,7 +139,7 @@ static struct result access(uint64_t index, uint64_t address, uint64_t buffer, u
 		return result_of(error);
 	while (bytes > 0) {
 		uint64_t part = bytes < sizeof(chunk) ? bytes : sizeof(chunk);
-		struct user_pointer at = { buffer };
+		struct user_pointer at = {buffer};
 		if (write && !copy_from_user(chunk, at, part))
 			return result_of(-KEUOS_EFAULT);
 		error = process_access(process, address, chunk, part, write);

@@ -78,7 +78,7 @@ void schedule_ready(struct process *process)
 	struct cpu *cpu = &cpus[process->core];
 	enqueue(cpu, process);
 	if (cpu != arch_this_cpu() &&
-	    (cpu->idle || (cpu->arch.current && process->priority >= cpu->arch.current->priority)))
+		(cpu->idle || (cpu->arch.current && process->priority >= cpu->arch.current->priority)))
 		arch_send_reschedule(cpu);
 }
 
@@ -143,7 +143,7 @@ static void idle(struct cpu *cpu)
 	}
 }
 
-static inline _Noreturn void run(struct cpu *cpu, struct process *next)
+static inline __attribute__((always_inline)) _Noreturn void run(struct cpu *cpu, struct process *next)
 {
 	next->state = KEUOS_PROCESS_RUNNING;
 	cpu->reschedule = false;
@@ -151,7 +151,7 @@ static inline _Noreturn void run(struct cpu *cpu, struct process *next)
 	load_space(cpu, &next->space);
 	if (cpu->loaded != next) {
 		arch_switch(&cpu->arch, cpu->loaded ? cpu->loaded->extended_state : NULL, next->extended_state,
-			    &next->regs);
+			&next->regs);
 		cpu->loaded = next;
 	}
 	arm(cpu);
@@ -194,7 +194,7 @@ _Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bi
 	die_if_told(self);
 	bool in_line = ready_at_least(cpu, to->priority);
 	if (unlikely(to->core != cpu->index || to->state != KEUOS_PROCESS_WAITING || !(bits & to->waiting) ||
-		     to->asleep || in_line)) {
+		    to->asleep || in_line)) {
 		notify_process(to, bits);
 		schedule_wait(mask, KEUOS_FOREVER);
 	}

@@ -114,7 +114,7 @@ static void put_text(struct output *out, const char *text, uint32_t width, bool 
 
 size_t format_text_v(char *to, size_t room, const char *format, va_list args)
 {
-	struct output out = { to, to + (room > 0 ? room - 1 : 0), 0 };
+	struct output out = {to, to + (room > 0 ? room - 1 : 0), 0};
 	for (; *format; format++) {
 		if (*format != '%') {
 			put(&out, *format);
@@ -136,10 +136,12 @@ size_t format_text_v(char *to, size_t room, const char *format, va_list args)
 			break;
 		}
 		case 'u':
-			put_number(&out, is_long ? va_arg(args, uint64_t) : va_arg(args, uint32_t), 10, width, pad, false);
+			put_number(
+				&out, is_long ? va_arg(args, uint64_t) : va_arg(args, uint32_t), 10, width, pad, false);
 			break;
 		case 'x':
-			put_number(&out, is_long ? va_arg(args, uint64_t) : va_arg(args, uint32_t), 16, width, pad, false);
+			put_number(
+				&out, is_long ? va_arg(args, uint64_t) : va_arg(args, uint32_t), 16, width, pad, false);
 			break;
 		case 'p':
 			put_number(&out, (uint64_t)va_arg(args, void *), 16, 16, '0', false);

@@ -23,25 +23,25 @@ struct result sys_getrandom(uint64_t to, uint64_t bytes, REST2)
 	for (size_t i = 0; i < MOST / 8; i++)
 		if (!random_u64(&words[i]))
 			return result_of(-KEUOS_EENTROPY);
-	return result_of(copy_to_user((struct user_pointer){ to }, words, bytes) ? 0 : -KEUOS_EFAULT);
+	return result_of(copy_to_user((struct user_pointer){to}, words, bytes) ? 0 : -KEUOS_EFAULT);
 }
 
 struct result sys_system_info(uint64_t to, REST1)
 {
-	struct keuos_system_info info = { .cores = cpu_count,
-					  .features = arch_features | (hil_syscall ? KEUOS_FEATURE_HIL : 0),
-					  .tick_hz = arch_counter_hz,
-					  .pages_total = frames_managed,
-					  .pages_free = frames_free,
-					  .processes = process_count,
-					  .channels = channel_count,
-					  .capabilities = capability_count,
-					  .events = (uint32_t)event_next };
+	struct keuos_system_info info = {.cores = cpu_count,
+		.features = arch_features | (hil_syscall ? KEUOS_FEATURE_HIL : 0),
+		.tick_hz = arch_counter_hz,
+		.pages_total = frames_managed,
+		.pages_free = frames_free,
+		.processes = process_count,
+		.channels = channel_count,
+		.capabilities = capability_count,
+		.events = (uint32_t)event_next};
 	for (uint32_t i = 0; i < cpu_count; i++)
 		info.interrupts[i] = cpus[i].interrupts;
 	format_text(info.version, sizeof(info.version), "%s", KEUOS_VERSION);
 	format_text(info.boot, sizeof(info.boot), "%s", boot_info.how);
-	return result_of(copy_to_user((struct user_pointer){ to }, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);
+	return result_of(copy_to_user((struct user_pointer){to}, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);
 }
 
 static uint8_t staging[KEUOS_CONSOLE_WRITE_MAX];
@@ -54,7 +54,7 @@ struct result sys_console_read(uint64_t index, uint64_t to, uint64_t bytes, REST
 	if (!user_range(to, bytes))
 		return result_of(-KEUOS_EFAULT);
 	size_t count = console_read(staging, bytes < sizeof(staging) ? bytes : sizeof(staging));
-	return result_of(copy_to_user((struct user_pointer){ to }, staging, count) ? (int64_t)count : -KEUOS_EFAULT);
+	return result_of(copy_to_user((struct user_pointer){to}, staging, count) ? (int64_t)count : -KEUOS_EFAULT);
 }
 
 struct result sys_console_write(uint64_t index, uint64_t from, uint64_t bytes, REST3)
@@ -64,7 +64,7 @@ struct result sys_console_write(uint64_t index, uint64_t from, uint64_t bytes, R
 		return result_of(error);
 	if (bytes > sizeof(staging))
 		return result_of(-KEUOS_EINVAL);
-	if (!copy_from_user(staging, (struct user_pointer){ from }, bytes))
+	if (!copy_from_user(staging, (struct user_pointer){from}, bytes))
 		return result_of(-KEUOS_EFAULT);
 	return result_of(console_write_whole(staging, bytes) ? 0 : -KEUOS_EAGAIN);
 }
@@ -78,10 +78,10 @@ struct result sys_event_read(uint64_t index, uint64_t from, uint64_t to, uint64_
 	uint64_t at = from > oldest ? from : oldest;
 	int64_t count = 0;
 	for (; at < event_next && (uint64_t)count < n; at++, count++)
-		if (!copy_to_user((struct user_pointer){ to + (uint64_t)count * sizeof(struct keuos_event) },
-				  &event_log[at % EVENTS_KEPT], sizeof(struct keuos_event)))
+		if (!copy_to_user((struct user_pointer){to + (uint64_t)count * sizeof(struct keuos_event)},
+			    &event_log[at % EVENTS_KEPT], sizeof(struct keuos_event)))
 			return result_of(-KEUOS_EFAULT);
-	return (struct result){ count, at };
+	return (struct result){count, at};
 }
 
 struct result sys_process_list(uint64_t index, uint64_t to, uint64_t n, REST3)
@@ -95,7 +95,7 @@ struct result sys_process_list(uint64_t index, uint64_t to, uint64_t n, REST3)
 		if (processes[i].state == KEUOS_PROCESS_FREE)
 			continue;
 		process_describe(&processes[i], &info);
-		if (count < n && !copy_to_user((struct user_pointer){ to + count * sizeof(info) }, &info, sizeof(info)))
+		if (count < n && !copy_to_user((struct user_pointer){to + count * sizeof(info)}, &info, sizeof(info)))
 			return result_of(-KEUOS_EFAULT);
 		count++;
 	}
@@ -113,7 +113,7 @@ struct result sys_channel_list(uint64_t index, uint64_t to, uint64_t n, REST3)
 		if (channels[i].state == KEUOS_CHANNEL_FREE)
 			continue;
 		channel_describe(&channels[i], &info);
-		if (count < n && !copy_to_user((struct user_pointer){ to + count * sizeof(info) }, &info, sizeof(info)))
+		if (count < n && !copy_to_user((struct user_pointer){to + count * sizeof(info)}, &info, sizeof(info)))
 			return result_of(-KEUOS_EFAULT);
 		count++;
 	}
@@ -123,15 +123,15 @@ struct result sys_channel_list(uint64_t index, uint64_t to, uint64_t n, REST3)
 struct result sys_initrd_list(uint64_t index, uint64_t number, uint64_t name, REST3)
 {
 	struct initrd_file file;
-	char text[KEUOS_NAME_BYTES] = { 0 };
+	char text[KEUOS_NAME_BYTES] = {0};
 	int error = check(index);
 	if (error)
 		return result_of(error);
 	if (number > UINT32_MAX || !initrd_at((uint32_t)number, &file))
 		return result_of(-KEUOS_ENOENT);
 	format_text(text, sizeof(text), "%s", file.name);
-	return result_of(copy_to_user((struct user_pointer){ name }, text, sizeof(text)) ? (int64_t)file.size
-											   : -KEUOS_EFAULT);
+	return result_of(
+		copy_to_user((struct user_pointer){name}, text, sizeof(text)) ? (int64_t)file.size : -KEUOS_EFAULT);
 }
 
 struct result sys_reboot(uint64_t index, uint64_t kind, REST2)

@@ -14,7 +14,7 @@
 
 enum page { PAGE_SLOTS, PAGE_HEAD, PAGE_TAIL, PAGE_STATUS, PAGE_TAGS, PAGE_MAILBOX, PAGE_DATA };
 
-_Static_assert(KEUOS_PAGE_BYTES * (CHANNEL_FIXED_PAGES + CHANNEL_DATA_PAGES_MAX + 2) <= CHANNEL_WINDOW_BYTES, "window");
+_Static_assert(KEUOS_PAGE_BYTES *(CHANNEL_FIXED_PAGES + CHANNEL_DATA_PAGES_MAX + 2) <= CHANNEL_WINDOW_BYTES, "window");
 
 struct channel channels[KEUOS_CHANNELS];
 uint32_t channel_count;
@@ -119,7 +119,7 @@ static bool granted(const struct keuos_template *wanted, const struct process *r
 	for (uint32_t i = 0; i < receiver->interface_count; i++) {
 		const struct keuos_template *accepted = &receiver->interface[i];
 		if (accepted->opcode == wanted->opcode && (wanted->flags & ~accepted->flags) == 0 &&
-		    wanted->max_length <= accepted->max_length && wanted->alignment >= accepted->alignment)
+			wanted->max_length <= accepted->max_length && wanted->alignment >= accepted->alignment)
 			return true;
 	}
 	return false;
@@ -135,13 +135,13 @@ static void seal(struct channel *channel, const struct process *sender, const st
 		if (!granted(template, receiver))
 			continue;
 		struct keuos_sealed *sealed = &channel->sealed[i];
-		*sealed = (struct keuos_sealed){ .channel = channel->id,
-						 .generation = channel->generation,
-						 .template_index = (uint16_t)i,
-						 .opcode = template->opcode,
-						 .flags = template->flags,
-						 .max_length = template->max_length,
-						 .alignment = template->alignment };
+		*sealed = (struct keuos_sealed){.channel = channel->id,
+			.generation = channel->generation,
+			.template_index = (uint16_t)i,
+			.opcode = template->opcode,
+			.flags = template->flags,
+			.max_length = template->max_length,
+			.alignment = template->alignment};
 		sealed->tag = siphash_2_4(channel->key, sealed, offsetof(struct keuos_sealed, tag));
 		published[i] = *sealed;
 		channel->granted++;
@@ -152,7 +152,7 @@ static void seal(struct channel *channel, const struct process *sender, const st
 static int attach(struct channel *channel, struct channel_side *side, struct process *process, bool producer)
 {
 	int index = capability_add(process, producer ? KEUOS_CAP_PRODUCER : KEUOS_CAP_CONSUMER,
-				   KEUOS_RIGHT_CONTROL | KEUOS_RIGHT_READ, channel);
+		KEUOS_RIGHT_CONTROL | KEUOS_RIGHT_READ, channel);
 	if (index < 0)
 		return index;
 	side->process = process;
@@ -180,8 +180,8 @@ void channel_unmap(struct channel *channel, struct channel_side *side)
 	uint32_t count = page_count(channel);
 	for (uint32_t i = 0; i < count; i++)
 		unmapped[i] = page_protection(channel, i, producer) == not_mapped
-				      ? 0
-				      : arch_unmap(&process->space, side->base + i * KEUOS_PAGE_BYTES);
+			? 0
+			: arch_unmap(&process->space, side->base + i * KEUOS_PAGE_BYTES);
 	space_flush(process);
 	for (uint32_t i = 0; i < count; i++)
 		if (unmapped[i])
@@ -194,14 +194,14 @@ void channel_unmap(struct channel *channel, struct channel_side *side)
 
 static void fill_status(struct channel *channel)
 {
-	*channel->status = (struct keuos_status_page){ .state = channel->state,
-						       .reason = channel->reason,
-						       .verdict = channel->verdict,
-						       .channel = channel->id,
-						       .generation = channel->generation,
-						       .mode = channel->mode,
-						       .data_bytes = channel->data_bytes,
-						       .templates = channel->templates };
+	*channel->status = (struct keuos_status_page){.state = channel->state,
+		.reason = channel->reason,
+		.verdict = channel->verdict,
+		.channel = channel->id,
+		.generation = channel->generation,
+		.mode = channel->mode,
+		.data_bytes = channel->data_bytes,
+		.templates = channel->templates};
 }
 
 static void tell(const struct channel_side *side)
@@ -220,13 +220,13 @@ void channel_close(struct channel *channel, enum keuos_close_reason reason, enum
 	channel->status->reason = reason;
 	channel->status->verdict = verdict;
 	__atomic_store_n(&channel->status->state, KEUOS_CHANNEL_CLOSED, __ATOMIC_RELEASE);
-	event_record((struct keuos_event){ .kind = KEUOS_EVENT_CLOSE,
-					   .verdict = reason,
-					   .pid = channel->producer.pid,
-					   .peer = channel->consumer.pid,
-					   .channel = channel->id,
-					   .generation = channel->generation,
-					   .detail = verdict });
+	event_record((struct keuos_event){.kind = KEUOS_EVENT_CLOSE,
+		.verdict = reason,
+		.pid = channel->producer.pid,
+		.peer = channel->consumer.pid,
+		.channel = channel->id,
+		.generation = channel->generation,
+		.detail = verdict});
 	tell(&channel->producer);
 	tell(&channel->consumer);
 }
@@ -255,7 +255,7 @@ static int give_up(struct channel *channel, struct process *binder, int capabili
 }
 
 static int check_request(const struct process *binder, const struct process *producer, const struct process *consumer,
-			 const struct keuos_bind *request)
+	const struct keuos_bind *request)
 {
 	bool has_data = request->data_order != KEUOS_NO_DATA;
 	if (request->mode > KEUOS_VERIFIED || (has_data && request->data_order > KEUOS_DATA_ORDER_MAX))
@@ -265,8 +265,8 @@ static int check_request(const struct process *binder, const struct process *pro
 	return binder->channels < binder->channels_max ? 0 : -KEUOS_EQUOTA;
 }
 
-int channel_bind(struct process *binder, struct process *producer, struct process *consumer,
-		 const struct keuos_bind *request)
+int channel_bind(
+	struct process *binder, struct process *producer, struct process *consumer, const struct keuos_bind *request)
 {
 	int error = check_request(binder, producer, consumer, request);
 	struct channel *channel = free_record();
@@ -309,12 +309,12 @@ int channel_bind(struct process *binder, struct process *producer, struct proces
 		error = attach(channel, &channel->consumer, consumer, false);
 	if (error)
 		return give_up(channel, binder, control, error);
-	event_record((struct keuos_event){ .kind = KEUOS_EVENT_BIND,
-					   .pid = producer->pid,
-					   .peer = consumer->pid,
-					   .channel = channel->id,
-					   .generation = channel->generation,
-					   .detail = channel->mode });
+	event_record((struct keuos_event){.kind = KEUOS_EVENT_BIND,
+		.pid = producer->pid,
+		.peer = consumer->pid,
+		.channel = channel->id,
+		.generation = channel->generation,
+		.detail = channel->mode});
 	notify_process(producer, notification_bit(KEUOS_CAP_SELF));
 	if (consumer != producer)
 		notify_process(consumer, notification_bit(KEUOS_CAP_SELF));
@@ -345,27 +345,27 @@ bool channel_accept(struct process *process, struct keuos_endpoint *endpoint)
 	struct channel_side *side = unaccepted(first, process);
 	bool producer = side == &first->producer;
 	side->accepted = true;
-	*endpoint = (struct keuos_endpoint){ .capability = side->capability,
-					     .role = producer ? KEUOS_PRODUCER : KEUOS_CONSUMER,
-					     .channel = first->id,
-					     .generation = first->generation,
-					     .mode = first->mode,
-					     .peer = producer ? first->consumer.pid : first->producer.pid,
-					     .data_bytes = first->data_bytes,
-					     .templates = first->templates,
-					     .base = side->base,
-					     .label = first->label };
+	*endpoint = (struct keuos_endpoint){.capability = side->capability,
+		.role = producer ? KEUOS_PRODUCER : KEUOS_CONSUMER,
+		.channel = first->id,
+		.generation = first->generation,
+		.mode = first->mode,
+		.peer = producer ? first->consumer.pid : first->producer.pid,
+		.data_bytes = first->data_bytes,
+		.templates = first->templates,
+		.base = side->base,
+		.label = first->label};
 	return true;
 }
 
 void channel_revoke(struct channel *channel)
 {
 	channel_close(channel, KEUOS_CLOSE_REVOKED, KEUOS_VERDICT_OK);
-	event_record((struct keuos_event){ .kind = KEUOS_EVENT_REVOKE,
-					   .pid = channel->producer.pid,
-					   .peer = channel->consumer.pid,
-					   .channel = channel->id,
-					   .generation = channel->generation });
+	event_record((struct keuos_event){.kind = KEUOS_EVENT_REVOKE,
+		.pid = channel->producer.pid,
+		.peer = channel->consumer.pid,
+		.channel = channel->id,
+		.generation = channel->generation});
 	if (channel->producer.process)
 		channel_unmap(channel, &channel->producer);
 	if (channel->consumer.process)
@@ -399,21 +399,21 @@ void channels_of_dead_process(struct process *process)
 
 void channel_describe(const struct channel *channel, struct keuos_channel_info *info)
 {
-	*info = (struct keuos_channel_info){ .channel = channel->id,
-					     .generation = channel->generation,
-					     .state = channel->state,
-					     .reason = channel->reason,
-					     .verdict = channel->verdict,
-					     .mode = channel->mode,
-					     .producer = channel->producer.pid,
-					     .consumer = channel->consumer.pid,
-					     .data_bytes = channel->data_bytes,
-					     .templates = channel->templates,
-					     .granted = channel->granted,
-					     .pages = channel->pages,
-					     .notifications = channel->notifications,
-					     .descriptors = channel->descriptors,
-					     .doorbells = channel->doorbells,
-					     .again = channel->again,
-					     .label = channel->label };
+	*info = (struct keuos_channel_info){.channel = channel->id,
+		.generation = channel->generation,
+		.state = channel->state,
+		.reason = channel->reason,
+		.verdict = channel->verdict,
+		.mode = channel->mode,
+		.producer = channel->producer.pid,
+		.consumer = channel->consumer.pid,
+		.data_bytes = channel->data_bytes,
+		.templates = channel->templates,
+		.granted = channel->granted,
+		.pages = channel->pages,
+		.notifications = channel->notifications,
+		.descriptors = channel->descriptors,
+		.doorbells = channel->doorbells,
+		.again = channel->again,
+		.label = channel->label};
 }

@@ -12,18 +12,18 @@ static inline struct channel *producer_end(struct process *process, uint64_t ind
 
 /* The end that a gate objected to: its channel closes, its process dies, and the record says what the kernel saw. */
 static void punish(struct channel *channel, struct channel_side *side, enum keuos_verdict verdict,
-		   const struct keuos_descriptor *seen, uint64_t detail)
+	const struct keuos_descriptor *seen, uint64_t detail)
 {
 	struct process *culprit = side->process;
 	const struct channel_side *other = side == &channel->producer ? &channel->consumer : &channel->producer;
-	struct keuos_event event = { .kind = KEUOS_EVENT_GATE,
-				     .verdict = verdict,
-				     .pid = side->pid,
-				     .peer = other->pid,
-				     .channel = channel->id,
-				     .generation = channel->generation,
-				     .detail = detail,
-				     .address = arch_program_counter(culprit) };
+	struct keuos_event event = {.kind = KEUOS_EVENT_GATE,
+		.verdict = verdict,
+		.pid = side->pid,
+		.peer = other->pid,
+		.channel = channel->id,
+		.generation = channel->generation,
+		.detail = detail,
+		.address = arch_program_counter(culprit)};
 	if (seen)
 		event.descriptor = *seen;
 	event_record(event);
@@ -32,22 +32,23 @@ static void punish(struct channel *channel, struct channel_side *side, enum keuo
 }
 
 /* The consumer published a tail that it cannot have reached. */
-static int64_t blame_consumer(struct process *self, struct channel *channel)
+static __attribute__((noinline)) int64_t blame_consumer(struct process *self, struct channel *channel)
 {
 	punish(channel, &channel->consumer, KEUOS_VERDICT_TAIL, NULL,
-	       (uint64_t)channel->tail->slots << 32 | channel->tail->data);
+		(uint64_t)channel->tail->slots << 32 | channel->tail->data);
 	if (self->state == KEUOS_PROCESS_DEAD) /* it was its own consumer */
 		schedule_away();
 	return -KEUOS_ECLOSED;
 }
 
 /* A descriptor or the head was refused. What came before it was good and has been delivered. */
-static _Noreturn void blame_producer(struct channel *channel, uint32_t accepted, enum keuos_verdict verdict)
+static __attribute__((noinline)) _Noreturn void blame_producer(
+	struct channel *channel, uint32_t accepted, enum keuos_verdict verdict)
 {
 	if (accepted > 0)
 		notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
 	punish(channel, &channel->producer, verdict, verdict == KEUOS_VERDICT_INDEX ? NULL : &gate_refused,
-	       channel->head->slots);
+		channel->head->slots);
 	schedule_away();
 }
 
@@ -55,7 +56,8 @@ static _Noreturn void blame_producer(struct channel *channel, uint32_t accepted,
  * Passes n descriptors through the gates: how many were accepted, or an error. The consumer is not woken yet. Does not
  * return if the caller is the culprit.
  */
-static inline int64_t pass_gates(struct process *self, uint64_t index, uint64_t n, struct channel **passed)
+static inline __attribute__((always_inline)) int64_t pass_gates(
+	struct process *self, uint64_t index, uint64_t n, struct channel **passed)
 {
 	struct channel *channel = producer_end(self, index);
 	if (unlikely(channel == NULL))
@@ -113,8 +115,8 @@ struct result sys_notify_and_wait(uint64_t index, uint64_t n, uint64_t mask, RES
 	notify_process(consumer, bit);
 	uint64_t taken = self->pending & mask;
 	self->pending &= ~taken;
-	struct result result = accepted == (int64_t)n ? result_of((int64_t)taken)
-						      : (struct result){ -KEUOS_EAGAIN, (uint64_t)accepted };
+	struct result result =
+		accepted == (int64_t)n ? result_of((int64_t)taken) : (struct result){-KEUOS_EAGAIN, (uint64_t)accepted};
 	if (accepted == (int64_t)n && taken == 0)
 		schedule_wait(mask, KEUOS_FOREVER);
 	arch_set_result(self, (uint64_t)result.value, result.second);
@@ -155,10 +157,11 @@ struct result sys_channel_bind(uint64_t producer, uint64_t consumer, uint64_t re
 	struct keuos_bind bind;
 	struct process *self = current_process();
 	struct capability *from = capability_get(self, producer, KEUOS_CAP_PROCESS, KEUOS_RIGHT_BIND, &error);
-	struct capability *to = from ? capability_get(self, consumer, KEUOS_CAP_PROCESS, KEUOS_RIGHT_BIND, &error) : NULL;
+	struct capability *to =
+		from ? capability_get(self, consumer, KEUOS_CAP_PROCESS, KEUOS_RIGHT_BIND, &error) : NULL;
 	if (to == NULL)
 		return result_of(error);
-	if (!copy_from_user(&bind, (struct user_pointer){ request }, sizeof(bind)))
+	if (!copy_from_user(&bind, (struct user_pointer){request}, sizeof(bind)))
 		return result_of(-KEUOS_EFAULT);
 	int capability = channel_bind(self, from->object, to->object, &bind);
 	arch_set_result(self, (uint64_t)(int64_t)capability, 0);
@@ -171,12 +174,12 @@ struct result sys_channel_accept(uint64_t to, REST1)
 	struct keuos_endpoint endpoint;
 	uint8_t probe[sizeof(endpoint)];
 	/* Look before taking: an end that can't be handed over stays to be accepted. */
-	if (!copy_from_user(probe, (struct user_pointer){ to }, sizeof(probe)) ||
-	    !copy_to_user((struct user_pointer){ to }, probe, sizeof(probe)))
+	if (!copy_from_user(probe, (struct user_pointer){to}, sizeof(probe)) ||
+		!copy_to_user((struct user_pointer){to}, probe, sizeof(probe)))
 		return result_of(-KEUOS_EFAULT);
 	if (!channel_accept(current_process(), &endpoint))
 		return result_of(-KEUOS_EAGAIN);
-	return result_of(copy_to_user((struct user_pointer){ to }, &endpoint, sizeof(endpoint)) ? 0 : -KEUOS_EFAULT);
+	return result_of(copy_to_user((struct user_pointer){to}, &endpoint, sizeof(endpoint)) ? 0 : -KEUOS_EFAULT);
 }
 
 static struct channel *any_capability_of(struct process *process, uint64_t index)
@@ -218,5 +221,5 @@ struct result sys_channel_info(uint64_t index, uint64_t to, REST2)
 	if (channel == NULL)
 		return result_of(-KEUOS_EBADCAP);
 	channel_describe(channel, &info);
-	return result_of(copy_to_user((struct user_pointer){ to }, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);
+	return result_of(copy_to_user((struct user_pointer){to}, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);
 }

@@ -20,14 +20,12 @@ static inline uint32_t payload_span(uint32_t length)
 }
 
 /* Inlined into gate_pass, its only caller, so that the copy can stay in registers. */
-static inline __attribute__((always_inline)) enum keuos_verdict check(const struct channel *channel,
-								      const struct keuos_descriptor *d)
+static inline __attribute__((always_inline)) enum keuos_verdict check(
+	const struct channel *channel, const struct keuos_descriptor *d)
 {
 	const struct keuos_sealed *claimed = &d->sealed;
-	if (unlikely(claimed->channel != channel->id))
-		return KEUOS_VERDICT_OWNERSHIP;
-	if (unlikely(claimed->generation != channel->generation))
-		return KEUOS_VERDICT_STATE;
+	if (unlikely(claimed->channel != channel->id || claimed->generation != channel->generation))
+		return claimed->channel != channel->id ? KEUOS_VERDICT_OWNERSHIP : KEUOS_VERDICT_STATE;
 	if (unlikely(d->offset & ((KEUOS_DATA_ALIGNMENT - 1) | (claimed->alignment - 1))))
 		return KEUOS_VERDICT_ALIGNMENT;
 
@@ -35,10 +33,11 @@ static inline __attribute__((always_inline)) enum keuos_verdict check(const stru
 	uint32_t mark = (uint32_t)KEUOS_LENGTH_DESCRIPTOR << KEUOS_WORD_LENGTH_SHIFT | index;
 	/* The mask keeps a mispredicted branch within the table. */
 	const struct keuos_sealed *sealed = &channel->sealed[index & (KEUOS_TEMPLATES_MAX - 1)];
-	if (unlikely(index >= KEUOS_TEMPLATES_MAX || (uint32_t)d->word != mark || sealed->channel == 0))
+	if (unlikely(index >= KEUOS_TEMPLATES_MAX || (uint32_t)d->word != mark))
 		return KEUOS_VERDICT_TEMPLATE;
+	/* An entry that was not granted is all zero, so nothing that names this channel equals it. */
 	if (unlikely(!sealed_equal(claimed, sealed)))
-		return KEUOS_VERDICT_TAG;
+		return sealed->channel == 0 ? KEUOS_VERDICT_TEMPLATE : KEUOS_VERDICT_TAG;
 
 	uint64_t skipped = d->offset - channel->shadow_data;
 	if (unlikely(d->length > sealed->max_length || skipped + d->length > channel->data_bytes))

@@ -27,8 +27,8 @@ static void rounds(uint64_t v[4], int count)
 
 uint64_t siphash_2_4(const uint64_t key[2], const void *bytes, size_t count)
 {
-	uint64_t v[4] = { key[0] ^ 0x736f6d6570736575ull, key[1] ^ 0x646f72616e646f6dull,
-			  key[0] ^ 0x6c7967656e657261ull, key[1] ^ 0x7465646279746573ull };
+	uint64_t v[4] = {key[0] ^ 0x736f6d6570736575ull, key[1] ^ 0x646f72616e646f6dull, key[0] ^ 0x6c7967656e657261ull,
+		key[1] ^ 0x7465646279746573ull};
 	const uint8_t *at = bytes;
 	for (size_t left = count;; left -= 8, at += 8) {
 		uint64_t word = 0;

@@ -21,7 +21,7 @@ static bool reserved(uint64_t base, uint64_t bytes)
 	uint64_t image_bytes = (uint64_t)(kernel_end - kernel_start);
 
 	return base < 0x100000 || overlaps(base, bytes, image, image_bytes) ||
-	       overlaps(base, bytes, boot_info.initrd, boot_info.initrd_bytes);
+		overlaps(base, bytes, boot_info.initrd, boot_info.initrd_bytes);
 }
 
 /* Finds room for the records themselves, in the first 4 GiB, which the boot tables map. */
@@ -57,7 +57,7 @@ void frame_init(void)
 			at -= KEUOS_PAGE_BYTES;
 			struct frame *frame = &frames[at / KEUOS_PAGE_BYTES];
 			if (frame->kind == FRAME_FREE || reserved(at, KEUOS_PAGE_BYTES) ||
-			    overlaps(at, KEUOS_PAGE_BYTES, records, bytes))
+				overlaps(at, KEUOS_PAGE_BYTES, records, bytes))
 				continue;
 			frame->kind = FRAME_FREE;
 			frame->next = free_head;
@@ -76,7 +76,7 @@ uint64_t frame_alloc(enum frame_kind kind, uint16_t owner)
 	struct frame *frame = &frames[index];
 	assert(frame->kind == FRAME_FREE && frame->references == 0);
 	free_head = frame->next;
-	*frame = (struct frame){ .references = 1, .kind = (uint16_t)kind, .owner = owner };
+	*frame = (struct frame){.references = 1, .kind = (uint16_t)kind, .owner = owner};
 	frames_free--;
 	uint64_t physical = (uint64_t)index * KEUOS_PAGE_BYTES;
 	memset(arch_direct(physical), 0, KEUOS_PAGE_BYTES);
@@ -101,7 +101,7 @@ void frame_release(uint64_t physical)
 	struct frame *frame = frame_of(physical);
 	if (--frame->references > 0)
 		return;
-	*frame = (struct frame){ .kind = FRAME_FREE, .next = free_head };
+	*frame = (struct frame){.kind = FRAME_FREE, .next = free_head};
 	free_head = (uint32_t)(physical / KEUOS_PAGE_BYTES);
 	frames_free++;
 }

@@ -59,7 +59,7 @@ int memory_create(struct process *process, uint32_t pages)
 		}
 	}
 	int index = capability_add(process, KEUOS_CAP_MEMORY,
-				   KEUOS_RIGHT_READ | KEUOS_RIGHT_WRITE | KEUOS_RIGHT_GRANT | KEUOS_RIGHT_CONTROL, object);
+		KEUOS_RIGHT_READ | KEUOS_RIGHT_WRITE | KEUOS_RIGHT_GRANT | KEUOS_RIGHT_CONTROL, object);
 	if (index < 0)
 		free_frames(object);
 	else
@@ -74,7 +74,7 @@ int memory_map(struct process *process, uint32_t index, struct memory_object *ob
 		return -KEUOS_ESTATE;
 	for (uint32_t i = 0; i < object->pages; i++) {
 		if (!arch_map(&process->space, base + i * KEUOS_PAGE_BYTES, object->frames[i],
-			      PROTECTION_USER | (write ? PROTECTION_WRITE : 0))) {
+			    PROTECTION_USER | (write ? PROTECTION_WRITE : 0))) {
 			memory_unmap(process, index, object);
 			return -KEUOS_ENOMEM;
 		}

@@ -51,6 +51,7 @@ def write(symbols: list[tuple[int, str]], out: Path) -> None:
 
 
 def main() -> int:
+    """Write the table, or compare two links; the exit status."""
     if sys.argv[1] == "--check":
         first, second = (functions(Path(p)) for p in sys.argv[2:4])
         if first != second:

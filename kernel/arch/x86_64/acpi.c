@@ -88,7 +88,7 @@ static void read_dsdt(const struct table *dsdt)
 		if (memcmp(bytes + i, "_S5_", 4) != 0 || bytes[i + 4] != 0x12)
 			continue;
 		const uint8_t *at = bytes + i + 5;
-		at += (*at >> 6) + 2;                 /* package length, then the count of elements */
+		at += (*at >> 6) + 2;                        /* package length, then the count of elements */
 		acpi.sleep_type = *at == 0x0a ? at[1] : *at; /* BytePrefix, or ZeroOp and OneOp as they are */
 		acpi.sleep_known = true;
 		return;

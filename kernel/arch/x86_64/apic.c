@@ -119,7 +119,7 @@ void apic_init(void)
 	local_apic = map_device(acpi.local_apic, 4096);
 	io_apic = map_device(acpi.io_apic, 4096);
 	/* The old interrupt controllers are moved out of the way and masked. */
-	static const uint8_t words[][2] = { { 0x11, 0x11 }, { 0xf0, 0xf8 }, { 4, 2 }, { 1, 1 }, { 0xff, 0xff } };
+	static const uint8_t words[][2] = {{0x11, 0x11}, {0xf0, 0xf8}, {4, 2}, {1, 1}, {0xff, 0xff}};
 	for (uint32_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		outb(i == 0 ? 0x20 : 0x21, words[i][0]);
 		outb(i == 0 ? 0xa0 : 0xa1, words[i][1]);
@@ -165,7 +165,7 @@ static struct window measure_window(void)
 void clock_calibrate(void)
 {
 	enum { ATTEMPTS = 5, GOOD_ENOUGH = 200 };
-	struct window best = { .blur = UINT64_MAX };
+	struct window best = {.blur = UINT64_MAX};
 	apic_write(APIC_TIMER, VECTOR_TIMER | APIC_MASKED);
 	for (int i = 0; i < ATTEMPTS && best.blur > best.counter / GOOD_ENOUGH; i++) {
 		struct window window = measure_window();

@@ -50,7 +50,7 @@ static void add_range(uint64_t base, uint64_t bytes, uint32_t type)
 {
 	if (type != MEMORY_USABLE || bytes < KEUOS_PAGE_BYTES || boot_info.ranges_count == BOOT_RANGES_MAX)
 		return;
-	boot_info.ranges[boot_info.ranges_count++] = (struct memory_range){ base, bytes };
+	boot_info.ranges[boot_info.ranges_count++] = (struct memory_range){base, bytes};
 }
 
 static void set_arguments(const char *text)
@@ -128,7 +128,8 @@ void boot_info_read(uint32_t magic, uint32_t address)
 	else if (info[0] == PVH_MAGIC)
 		read_pvh((const struct pvh_info *)info);
 	else
-		panic("started neither by PVH nor by multiboot2: boot information at %x begins with %x", address, info[0]);
+		panic("started neither by PVH nor by multiboot2: boot information at %x begins with %x", address,
+			info[0]);
 	if (boot_info.ranges_count == 0)
 		panic("the loader gave no memory map");
 }

@@ -30,7 +30,15 @@ struct pointer {
 	uint64_t base;
 } __attribute__((packed));
 
-enum { TSS_BYTES = 104, GDT_ENTRIES = 7, IDT_ENTRIES = 64, IST_DEBUG = 1, IST_NMI = 2, IST_DOUBLE_FAULT = 3, IST_MACHINE_CHECK = 4 };
+enum {
+	TSS_BYTES = 104,
+	GDT_ENTRIES = 7,
+	IDT_ENTRIES = 64,
+	IST_DEBUG = 1,
+	IST_NMI = 2,
+	IST_DOUBLE_FAULT = 3,
+	IST_MACHINE_CHECK = 4
+};
 
 static uint64_t gdt[KEUOS_CORES_MAX][GDT_ENTRIES];
 static struct arch_tss tss[KEUOS_CORES_MAX] __attribute__((aligned(64)));
@@ -50,12 +58,12 @@ extern uint64_t boot_pml4[512];
 static void set_gate(uint32_t vector, uint64_t handler, uint8_t ist)
 {
 	bool from_user = vector == 3; /* int3; every other software interrupt is a general protection fault */
-	idt[vector] = (struct gate){ .offset_low = (uint16_t)handler,
-				     .selector = SELECTOR_KERNEL_CODE,
-				     .ist = ist,
-				     .type = from_user ? 0xee : 0x8e,
-				     .offset_middle = (uint16_t)(handler >> 16),
-				     .offset_high = (uint32_t)(handler >> 32) };
+	idt[vector] = (struct gate){.offset_low = (uint16_t)handler,
+		.selector = SELECTOR_KERNEL_CODE,
+		.ist = ist,
+		.type = from_user ? 0xee : 0x8e,
+		.offset_middle = (uint16_t)(handler >> 16),
+		.offset_high = (uint32_t)(handler >> 32)};
 }
 
 static void make_idt(void)
@@ -70,7 +78,7 @@ static void make_idt(void)
 
 static void load_idt(void)
 {
-	struct pointer idt_pointer = { sizeof(idt) - 1, (uint64_t)idt };
+	struct pointer idt_pointer = {sizeof(idt) - 1, (uint64_t)idt};
 	__asm__ volatile("lidt %0" : : "m"(idt_pointer));
 }
 
@@ -82,11 +90,10 @@ static void load_descriptors(struct cpu *cpu)
 	table[SELECTOR_KERNEL_DATA / 8] = 0x00cf92000000ffff;
 	table[SELECTOR_USER_DATA / 8] = 0x00cff2000000ffff;
 	table[SELECTOR_USER_CODE / 8] = 0x00affa000000ffff;
-	table[SELECTOR_TSS / 8] = (TSS_BYTES - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 |
-				  (base >> 24 & 0xff) << 56;
+	table[SELECTOR_TSS / 8] = (TSS_BYTES - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
 	table[SELECTOR_TSS / 8 + 1] = base >> 32;
 
-	struct pointer gdt_pointer = { sizeof(gdt[0]) - 1, (uint64_t)table };
+	struct pointer gdt_pointer = {sizeof(gdt[0]) - 1, (uint64_t)table};
 	load_idt();
 	__asm__ volatile("lgdt %0\n\t"
 			 "pushq %1\n\t"
@@ -294,15 +301,16 @@ bool arch_extended_state_init(struct process *process)
 	return true;
 }
 
-void arch_process_init(struct process *process, uint64_t entry, uint64_t stack, uint64_t argument, uint64_t argument_bytes)
+void arch_process_init(
+	struct process *process, uint64_t entry, uint64_t stack, uint64_t argument, uint64_t argument_bytes)
 {
-	process->regs = (struct arch_regs){ .rip = entry,
-					    .cs = SELECTOR_USER_CODE,
-					    .rflags = 0x202,
-					    .rsp = stack,
-					    .ss = SELECTOR_USER_DATA,
-					    .rdi = argument,
-					    .rsi = argument_bytes };
+	process->regs = (struct arch_regs){.rip = entry,
+		.cs = SELECTOR_USER_CODE,
+		.rflags = 0x202,
+		.rsp = stack,
+		.ss = SELECTOR_USER_DATA,
+		.rdi = argument,
+		.rsi = argument_bytes};
 	process->entered_by_trap = 1;
 }
 

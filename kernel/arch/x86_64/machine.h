@@ -45,11 +45,11 @@ static inline struct cpuid_result cpuid(uint32_t leaf, uint32_t subleaf)
 	return r;
 }
 
-#define READ_CR(n)                                                                                                    \
-	({                                                                                                            \
-		uint64_t value_;                                                                                      \
-		__asm__ volatile("movq %%cr" #n ", %0" : "=r"(value_));                                               \
-		value_;                                                                                               \
+#define READ_CR(n)                                                                                                     \
+	({                                                                                                             \
+		uint64_t value_;                                                                                       \
+		__asm__ volatile("movq %%cr" #n ", %0" : "=r"(value_));                                                \
+		value_;                                                                                                \
 	})
 #define WRITE_CR(n, value) __asm__ volatile("movq %0, %%cr" #n : : "r"((uint64_t)(value)) : "memory")
 
@@ -75,13 +75,13 @@ enum vector {
 struct acpi_facts {
 	uint32_t cores;
 	uint8_t apic_ids[KEUOS_CORES_MAX];
-	uint64_t local_apic;  /* physical */
-	uint64_t io_apic;     /* physical; 0: none */
+	uint64_t local_apic; /* physical */
+	uint64_t io_apic;    /* physical; 0: none */
 	uint32_t io_apic_base;
-	uint32_t serial_gsi;  /* where ISA interrupt 4 arrives */
+	uint32_t serial_gsi;   /* where ISA interrupt 4 arrives */
 	uint32_t serial_flags; /* MPS INTI flags */
-	uint16_t pm1_control; /* I/O port; 0: unknown */
-	uint16_t sleep_type;  /* of S5 */
+	uint16_t pm1_control;  /* I/O port; 0: unknown */
+	uint16_t sleep_type;   /* of S5 */
 	bool sleep_known;
 };
 extern struct acpi_facts acpi;
@@ -95,7 +95,7 @@ void apic_send(uint32_t id, uint32_t command);
 void apic_broadcast(uint32_t command);
 void apic_broadcast_nmi(void);
 
-void clock_calibrate(void);   /* TSC and local APIC timer against the PIT, and the 10 ms that INIT wants */
+void clock_calibrate(void); /* TSC and local APIC timer against the PIT, and the 10 ms that INIT wants */
 void clock_begin(void);
 
 void boot_info_read(uint32_t magic, uint32_t address);

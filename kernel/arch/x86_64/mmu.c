@@ -117,12 +117,12 @@ bool arch_space_init(struct space *space)
 	if (space->charged)
 		(*space->charged)++;
 	memcpy((uint64_t *)arch_direct(space->root) + KERNEL_HALF,
-	       (uint64_t *)arch_direct(kernel_space.root) + KERNEL_HALF, KERNEL_HALF * sizeof(uint64_t));
+		(uint64_t *)arch_direct(kernel_space.root) + KERNEL_HALF, KERNEL_HALF * sizeof(uint64_t));
 	return true;
 }
 
-static void destroy_table(struct space *space, uint64_t physical, int level, int entries,
-			  void (*frame_gone)(uint64_t physical))
+static void destroy_table(
+	struct space *space, uint64_t physical, int level, int entries, void (*frame_gone)(uint64_t physical))
 {
 	uint64_t *table = arch_direct(physical);
 	for (int i = 0; i < entries; i++) {
@@ -169,8 +169,8 @@ static void map_kernel(uint64_t address, uint64_t physical, uint32_t protection)
 /* Text and rodata stay read-only in the direct map too, or it would be a writable second view of code. */
 static void map_direct_page(uint64_t physical)
 {
-	bool constant = physical >= arch_direct_physical(kernel_start) &&
-			physical < arch_direct_physical(kernel_rodata_end);
+	bool constant =
+		physical >= arch_direct_physical(kernel_start) && physical < arch_direct_physical(kernel_rodata_end);
 	map_kernel(DIRECT_MAP + physical, physical, constant ? PROTECTION_READ : PROTECTION_WRITE);
 }
 
@@ -199,9 +199,9 @@ void space_init_kernel(void)
 
 	for (char *at = kernel_start; at < kernel_end; at += KEUOS_PAGE_BYTES)
 		map_kernel((uint64_t)at, arch_direct_physical(at),
-			   at < kernel_text_end	    ? PROTECTION_EXECUTE
-			   : at < kernel_rodata_end ? PROTECTION_READ
-						    : PROTECTION_WRITE);
+			at < kernel_text_end             ? PROTECTION_EXECUTE
+				: at < kernel_rodata_end ? PROTECTION_READ
+							 : PROTECTION_WRITE);
 	map_direct(ALIGN_UP(frames_count * KEUOS_PAGE_BYTES, LARGE_PAGE));
 
 	/* Every process copies the upper half of the top table: make all of it exist now. */

@@ -13,8 +13,8 @@ void arch_serial_init(void)
 	outb(COM1 + LINE, 0x80); /* divisor */
 	outb(COM1 + DATA, 1);
 	outb(COM1 + INTERRUPT_ENABLE, 0);
-	outb(COM1 + LINE, 3);    /* 8 bits, no parity, one stop bit */
-	outb(COM1 + FIFO, 0x47); /* on, cleared, interrupt at 4 bytes */
+	outb(COM1 + LINE, 3);     /* 8 bits, no parity, one stop bit */
+	outb(COM1 + FIFO, 0x47);  /* on, cleared, interrupt at 4 bytes */
 	outb(COM1 + MODEM, 0x0b); /* DTR, RTS, and OUT2, which lets the interrupt through */
 }
 

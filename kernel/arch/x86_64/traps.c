@@ -4,16 +4,16 @@
 #include <kernel/process.h>
 
 _Static_assert(offsetof(struct arch_regs, rip) == REGS_RIP && offsetof(struct arch_regs, rax) == REGS_RAX &&
-		       offsetof(struct arch_regs, vector) == REGS_VECTOR && offsetof(struct arch_regs, ss) == REGS_SS &&
-		       sizeof(struct arch_regs) == REGS_BYTES,
-	       "asm_offsets.h: registers");
+		offsetof(struct arch_regs, vector) == REGS_VECTOR && offsetof(struct arch_regs, ss) == REGS_SS &&
+		sizeof(struct arch_regs) == REGS_BYTES,
+	"asm_offsets.h: registers");
 _Static_assert(offsetof(struct process, entered_by_trap) == PROCESS_ENTERED_BY_TRAP &&
-		       offsetof(struct process, syscalls) == PROCESS_SYSCALLS,
-	       "asm_offsets.h: process");
+		offsetof(struct process, syscalls) == PROCESS_SYSCALLS,
+	"asm_offsets.h: process");
 _Static_assert(offsetof(struct arch_cpu, current) == CPU_CURRENT &&
-		       offsetof(struct arch_cpu, kernel_stack) == CPU_KERNEL_STACK &&
-		       offsetof(struct arch_cpu, scratch) == CPU_SCRATCH && offsetof(struct arch_cpu, self) == 24,
-	       "asm_offsets.h: core");
+		offsetof(struct arch_cpu, kernel_stack) == CPU_KERNEL_STACK &&
+		offsetof(struct arch_cpu, scratch) == CPU_SCRATCH && offsetof(struct arch_cpu, self) == 24,
+	"asm_offsets.h: core");
 
 extern char user_copy_begin[], user_copy_end[], user_copy_fault[];
 
@@ -21,16 +21,25 @@ void trap_from_user(struct arch_regs *regs);
 void trap_from_kernel(struct arch_regs *regs);
 _Noreturn void trap_fatal(struct arch_regs *regs);
 
-enum exception { DIVIDE = 0, DEBUG = 1, BREAKPOINT = 3, STACK = 12, PROTECTION = 13, PAGE_FAULT = 14, X87 = 16, ALIGNMENT = 17, SIMD = 19 };
+enum exception {
+	DIVIDE = 0,
+	DEBUG = 1,
+	BREAKPOINT = 3,
+	STACK = 12,
+	PROTECTION = 13,
+	PAGE_FAULT = 14,
+	X87 = 16,
+	ALIGNMENT = 17,
+	SIMD = 19
+};
 enum page_fault { FAULT_WRITE = 2, FAULT_FETCH = 16 };
 
 static const char *exception_name(uint64_t vector)
 {
-	static const char *const names[] = { "divide error", "debug", "NMI", "breakpoint", "overflow", "bound range",
-					     "invalid opcode", "no coprocessor", "double fault", "coprocessor overrun",
-					     "invalid TSS", "segment not present", "stack fault", "general protection",
-					     "page fault", "vector 15", "x87 error", "alignment check", "machine check",
-					     "SIMD error" };
+	static const char *const names[] = {"divide error", "debug", "NMI", "breakpoint", "overflow", "bound range",
+		"invalid opcode", "no coprocessor", "double fault", "coprocessor overrun", "invalid TSS",
+		"segment not present", "stack fault", "general protection", "page fault", "vector 15", "x87 error",
+		"alignment check", "machine check", "SIMD error"};
 	return vector < sizeof(names) / sizeof(names[0]) ? names[vector] : "unknown exception";
 }
 
@@ -38,9 +47,9 @@ static enum keuos_exit_reason exit_reason(const struct arch_regs *regs)
 {
 	switch (regs->vector) {
 	case PAGE_FAULT:
-		return regs->error & FAULT_FETCH   ? KEUOS_EXIT_FAULT_EXECUTE
-		       : regs->error & FAULT_WRITE ? KEUOS_EXIT_FAULT_WRITE
-						   : KEUOS_EXIT_FAULT_READ;
+		return regs->error & FAULT_FETCH    ? KEUOS_EXIT_FAULT_EXECUTE
+			: regs->error & FAULT_WRITE ? KEUOS_EXIT_FAULT_WRITE
+						    : KEUOS_EXIT_FAULT_READ;
 	case DIVIDE:
 	case X87:
 	case SIMD:

@@ -17,28 +17,28 @@ struct memory_range {
 enum { BOOT_RANGES_MAX = 64, BOOT_ARGUMENTS_BYTES = 512 };
 
 struct boot_info {
-	const char *how;                     /* "pvh" or "multiboot2" */
+	const char *how; /* "pvh" or "multiboot2" */
 	uint32_t ranges_count;
 	struct memory_range ranges[BOOT_RANGES_MAX];
-	uint64_t initrd;                     /* physical; 0: none */
+	uint64_t initrd; /* physical; 0: none */
 	uint64_t initrd_bytes;
-	uint64_t rsdp;                       /* physical; 0: search for it */
+	uint64_t rsdp;                        /* physical; 0: search for it */
 	char arguments[BOOT_ARGUMENTS_BYTES]; /* the kernel command line */
 };
 
 extern struct boot_info boot_info;
 
 /* Portable entry points, called by the architecture. */
-_Noreturn void kernel_main(void);                         /* on the first core, tables still the boot loader's own */
-_Noreturn void kernel_main_secondary(struct cpu *cpu);     /* on every other core */
+_Noreturn void kernel_main(void);                      /* on the first core, tables still the boot loader's own */
+_Noreturn void kernel_main_secondary(struct cpu *cpu); /* on every other core */
 
 /* Bring-up, called by kernel_main in this order. */
-void arch_init_memory(void);      /* after the frame allocator: device mappings, per-core stacks */
+void arch_init_memory(void);          /* after the frame allocator: device mappings, per-core stacks */
 void arch_init_core(struct cpu *cpu); /* descriptors, protections, system-call entry: on the core itself */
-void arch_init_devices(void);     /* interrupt controllers, timer, serial interrupts */
-void arch_start_cores(void);      /* returns when all are up */
+void arch_init_devices(void);         /* interrupt controllers, timer, serial interrupts */
+void arch_start_cores(void);          /* returns when all are up */
 
-extern uint32_t arch_features;    /* enum keuos_feature */
+extern uint32_t arch_features; /* enum keuos_feature */
 extern uint64_t arch_counter_hz;
 
 /* Time and interrupts. */
@@ -46,7 +46,7 @@ uint64_t arch_time_ns(void);
 void arch_timer_arm(uint64_t at_ns); /* one shot on this core; 0 switches it off */
 void arch_send_reschedule(struct cpu *cpu);
 void arch_send_flush(struct cpu *cpu);
-void arch_stop_other_cores(void);    /* for panics: never waits */
+void arch_stop_other_cores(void); /* for panics: never waits */
 
 /* Address spaces. Portable code names rights; the architecture makes table entries of them. */
 enum protection {
@@ -58,16 +58,16 @@ enum protection {
 };
 
 struct space {
-	uint64_t root;      /* physical address of the top table */
-	uint32_t *charged;  /* frames of tables are counted here, if not NULL */
-	uint16_t owner;     /* pid, for the frames' records */
+	uint64_t root;     /* physical address of the top table */
+	uint32_t *charged; /* frames of tables are counted here, if not NULL */
+	uint16_t owner;    /* pid, for the frames' records */
 };
 
 extern struct space kernel_space;
 
-void *arch_direct(uint64_t physical);                   /* the kernel's own view of a frame */
+void *arch_direct(uint64_t physical); /* the kernel's own view of a frame */
 uint64_t arch_direct_physical(const void *address);
-bool arch_space_init(struct space *space);              /* false: no frame */
+bool arch_space_init(struct space *space); /* false: no frame */
 bool arch_map(struct space *space, uint64_t address, uint64_t physical, uint32_t protection);
 uint64_t arch_unmap(struct space *space, uint64_t address); /* the frame that was there, or 0 */
 /* Physical address behind a user address, or 0; with `write`, only if the process itself could write it. */
@@ -78,13 +78,14 @@ void arch_load_space(struct space *space);
 void arch_flush_page(uint64_t address);
 void arch_flush_all(void);
 
-extern const uint64_t arch_user_base, arch_user_end;    /* user addresses lie in [base, end) */
+extern const uint64_t arch_user_base, arch_user_end; /* user addresses lie in [base, end) */
 
 /* Copies between the kernel and the current process; false if a page is missing. The range is checked by the caller. */
 bool user_copy(void *to, const void *from, size_t bytes);
 
 /* Registers of processes. */
-void arch_process_init(struct process *process, uint64_t entry, uint64_t stack, uint64_t argument, uint64_t argument_bytes);
+void arch_process_init(
+	struct process *process, uint64_t entry, uint64_t stack, uint64_t argument, uint64_t argument_bytes);
 bool arch_extended_state_init(struct process *process); /* SIMD registers; false: no frame */
 uint64_t arch_program_counter(const struct process *process);
 _Noreturn void arch_resume(void); /* drops this core's kernel stack and goes on with its current process */
@@ -95,9 +96,10 @@ bool arch_random(uint64_t *value);
 
 /* The line. Bytes go out by polling until arch_init_devices has run, and again in a panic. */
 void arch_serial_init(void);
-void arch_serial_put(uint8_t byte);       /* waits for room in the device */
+void arch_serial_put(uint8_t byte); /* waits for room in the device */
 bool arch_serial_get(uint8_t *byte);
-bool arch_serial_put_some(const uint8_t *bytes, size_t count, size_t *taken); /* never waits; true: interrupt will tell of room */
+bool arch_serial_put_some(
+	const uint8_t *bytes, size_t count, size_t *taken); /* never waits; true: interrupt will tell of room */
 void arch_serial_interrupt_on_room(bool on);
 
 _Noreturn void arch_reboot(uint32_t kind);

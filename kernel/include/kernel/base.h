@@ -40,10 +40,10 @@ _Noreturn void panic_with_registers(const struct arch_regs *regs, const char *fo
 /* The name of the kernel function around an address and the offset in it; "?" if there is none. */
 const char *symbol_name(uint64_t address, uint64_t *offset);
 
-#define assert(condition)                                                                                             \
-	do {                                                                                                          \
-		if (unlikely(!(condition)))                                                                           \
-			panic("assertion failed: %s (%s:%d)", #condition, __FILE__, __LINE__);                        \
+#define assert(condition)                                                                                              \
+	do {                                                                                                           \
+		if (unlikely(!(condition)))                                                                            \
+			panic("assertion failed: %s (%s:%d)", #condition, __FILE__, __LINE__);                         \
 	} while (0)
 
 #endif

@@ -5,8 +5,8 @@
 #ifndef KERNEL_CAPABILITY_H
 #define KERNEL_CAPABILITY_H
 
-#include <keuos/syscall.h>
 #include <kernel/base.h>
+#include <keuos/syscall.h>
 
 struct process;
 
@@ -16,15 +16,15 @@ struct capability {
 	uint16_t granted_index; /* where it was copied from: index ... */
 	uint32_t granted_pid;   /* ... and process; 0: an original */
 	uint32_t granted_serial;
-	uint32_t serial;        /* unlike that of any other capability ever made */
+	uint32_t serial; /* unlike that of any other capability ever made */
 	void *object;
 };
 
 /* Puts a capability into a free place; negative: KEUOS_EQUOTA. It does not take a reference to the object. */
 int capability_add(struct process *process, enum keuos_capability_type type, uint32_t rights, void *object);
 /* The capability at an index if it has that type and those rights; else NULL and the error. */
-struct capability *capability_get(struct process *process, uint64_t index, enum keuos_capability_type type,
-				  uint32_t rights, int *error);
+struct capability *capability_get(
+	struct process *process, uint64_t index, enum keuos_capability_type type, uint32_t rights, int *error);
 int capability_grant(struct process *from, uint64_t index, struct process *to, uint32_t rights);
 int capability_revoke(struct process *process, uint64_t index);
 int capability_drop(struct process *process, uint64_t index);

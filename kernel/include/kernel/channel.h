@@ -7,8 +7,8 @@
 #ifndef KERNEL_CHANNEL_H
 #define KERNEL_CHANNEL_H
 
-#include <keuos/channel.h>
 #include <kernel/process.h>
+#include <keuos/channel.h>
 
 enum {
 	CHANNEL_FIXED_PAGES = 6, /* slots, head, tail, status, tags, mailbox */
@@ -16,39 +16,39 @@ enum {
 };
 
 struct channel_side {
-	struct process *process;  /* NULL once it has let go */
+	struct process *process; /* NULL once it has let go */
 	uint32_t pid;
-	uint32_t capability;      /* its index there */
-	uint64_t base;            /* address of the slots page there */
-	bool accepted;            /* handed out by CHANNEL_ACCEPT */
+	uint32_t capability; /* its index there */
+	uint64_t base;       /* address of the slots page there */
+	bool accepted;       /* handed out by CHANNEL_ACCEPT */
 };
 
 struct channel {
-	uint32_t id;              /* index + 1 */
-	uint32_t generation;      /* counts the channels that this record has been */
-	uint32_t state;           /* enum keuos_channel_state */
+	uint32_t id;         /* index + 1 */
+	uint32_t generation; /* counts the channels that this record has been */
+	uint32_t state;      /* enum keuos_channel_state */
 	uint32_t mode;
 	uint64_t key[2];
-	uint32_t shadow_head;     /* descriptors accepted */
-	uint32_t shadow_tail;     /* descriptors the consumer said it has taken, as last validated */
-	uint32_t shadow_data;     /* where the next payload may start */
+	uint32_t shadow_head; /* descriptors accepted */
+	uint32_t shadow_tail; /* descriptors the consumer said it has taken, as last validated */
+	uint32_t shadow_data; /* where the next payload may start */
 	uint32_t shadow_data_tail;
 	uint32_t data_bytes;
 	uint32_t templates;
-	struct keuos_sealed *sealed;           /* the kernel's own table; channel 0: not granted */
-	const struct keuos_slot *slots;        /* the kernel's view of the shared pages */
+	struct keuos_sealed *sealed;    /* the kernel's own table; channel 0: not granted */
+	const struct keuos_slot *slots; /* the kernel's view of the shared pages */
 	const struct keuos_index_page *head;
 	const struct keuos_index_page *tail;
-	struct keuos_slot *mailbox;            /* NULL on a polled channel */
+	struct keuos_slot *mailbox; /* NULL on a polled channel */
 	struct keuos_status_page *status;
 	struct channel_side producer, consumer;
 	uint32_t granted;
 	uint32_t reason;
 	uint32_t verdict;
-	uint32_t controls;        /* capabilities of type channel */
-	uint32_t pages;           /* charged to the binder */
+	uint32_t controls; /* capabilities of type channel */
+	uint32_t pages;    /* charged to the binder */
 	struct process *binder;
-	uint32_t order;           /* channels are accepted in the order in which they were bound */
+	uint32_t order; /* channels are accepted in the order in which they were bound */
 	uint64_t label;
 	uint64_t notifications, descriptors, doorbells, again;
 	uint64_t sealed_frame;
@@ -56,11 +56,11 @@ struct channel {
 };
 
 extern struct channel channels[KEUOS_CHANNELS];
-extern uint32_t channel_count;      /* records that are not free */
+extern uint32_t channel_count; /* records that are not free */
 
 /* Negative: an error; else the binder's capability. */
-int channel_bind(struct process *binder, struct process *producer, struct process *consumer,
-		 const struct keuos_bind *request);
+int channel_bind(
+	struct process *binder, struct process *producer, struct process *consumer, const struct keuos_bind *request);
 bool channel_accept(struct process *process, struct keuos_endpoint *endpoint);
 void channel_close(struct channel *channel, enum keuos_close_reason reason, enum keuos_verdict verdict);
 void channel_unmap(struct channel *channel, struct channel_side *side); /* that side lets go */
@@ -76,7 +76,7 @@ static inline bool gate_take_tail(struct channel *channel)
 	uint32_t slots = __atomic_load_n(&channel->tail->slots, __ATOMIC_ACQUIRE);
 	uint32_t data = __atomic_load_n(&channel->tail->data, __ATOMIC_RELAXED);
 	if (unlikely(slots - channel->shadow_tail > channel->shadow_head - channel->shadow_tail ||
-		     data - channel->shadow_data_tail > channel->shadow_data - channel->shadow_data_tail))
+		    data - channel->shadow_data_tail > channel->shadow_data - channel->shadow_data_tail))
 		return false;
 	channel->shadow_tail = slots;
 	channel->shadow_data_tail = data;

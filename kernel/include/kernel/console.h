@@ -9,13 +9,15 @@
 
 struct process;
 
-void console_write(const char *text, size_t bytes);           /* the kernel's own; waits if it must */
+void console_write(const char *text, size_t bytes); /* the kernel's own; waits if it must */
+bool console_write_line(const char *text,
+	size_t bytes); /* a process's; false while half the buffer is taken: that half is the first process's */
 bool console_write_whole(const uint8_t *bytes, size_t count); /* false: no room for all of it now */
 size_t console_read(uint8_t *bytes, size_t most);
-void console_received(uint8_t byte);                          /* from the device's interrupt */
-void console_drain(void);                                     /* moves what the device takes; at its interrupt */
+void console_received(uint8_t byte); /* from the device's interrupt */
+void console_drain(void);            /* moves what the device takes; at its interrupt */
 void console_begin_interrupts(void);
-void console_panic(void);                                     /* from here on by polling, what was waiting first */
+void console_panic(void); /* from here on by polling, what was waiting first */
 void console_set_owner(struct process *process);
 
 #endif

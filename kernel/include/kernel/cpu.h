@@ -17,8 +17,8 @@ struct cpu {
 	uint32_t index;
 	bool online;
 	bool idle;
-	bool reschedule;                   /* the current process gives way before the next return to user mode */
-	uint32_t ready_mask;               /* bit p: queue p holds somebody */
+	bool reschedule;     /* the current process gives way before the next return to user mode */
+	uint32_t ready_mask; /* bit p: queue p holds somebody */
 	struct run_queue ready[KEUOS_PRIORITIES];
 	struct process *sleepers;          /* those that wait with a deadline, soonest first */
 	uint64_t slice_end;                /* ns; 0: nobody to take turns with */

@@ -11,7 +11,7 @@
 #include <kernel/base.h>
 
 struct kernel_lock {
-	uint32_t next;  /* traps.S takes the ticket and compares by itself */
+	uint32_t next; /* traps.S takes the ticket and compares by itself */
 	uint32_t owner;
 };
 

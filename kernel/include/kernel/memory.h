@@ -7,9 +7,9 @@
 enum { MEMORY_PAGES_MAX = 256, MEMORY_OBJECTS = 128 };
 
 struct memory_object {
-	uint32_t references;      /* capabilities; 0: free */
+	uint32_t references; /* capabilities; 0: free */
 	uint32_t pages;
-	struct process *payer;    /* NULL once it is dead */
+	struct process *payer; /* NULL once it is dead */
 	uint64_t frames[MEMORY_PAGES_MAX];
 };
 

@@ -14,26 +14,26 @@ struct keuos_template;
 struct channel;
 
 struct process {
-	struct arch_regs regs;      /* first, 16-byte aligned: traps.S pushes here */
-	uint8_t entered_by_trap;    /* how it goes back: all registers by iretq, or as a system call */
-	uint8_t kill_pending;       /* set by another core; carried out at this core's next kernel entry */
+	struct arch_regs regs;   /* first, 16-byte aligned: traps.S pushes here */
+	uint8_t entered_by_trap; /* how it goes back: all registers by iretq, or as a system call */
+	uint8_t kill_pending;    /* set by another core; carried out at this core's next kernel entry */
 	uint16_t kill_reason;
 	uint32_t kill_detail;
 	uint64_t syscalls;
 
-	uint64_t pending;           /* notifications not yet taken */
-	uint64_t waiting;           /* mask, while it waits */
-	uint64_t deadline;          /* ns, while it waits; KEUOS_FOREVER: none */
-	struct process *next;       /* in a run queue, or among the sleepers */
+	uint64_t pending;     /* notifications not yet taken */
+	uint64_t waiting;     /* mask, while it waits */
+	uint64_t deadline;    /* ns, while it waits; KEUOS_FOREVER: none */
+	struct process *next; /* in a run queue, or among the sleepers */
 	struct process *previous;
-	void *extended_state;       /* SIMD registers */
+	void *extended_state; /* SIMD registers */
 	struct space space;
-	uint32_t state;             /* enum keuos_process_state */
+	uint32_t state; /* enum keuos_process_state */
 	uint32_t pid;
 	uint32_t core;
 	uint32_t priority;
-	uint32_t references;        /* capabilities of others to it */
-	bool asleep;                /* is in the list of sleepers */
+	uint32_t references; /* capabilities of others to it */
+	bool asleep;         /* is in the list of sleepers */
 
 	struct process *parent;
 	uint32_t parent_pid;
@@ -45,7 +45,7 @@ struct process {
 	uint32_t channels, channels_max;
 	uint32_t processes, processes_max;
 
-	const struct keuos_template *proofs;    /* in the kernel's copy of its ELF */
+	const struct keuos_template *proofs; /* in the kernel's copy of its ELF */
 	const struct keuos_template *interface;
 	uint32_t proofs_count;
 	uint32_t interface_count;
@@ -55,7 +55,7 @@ struct process {
 } __attribute__((aligned(64)));
 
 extern struct process processes[KEUOS_PROCESSES];
-extern uint32_t process_count;      /* all that are not free, dead ones included */
+extern uint32_t process_count; /* all that are not free, dead ones included */
 
 /* What the process finds as the result of its system call. */
 static inline void arch_set_result(struct process *process, uint64_t value, uint64_t second)
@@ -84,17 +84,17 @@ struct process *process_by_pid(uint32_t pid);
 int process_access(struct process *process, uint64_t address, void *buffer, size_t bytes, bool write);
 
 /* The scheduler (core/schedule.c). */
-void schedule_ready(struct process *process);           /* puts it in its core's queue and tells that core */
-void schedule_remove(struct process *process);          /* out of queue and sleepers */
-_Noreturn void schedule_away(void);                     /* gives this core to the next process, or idles until there is one */
-void schedule_if_needed(void);                          /* at the end of a trap or a call that may have woken somebody */
-void schedule_tick(void);                               /* the timer has fired */
+void schedule_ready(struct process *process);  /* puts it in its core's queue and tells that core */
+void schedule_remove(struct process *process); /* out of queue and sleepers */
+_Noreturn void schedule_away(void);            /* gives this core to the next process, or idles until there is one */
+void schedule_if_needed(void);                 /* at the end of a trap or a call that may have woken somebody */
+void schedule_tick(void);                      /* the timer has fired */
 _Noreturn void schedule_wait(uint64_t mask, uint64_t deadline); /* the current process waits for one of these */
 /* The same, and `to` is notified: it gets this core at once if it was waiting for that and nobody else is in line. */
 _Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bits);
-bool schedule_has_peer(void);                           /* somebody of at least the current process's priority is ready here */
-_Noreturn void schedule_requeue(void);                  /* the current process goes behind its peers */
-void schedule_forget(struct process *process);          /* its tables and registers are about to go */
+bool schedule_has_peer(void);                  /* somebody of at least the current process's priority is ready here */
+_Noreturn void schedule_requeue(void);         /* the current process goes behind its peers */
+void schedule_forget(struct process *process); /* its tables and registers are about to go */
 void notify_process(struct process *process, uint64_t bits); /* may wake it */
 
 static inline bool user_range(uint64_t address, uint64_t bytes)

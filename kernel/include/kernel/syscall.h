@@ -14,7 +14,7 @@ struct result {
 
 static inline struct result result_of(int64_t value)
 {
-	return (struct result){ value, 0 };
+	return (struct result){value, 0};
 }
 
 typedef struct result system_call(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);

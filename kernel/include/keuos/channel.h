@@ -27,13 +27,13 @@ enum keuos_layout {
 	KEUOS_PAGE_BYTES = 4096,
 	KEUOS_SLOTS = 64,
 	KEUOS_SLOT_BYTES = 64,
-	KEUOS_SLOT_PAYLOAD = 56,     /* what a slot holds behind its word */
-	KEUOS_INLINE_MAX = 112,      /* two slots; longer messages are descriptors */
-	KEUOS_PROOF_BYTES = 8,       /* what a tag takes of the first slot's payload */
-	KEUOS_DATA_ALIGNMENT = 64,   /* every payload in the data ring starts on a cache line */
-	KEUOS_TEMPLATES_MAX = 128,   /* one page of struct keuos_sealed */
+	KEUOS_SLOT_PAYLOAD = 56,   /* what a slot holds behind its word */
+	KEUOS_INLINE_MAX = 112,    /* two slots; longer messages are descriptors */
+	KEUOS_PROOF_BYTES = 8,     /* what a tag takes of the first slot's payload */
+	KEUOS_DATA_ALIGNMENT = 64, /* every payload in the data ring starts on a cache line */
+	KEUOS_TEMPLATES_MAX = 128, /* one page of struct keuos_sealed */
 	KEUOS_NOTIFY_MAX = 32,
-	KEUOS_DATA_ORDER_MAX = 6,    /* 2^6 pages: 256 KiB of payload */
+	KEUOS_DATA_ORDER_MAX = 6, /* 2^6 pages: 256 KiB of payload */
 	KEUOS_OFFSET_SLOTS = 0x0000,
 	KEUOS_OFFSET_HEAD = 0x1000,
 	KEUOS_OFFSET_TAIL = 0x2000,
@@ -46,7 +46,7 @@ enum keuos_layout {
 enum keuos_channel_mode {
 	KEUOS_POLLED = 0,       /* no trap, no proof: the receiver checks length and sequence of its copy */
 	KEUOS_POLLED_PROOF = 1, /* no trap: the receiver checks the tag of its copy as well */
-	KEUOS_VERIFIED = 2,     /* notify() has the kernel check every descriptor; the receiver reads the mailbox only */
+	KEUOS_VERIFIED = 2, /* notify() has the kernel check every descriptor; the receiver reads the mailbox only */
 };
 
 enum keuos_channel_state {
@@ -61,26 +61,27 @@ enum keuos_channel_state {
  */
 enum keuos_verdict {
 	KEUOS_VERDICT_OK = 0,
-	KEUOS_VERDICT_OWNERSHIP = 1,  /* not the producer of this channel; or the descriptor names another channel */
-	KEUOS_VERDICT_STATE = 2,      /* the channel is closed; or the descriptor is of another generation */
-	KEUOS_VERDICT_INDEX = 3,      /* head regressed, ran ahead by more than the ring, or covers fewer than n slots */
-	KEUOS_VERDICT_ALIGNMENT = 4,  /* payload offset off a 64-byte line, or off the template's alignment */
-	KEUOS_VERDICT_TEMPLATE = 5,   /* no such template, not granted, or the word does not mark this as a descriptor of it */
-	KEUOS_VERDICT_TAG = 6,        /* sealed fields and tag differ from what the kernel sealed */
-	KEUOS_VERDICT_LENGTH = 7,     /* longer than the template allows, or past the end of the data ring's window */
-	KEUOS_VERDICT_SEQUENCE = 8,   /* a replayed, skipped or stale sequence number */
-	KEUOS_VERDICT_AGAIN = 9,      /* mailbox full: nothing consumed, nobody punished */
-	KEUOS_VERDICT_TAIL = 10,      /* the consumer's tail regressed or ran past the head: the consumer is to blame */
+	KEUOS_VERDICT_OWNERSHIP = 1, /* not the producer of this channel; or the descriptor names another channel */
+	KEUOS_VERDICT_STATE = 2,     /* the channel is closed; or the descriptor is of another generation */
+	KEUOS_VERDICT_INDEX = 3,     /* head regressed, ran ahead by more than the ring, or covers fewer than n slots */
+	KEUOS_VERDICT_ALIGNMENT = 4, /* payload offset off a 64-byte line, or off the template's alignment */
+	KEUOS_VERDICT_TEMPLATE =
+		5,             /* no such template, not granted, or the word does not mark this as a descriptor of it */
+	KEUOS_VERDICT_TAG = 6, /* sealed fields and tag differ from what the kernel sealed */
+	KEUOS_VERDICT_LENGTH = 7,   /* longer than the template allows, or past the end of the data ring's window */
+	KEUOS_VERDICT_SEQUENCE = 8, /* a replayed, skipped or stale sequence number */
+	KEUOS_VERDICT_AGAIN = 9,    /* mailbox full: nothing consumed, nobody punished */
+	KEUOS_VERDICT_TAIL = 10,    /* the consumer's tail regressed or ran past the head: the consumer is to blame */
 	KEUOS_VERDICT_COUNT = 11,
 };
 
 /* Why a channel closed, as the status page tells both sides. */
 enum keuos_close_reason {
 	KEUOS_CLOSE_NONE = 0,
-	KEUOS_CLOSE_BY_PEER = 1,        /* a side closed it in good order */
+	KEUOS_CLOSE_BY_PEER = 1, /* a side closed it in good order */
 	KEUOS_CLOSE_PRODUCER_DIED = 2,
 	KEUOS_CLOSE_CONSUMER_DIED = 3,
-	KEUOS_CLOSE_VIOLATION = 4,      /* a gate objected; the verdict stands beside it */
+	KEUOS_CLOSE_VIOLATION = 4, /* a gate objected; the verdict stands beside it */
 	KEUOS_CLOSE_REVOKED = 5,
 };
 
@@ -91,7 +92,7 @@ enum keuos_close_reason {
  */
 struct keuos_template {
 	uint16_t opcode;
-	uint16_t reserved;   /* zero */
+	uint16_t reserved; /* zero */
 	uint32_t flags;
 	uint32_t max_length; /* bytes */
 	uint32_t alignment;  /* of the payload in the data ring: a power of two, at least 64 */
@@ -121,8 +122,8 @@ enum keuos_word {
 	KEUOS_WORD_LENGTH_SHIFT = 16,
 	KEUOS_WORD_LENGTH_MASK = 0xffff,
 	KEUOS_WORD_TEMPLATE_MASK = 0xffff,
-	KEUOS_LENGTH_DESCRIPTOR = 0xffff,  /* in the length field: this slot is a descriptor */
-	KEUOS_LENGTH_CONTINUED = 0xfffe,   /* in the length field: the second slot of an inline message */
+	KEUOS_LENGTH_DESCRIPTOR = 0xffff, /* in the length field: this slot is a descriptor */
+	KEUOS_LENGTH_CONTINUED = 0xfffe,  /* in the length field: the second slot of an inline message */
 };
 
 struct keuos_slot {
@@ -134,8 +135,8 @@ struct keuos_slot {
 struct keuos_descriptor {
 	uint64_t word;
 	struct keuos_sealed sealed;
-	uint32_t offset; /* the data counter at the payload's first byte: free-running, masked on use */
-	uint32_t length; /* bytes; the data counter goes on at offset + length, rounded up to 64 */
+	uint32_t offset;    /* the data counter at the payload's first byte: free-running, masked on use */
+	uint32_t length;    /* bytes; the data counter goes on at offset + length, rounded up to 64 */
 	uint64_t cookie[2]; /* the program's own */
 };
 
@@ -147,9 +148,9 @@ struct keuos_index_page {
 };
 
 struct keuos_status_page {
-	uint32_t state;      /* enum keuos_channel_state */
-	uint32_t reason;     /* enum keuos_close_reason */
-	uint32_t verdict;    /* enum keuos_verdict, if the reason is a violation */
+	uint32_t state;   /* enum keuos_channel_state */
+	uint32_t reason;  /* enum keuos_close_reason */
+	uint32_t verdict; /* enum keuos_verdict, if the reason is a violation */
 	uint32_t channel;
 	uint32_t generation;
 	uint32_t mode;       /* enum keuos_channel_mode */

@@ -1,0 +1,99 @@
+"""gate_sender and gate_receiver over one verified channel, with the oracle's view of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keuos_hil.agent import Agent, ChannelHandle, Exit, Process
+from keuos_hil.dwarf import Record
+from keuos_hil.image import Image
+from keuos_hil.rig import LiveTarget
+
+from .oracle import Channel, Descriptor, Shadow, Template
+
+#: The data ring: 2^ORDER pages.
+ORDER = 2
+
+
+@dataclass
+class Pair:
+    """Two suspended processes, the channel between them, and what is known of it without asking the kernel.
+
+    Attributes:
+        facts: what the gates must go by.
+        events_from: the event record's next sequence number when the channel was bound.
+    """
+
+    agent: Agent
+    sender: Process
+    receiver: Process
+    handle: ChannelHandle
+    facts: Channel
+    events_from: int
+
+    def constant(self, name: str) -> int:
+        """An enumerator of the sender's program."""
+        return self.sender.elf.layouts.constant(name)
+
+    def literal(self, descriptor: Descriptor) -> Record:
+        """The descriptor as a value for the sender's params."""
+        return Record.of(self.sender.elf.layouts.struct("keuos_descriptor"), bytes(descriptor))
+
+    def valid(self, shadow: Shadow, length: int, *, template: int = 0, offset: int | None = None) -> Descriptor:
+        """The descriptor that an honest sender would write next."""
+        return Descriptor(
+            word=((shadow.head + 1) & 0xFFFF_FFFF) << 32 | 0xFFFF << 16 | template,
+            sealed=self.facts.granted[template],
+            offset=shadow.data if offset is None else offset,
+            length=length,
+            cookie=(0x1122334455667788, 0x99AABBCCDDEEFF00),
+        )
+
+    def run(self, timeout: float = 60.0) -> tuple[Exit, Exit]:
+        """Start both and wait until both have ended: (sender's end, receiver's end)."""
+        self.receiver.start()
+        self.sender.start()
+        return self.sender.wait_exit(timeout), self.receiver.wait_exit(timeout)
+
+    def events(self, kind: str) -> list[Record]:
+        """What was recorded of this channel since it was bound; kind: an enum keuos_event_kind without prefix."""
+        wanted = self.agent.image.constant("KEUOS_EVENT_" + kind.upper())
+        return [
+            event
+            for event in self.agent.events(self.events_from)
+            if event.kind == wanted
+            and (event.channel, event.generation) == (self.facts.channel, self.facts.generation)
+        ]
+
+
+def after_good(good: int, length: int) -> Shadow:
+    """The kernel's indices after so many descriptors of that payload."""
+    return Shadow(good, good * (-(-length // 64) * 64))
+
+
+def key_of(record: Any) -> bytes:
+    """The key of a struct channel, in SipHash's byte order."""
+    return b"".join(int(part).to_bytes(8, "little") for part in record.key)
+
+
+def make_pair(
+    target: LiveTarget, agent: Agent, image: Image, *, mode: str = "verified", order: int | None = ORDER
+) -> Pair:
+    """Spawn and bind; nothing runs yet."""
+    events_from = agent.next_event()
+    sender = agent.spawn("gate_sender", core=1 if agent.info().cores > 1 else 0, suspended=True)
+    receiver = agent.spawn("gate_receiver", core=0, suspended=True)
+    before = {(info.channel, info.generation) for info in agent.channels()}
+    handle = agent.bind(sender, receiver, mode, order=order)
+    [info] = [i for i in agent.channels() if (i.channel, i.generation) not in before]
+    record = target.kernel.read_element("channels", info.channel - 1)
+    facts = Channel.bound(
+        info.channel,
+        info.generation,
+        key_of(record),
+        info.data_bytes,
+        [Template.of(t) for t in image.templates("gate_sender")],
+        [Template.of(t) for t in image.templates("gate_receiver", ".keuos.interface")],
+    )
+    return Pair(agent, sender, receiver, handle, facts, events_from)
