@@ -74,7 +74,8 @@ class Bench:
             if self.kernel is not None:
                 self._images[key] = Image.load(self.kernel, self.initrd, symbols=self.symbols)
             else:
-                found = bundled.paths(target.architecture, variant)
+                place = self.directory / "images" / f"{target.architecture}-{variant}"
+                found = bundled.snapshot(target.architecture, variant, place)
                 self._images[key] = Image.load(found.kernel, self.initrd or found.initrd, variant=variant)
         return self._images[key]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def ensure(architecture: str = "x86_64") -> None:
             )
         return
     stamp = _PACKAGE.parent / "build" / ".kernel-built"
-    with _locked(stamp.with_name(".kernel-lock")):
+    with _locked(_lock_path()):
         begun = _newest(sources)
         wanted = [p for v in VARIANTS for p in vars(paths(architecture, v)).values()]
         if all(p.is_file() for p in wanted) and stamp.is_file() and stamp.stat().st_mtime_ns >= begun:
@@ -68,6 +69,33 @@ def ensure(architecture: str = "x86_64") -> None:
             raise InfraError(f"`make -C {sources}` succeeded but made no {', '.join(still)}")
         stamp.touch()
         os.utime(stamp, ns=(begun, begun))  # what changed during the build is newer
+
+
+def snapshot(architecture: str, variant: str, directory: Path) -> Paths:
+    """Copies of a variant's files in `directory`: what a run boots, and what it leaves beside its results, is one thing
+    even if somebody builds meanwhile.
+
+    Raises:
+        InfraError: there is no such file to copy.
+    """
+    found = paths(architecture, variant)
+    kept = Paths(directory / "keuos.elf", directory / "initrd.cpio")
+    directory.mkdir(parents=True)
+    try:
+        with _locked(_lock_path()) if _sources() is not None else nullcontext():
+            shutil.copyfile(found.kernel, kept.kernel)
+            shutil.copyfile(found.initrd, kept.initrd)
+            # What the programs of a stripped initrd are described by.
+            (directory / "user").mkdir()
+            for elf in (found.initrd.parent / "user").glob("*.elf"):
+                shutil.copyfile(elf, directory / "user" / elf.name)
+    except OSError as error:
+        raise InfraError(f"the bundled kernel can't be copied: {error}; `make kernel` builds it") from None
+    return kept
+
+
+def _lock_path() -> Path:
+    return _PACKAGE.parent / "build" / ".kernel-lock"
 
 
 def _newest(sources: Path) -> int:

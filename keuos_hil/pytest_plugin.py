@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from .errors import HilError, InfraError, UsageError
 from .hookspecs import TargetType
 from .image import Image
 from .locks import timing_lock
+from .progress import Progress, own_terminal
 from .record import Recorder
 from .rig import LiveTarget
 from .terminal import write_summary
@@ -31,6 +33,7 @@ from .terminal import write_summary
 DEFAULT_TARGET = "qemu-x86"
 _plugins_key = pytest.StashKey[pluggy.PluginManager]()
 _failed_key = pytest.StashKey[bool]()
+_terminal_key = pytest.StashKey["TextIO | None"]()
 
 
 # Options -----------------------------------------------------------------------------------------------------------
@@ -104,6 +107,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except InfraError as error:
         raise pytest.UsageError(f"keuos-hil: {error}") from None
     config.pluginmanager.register(printed_plugin, "keuos-hil printed")
+    config.stash[_terminal_key] = None if hasattr(config, "workerinput") else own_terminal()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(reporting.ExitStatus(), "keuos-hil exit status")
 
@@ -214,6 +218,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     bench = config.stash.get(bench_key, None)
     if bench is not None:
         bench.rig.close()
+    terminal = config.stash.get(_terminal_key, None)
+    if terminal is not None:
+        terminal.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -394,6 +401,20 @@ def seed(request: pytest.FixtureRequest) -> int:
 def record(request: pytest.FixtureRequest, target: LiveTarget) -> Recorder:
     """Where figures and verdicts go: `record.add("ring.round_trip", {"size": 56}, "ticks", samples=...)`."""
     return Recorder(request.config.stash[bench_key].results, target.name, target.timebase.name)
+
+
+@pytest.fixture
+def progress(request: pytest.FixtureRequest) -> Progress:
+    """A bar for a test that runs for long: `with progress("fuzzing", total) as advance: ... advance(n)`."""
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    newline = getattr(reporter, "ensure_newline", lambda: None)
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def uncaptured() -> None:
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            newline()
+
+    return Progress(request.config.stash[_terminal_key], uncaptured)
 
 
 @pytest.fixture

@@ -228,6 +228,7 @@ void process_kill(struct process *process, enum keuos_exit_reason reason, uint64
 	process->kill_reason = (uint16_t)reason;
 	process->kill_detail = (uint32_t)detail;
 	process->kill_pending = 1;
+	cpus[process->core].arch.attention = 1;
 	arch_send_reschedule(&cpus[process->core]);
 }
 

@@ -84,11 +84,8 @@ struct result sys_spawn(uint64_t request, REST1)
 		process_release(made);
 		return result_of(index);
 	}
-	if (!spawn.suspended) {
+	if (!spawn.suspended)
 		process_start(made);
-		arch_set_result(self, (uint64_t)index, made->pid);
-		schedule_if_needed();
-	}
 	return (struct result){index, made->pid};
 }
 
@@ -101,8 +98,6 @@ struct result sys_process_start(uint64_t index, REST1)
 	if (process->state != KEUOS_PROCESS_SUSPENDED)
 		return result_of(-KEUOS_ESTATE);
 	process_start(process);
-	arch_set_result(current_process(), 0, 0);
-	schedule_if_needed();
 	return result_of(0);
 }
 
@@ -179,18 +174,12 @@ struct result sys_cap_grant(uint64_t to, uint64_t index, uint64_t rights, REST3)
 
 struct result sys_cap_revoke(uint64_t index, REST1)
 {
-	int error = capability_revoke(current_process(), index);
-	arch_set_result(current_process(), (uint64_t)(int64_t)error, 0);
-	schedule_if_needed();
-	return result_of(error);
+	return result_of(capability_revoke(current_process(), index));
 }
 
 struct result sys_cap_drop(uint64_t index, REST1)
 {
-	int error = capability_drop(current_process(), index);
-	arch_set_result(current_process(), (uint64_t)(int64_t)error, 0);
-	schedule_if_needed();
-	return result_of(error);
+	return result_of(capability_drop(current_process(), index));
 }
 
 struct result sys_memory_create(uint64_t pages, REST1)

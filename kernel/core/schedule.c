@@ -25,6 +25,7 @@ static void enqueue(struct cpu *cpu, struct process *process)
 		queue->first = process;
 	queue->last = process;
 	cpu->ready_mask |= 1u << process->priority;
+	cpu->arch.attention = 1;
 }
 
 static void dequeue(struct cpu *cpu, struct process *process)
@@ -58,19 +59,6 @@ static inline void arm(struct cpu *cpu)
 static bool ready_at_least(const struct cpu *cpu, uint32_t priority)
 {
 	return cpu->ready_mask >> priority != 0;
-}
-
-/* The current process shares the core from now on, if it has an equal; a more urgent one takes it at once. */
-static void look_at_peers(struct cpu *cpu)
-{
-	const struct process *current = cpu->arch.current;
-	if (current == NULL || current->state != KEUOS_PROCESS_RUNNING)
-		return;
-	if (ready_at_least(cpu, current->priority + 1))
-		cpu->reschedule = true;
-	if (cpu->slice_end == 0 && ready_at_least(cpu, current->priority))
-		cpu->slice_end = arch_time_ns() + SLICE_NS;
-	arm(cpu);
 }
 
 void schedule_ready(struct process *process)
@@ -146,7 +134,7 @@ static void idle(struct cpu *cpu)
 static inline __attribute__((always_inline)) _Noreturn void run(struct cpu *cpu, struct process *next)
 {
 	next->state = KEUOS_PROCESS_RUNNING;
-	cpu->reschedule = false;
+	cpu->arch.attention = 0;
 	cpu->arch.current = next;
 	load_space(cpu, &next->space);
 	if (cpu->loaded != next) {
@@ -208,13 +196,21 @@ _Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bi
 	run(cpu, to);
 }
 
-void schedule_if_needed(void)
+/* A more urgent process takes the core at once; an equal shares it from now on, turn by turn. */
+void schedule_attend(void)
 {
 	struct cpu *cpu = arch_this_cpu();
-	die_if_told(cpu->arch.current);
-	look_at_peers(cpu);
-	if (cpu->reschedule)
+	struct process *current = cpu->arch.current;
+	cpu->arch.attention = 0;
+	die_if_told(current);
+	bool turn_over = cpu->slice_end != 0 && cpu->slice_end <= arch_time_ns();
+	if (ready_at_least(cpu, current->priority + (turn_over ? 0 : 1)))
 		schedule_requeue();
+	if (turn_over)
+		cpu->slice_end = 0;
+	else if (cpu->slice_end == 0 && ready_at_least(cpu, current->priority))
+		cpu->slice_end = arch_time_ns() + SLICE_NS;
+	arm(cpu);
 }
 
 bool schedule_has_peer(void)
@@ -242,12 +238,7 @@ void schedule_tick(void)
 		arch_set_result(process, 0, 0);
 		enqueue(cpu, process);
 	}
-	if (cpu->slice_end != 0 && cpu->slice_end <= now) {
-		cpu->slice_end = 0;
-		cpu->reschedule = cpu->arch.current && ready_at_least(cpu, cpu->arch.current->priority);
-	}
-	look_at_peers(cpu);
-	arm(cpu);
+	/* schedule_attend, or idle's loop, sees to turns and sets the timer again. */
 }
 
 _Noreturn void schedule_wait(uint64_t mask, uint64_t deadline)

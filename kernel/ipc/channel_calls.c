@@ -96,8 +96,6 @@ struct result sys_notify(uint64_t index, uint64_t n, REST2)
 	if (accepted < 0)
 		return result_of(accepted);
 	notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
-	arch_set_result(self, (uint64_t)accepted, 0);
-	schedule_if_needed();
 	return result_of(accepted);
 }
 
@@ -119,8 +117,6 @@ struct result sys_notify_and_wait(uint64_t index, uint64_t n, uint64_t mask, RES
 		accepted == (int64_t)n ? result_of((int64_t)taken) : (struct result){-KEUOS_EAGAIN, (uint64_t)accepted};
 	if (accepted == (int64_t)n && taken == 0)
 		schedule_wait(mask, KEUOS_FOREVER);
-	arch_set_result(self, (uint64_t)result.value, result.second);
-	schedule_if_needed();
 	return result;
 }
 
@@ -146,8 +142,6 @@ struct result sys_doorbell(uint64_t index, REST1)
 	const struct channel_side *other = producer ? &channel->consumer : &channel->producer;
 	channel->doorbells++;
 	notify_process(other->process, notification_bit(other->capability));
-	arch_set_result(self, 0, 0);
-	schedule_if_needed();
 	return result_of(0);
 }
 
@@ -164,8 +158,6 @@ struct result sys_channel_bind(uint64_t producer, uint64_t consumer, uint64_t re
 	if (!copy_from_user(&bind, (struct user_pointer){request}, sizeof(bind)))
 		return result_of(-KEUOS_EFAULT);
 	int capability = channel_bind(self, from->object, to->object, &bind);
-	arch_set_result(self, (uint64_t)(int64_t)capability, 0);
-	schedule_if_needed();
 	return result_of(capability);
 }
 
@@ -197,8 +189,6 @@ struct result sys_channel_close(uint64_t index, REST1)
 	if (channel == NULL)
 		return result_of(-KEUOS_EBADCAP);
 	channel_close(channel, KEUOS_CLOSE_BY_PEER, KEUOS_VERDICT_OK);
-	arch_set_result(self, 0, 0);
-	schedule_if_needed();
 	return result_of(0);
 }
 
@@ -209,8 +199,6 @@ struct result sys_channel_unmap(uint64_t index, REST1)
 	if (channel == NULL)
 		return result_of(-KEUOS_EBADCAP);
 	channel_unmap(channel, producer ? &channel->producer : &channel->consumer);
-	arch_set_result(current_process(), 0, 0);
-	schedule_if_needed();
 	return result_of(0);
 }
 

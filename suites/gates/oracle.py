@@ -133,9 +133,7 @@ class Channel:
 
 def seal(key: bytes, channel: int, generation: int, index: int, template: Template) -> Sealed:
     """A template bound to one generation of a channel."""
-    bare = Sealed(
-        channel, generation, index, template.opcode, template.flags, template.max_length, template.alignment
-    )
+    bare = Sealed(channel, generation, index, template.opcode, template.flags, template.max_length, template.alignment)
     return Sealed(**{**vars(bare), "tag": tag(key, bare.fields())})
 
 

@@ -62,8 +62,7 @@ class Pair:
         return [
             event
             for event in self.agent.events(self.events_from)
-            if event.kind == wanted
-            and (event.channel, event.generation) == (self.facts.channel, self.facts.generation)
+            if event.kind == wanted and (event.channel, event.generation) == (self.facts.channel, self.facts.generation)
         ]
 
 

@@ -1,4 +1,4 @@
-"""Each gate: the verdict that the oracle predicts, the culprit killed, the peer told, the record kept, the kernel alive."""
+"""Each gate: the predicted verdict, the culprit killed, the peer told, the record kept, the kernel alive."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ CASES = {
     "behind_the_window": Case("length", lambda p, s, d: replace(d, offset=(s.data - 64) % 2**32)),
     "offset_and_length_overflow": Case("length", lambda p, s, d: replace(d, offset=(s.data - 64) % 2**32, length=8192)),
     "length_4_gib": Case("length", lambda p, s, d: replace(d, length=0xFFFF_FFFF)),
-    "another_channel": Case("ownership", lambda p, s, d: replace(d, sealed=replace(d.sealed, channel=d.sealed.channel + 1))),
+    "another_channel": Case(
+        "ownership", lambda p, s, d: replace(d, sealed=replace(d.sealed, channel=d.sealed.channel + 1))
+    ),
     "older_generation": Case("state", _older_generation),
     "replay": Case("length", _replayed),
     "replay_without_payload": Case("sequence", _replayed, length=0),
@@ -241,7 +243,11 @@ def test_full_mailbox_gives_again_and_punishes_nobody(
     slots = pair.constant("KEUOS_SLOTS")
     shadow = after_good(slots, 64)
     pair.sender.write_struct(
-        "params", good=slots, length=64, action=pair.constant("GATE_LITERAL"), descriptor=pair.literal(pair.valid(shadow, 64))
+        "params",
+        good=slots,
+        length=64,
+        action=pair.constant("GATE_LITERAL"),
+        descriptor=pair.literal(pair.valid(shadow, 64)),
     )
     pair.receiver.write_struct("params", drain=0)
     sender, receiver = pair.run()
@@ -271,9 +277,7 @@ def test_impossible_tail_kills_its_consumer_and_not_the_producer(
         action=pair.constant("GATE_LITERAL"),
         descriptor=pair.literal(pair.valid(shadow, LENGTH)),
     )
-    pair.receiver.write_struct(
-        "params", drain=GOOD, lie=1, tail_slots=tail_slots, tail_data=tail_data, doorbell=1
-    )
+    pair.receiver.write_struct("params", drain=GOOD, lie=1, tail_slots=tail_slots, tail_data=tail_data, doorbell=1)
     sender, receiver = pair.run()
     code = pair.constant("KEUOS_VERDICT_TAIL")
     assert (receiver.name, receiver.detail) == ("gate", code), f"expected the consumer to be killed: {receiver}"
@@ -287,7 +291,8 @@ def test_impossible_tail_kills_its_consumer_and_not_the_producer(
 
 
 @pytest.mark.parametrize(
-    ("n", "capability", "error"), [(33, 0, "EINVAL"), (1, 90, "EBADCAP"), (1, 1 << 20, "EBADCAP"), (0xFFFFFFFF, 0, "EINVAL")]
+    ("n", "capability", "error"),
+    [(33, 0, "EINVAL"), (1, 90, "EBADCAP"), (1, 1 << 20, "EBADCAP"), (0xFFFFFFFF, 0, "EINVAL")],
 )
 def test_bad_arguments_of_notify_are_errors(
     target: LiveTarget, agent: Agent, image: Image, n: int, capability: int, error: str

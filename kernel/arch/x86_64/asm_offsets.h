@@ -5,6 +5,8 @@
 #define CPU_CURRENT 0
 #define CPU_KERNEL_STACK 8
 #define CPU_SCRATCH 16
+#define CPU_ATTENTION 24
+#define CPU_SELF 32
 
 #define REGS_R15 0
 #define REGS_R14 8

@@ -351,6 +351,9 @@ _Noreturn void arch_reboot(uint32_t kind)
 {
 	if (kind == KEUOS_REBOOT_POWER_OFF && acpi.sleep_known) {
 		outw(acpi.pm1_control, (uint16_t)(acpi.sleep_type << 10 | 1 << 13));
+		/* The machine may take its time; only then is it one that can't. */
+		for (uint64_t until = arch_time_ns() + 1000000000; arch_time_ns() < until;)
+			arch_pause();
 		print("the machine does not power off; resetting it\n");
 	}
 	outb(0xcf9, 2);

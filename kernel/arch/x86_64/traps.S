@@ -70,6 +70,8 @@ syscall_entry:
 syscall_done:
 	movq %rax, REGS_RAX(%rbx)
 	movq %rdx, REGS_RDX(%rbx)
+	cmpb $0, %gs:CPU_ATTENTION
+	jne attend
 
 	.globl return_to_user
 return_to_user:
@@ -95,6 +97,10 @@ return_to_user:
 	movq REGS_RBX(%rbx), %rbx
 	swapgs
 	sysretq
+
+attend:
+	call schedule_attend
+	jmp return_to_user
 
 bad_syscall:
 	movq %rax, %rdi

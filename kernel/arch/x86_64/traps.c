@@ -12,7 +12,8 @@ _Static_assert(offsetof(struct process, entered_by_trap) == PROCESS_ENTERED_BY_T
 	"asm_offsets.h: process");
 _Static_assert(offsetof(struct arch_cpu, current) == CPU_CURRENT &&
 		offsetof(struct arch_cpu, kernel_stack) == CPU_KERNEL_STACK &&
-		offsetof(struct arch_cpu, scratch) == CPU_SCRATCH && offsetof(struct arch_cpu, self) == 24,
+		offsetof(struct arch_cpu, scratch) == CPU_SCRATCH && offsetof(struct arch_cpu, self) == CPU_SELF &&
+		offsetof(struct arch_cpu, attention) == CPU_ATTENTION,
 	"asm_offsets.h: core");
 
 extern char user_copy_begin[], user_copy_end[], user_copy_fault[];
@@ -95,7 +96,7 @@ void trap_from_user(struct arch_regs *regs)
 	struct process *process = current_process();
 	uint64_t address = READ_CR(2);
 	if (interrupt(regs->vector)) {
-		schedule_if_needed();
+		schedule_attend();
 		return;
 	}
 	bool has_address = regs->vector == PAGE_FAULT;

@@ -17,7 +17,6 @@ struct cpu {
 	uint32_t index;
 	bool online;
 	bool idle;
-	bool reschedule;     /* the current process gives way before the next return to user mode */
 	uint32_t ready_mask; /* bit p: queue p holds somebody */
 	struct run_queue ready[KEUOS_PRIORITIES];
 	struct process *sleepers;          /* those that wait with a deadline, soonest first */

@@ -87,8 +87,9 @@ int process_access(struct process *process, uint64_t address, void *buffer, size
 void schedule_ready(struct process *process);  /* puts it in its core's queue and tells that core */
 void schedule_remove(struct process *process); /* out of queue and sleepers */
 _Noreturn void schedule_away(void);            /* gives this core to the next process, or idles until there is one */
-void schedule_if_needed(void);                 /* at the end of a trap or a call that may have woken somebody */
-void schedule_tick(void);                      /* the timer has fired */
+/* Before the current process goes on: at the end of an interrupt, and of a system call if `attention` was set in it. */
+void schedule_attend(void);
+void schedule_tick(void);                                       /* the timer has fired */
 _Noreturn void schedule_wait(uint64_t mask, uint64_t deadline); /* the current process waits for one of these */
 /* The same, and `to` is notified: it gets this core at once if it was waiting for that and nobody else is in line. */
 _Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bits);

@@ -26,6 +26,7 @@ struct arch_cpu {
 	struct process *current;
 	uint64_t kernel_stack; /* top of this core's kernel stack */
 	uint64_t scratch;      /* the user's stack pointer, for a few instructions */
+	uint64_t attention;    /* nonzero: schedule_attend before going on */
 	uint64_t self;         /* address of this block */
 	uint64_t *trap_stack;  /* TSS.rsp0: where a trap from user mode pushes */
 	uint32_t apic_id;
@@ -36,7 +37,7 @@ struct arch_cpu {
 static inline struct cpu *arch_this_cpu(void)
 {
 	struct cpu *cpu;
-	__asm__("movq %%gs:24, %0" : "=r"(cpu));
+	__asm__("movq %%gs:32, %0" : "=r"(cpu));
 	return cpu;
 }
 

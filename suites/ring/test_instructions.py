@@ -1,0 +1,86 @@
+"""What may be held to a number: instructions, counted exactly, on the release kernel, user code of both sides included.
+
+Only under --timebase=instructions. A nop loop is subtracted. A count that grows fails; a time never does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from keuos_hil.agent import Agent
+from keuos_hil.record import Recorder
+from keuos_hil.rig import LiveTarget
+
+from .programs import finish, round_trips
+
+pytestmark = pytest.mark.needs("agent", "channels", "instructions")
+
+COUNT = 1_000
+#: The most that a null system call may take, and a round trip on the data plane of one-slot messages, both sides
+#: together and empty polls apart, and one of 64 bytes that the kernel verifies, both sides sleeping on one core.
+NULL_MAX, DATA_MAX, VERIFIED_MAX = 60, 100, 1_000
+
+
+@dataclass(frozen=True)
+class Own:
+    """What ring_self or ring_null found: instructions of one operation, as the batch has it and each sample."""
+
+    batch: float
+    samples: NDArray[np.float64]
+
+
+def _own(agent: Agent, program: str, **parameters: int) -> Own:
+    process = agent.spawn(program, core=1 if agent.info().cores > 1 else 0, suspended=True)
+    process.write_struct("params", count=COUNT, **parameters)
+    process.start()
+    finish(process)
+    results = process.read_struct("results")
+    assert results.samples == COUNT
+    baseline = float(np.median(process.read_array("baseline", COUNT)))
+    return Own(
+        (int(results.batch_ticks) - int(results.batch_baseline)) / COUNT,
+        process.read_array("samples", COUNT).astype(np.float64) - baseline,
+    )
+
+
+@pytest.mark.parametrize(("path", "size"), [("data", 56), ("receiver-proof", 48)])
+def test_data_plane_round_trip(fresh_target: LiveTarget, agent: Agent, record: Recorder, path: str, size: int) -> None:
+    mode = agent.image.constant("KEUOS_POLLED" if path == "data" else "KEUOS_POLLED_PROOF")
+    found = _own(agent, "ring_self", mode=mode)
+    params = {"size": size, "path": path, "wait": "poll", "cores": "none"}
+    record.add("ring.round_trip", params, samples=found.samples)
+    record.add("ring.round_trip_batch", params, value=found.batch)
+    assert found.batch <= DATA_MAX, f"{found.batch} instructions for a round trip; at most {DATA_MAX} are allowed"
+    assert found.batch > 40, f"{found.batch} instructions can't move {size} bytes four times: something was elided"
+
+
+def test_null_system_call(fresh_target: LiveTarget, agent: Agent) -> None:
+    found = _own(agent, "ring_null")
+    assert found.batch <= NULL_MAX, f"{found.batch} instructions for a null system call; at most {NULL_MAX} are allowed"
+
+
+def test_verified_round_trip_of_sleepers_on_one_core(fresh_target: LiveTarget, agent: Agent) -> None:
+    found = round_trips(agent, path="notify_and_wait", size=64, wait="wake", cores="same", count=COUNT)
+    assert found.batch <= VERIFIED_MAX, f"{found.batch} instructions; at most {VERIFIED_MAX} are allowed"
+
+
+#: By target, what the first boot counted.
+_first_boot: dict[str, dict[str, object]] = {}
+
+
+@pytest.mark.needs("smp")
+@pytest.mark.parametrize("boot", ["first", "second"])
+def test_two_boots_count_the_same(fresh_target: LiveTarget, agent: Agent, boot: str) -> None:
+    """To the digit: every sample of a polled round trip across cores."""
+    found = round_trips(agent, path="data", size=56, wait="poll", cores="cross", count=COUNT)
+    figures: dict[str, object] = {"samples": found.samples.tolist(), "batch": int(found.ping.batch_ticks)}
+    if boot == "first":
+        _first_boot[fresh_target.name] = figures
+    elif fresh_target.name not in _first_boot:
+        pytest.fail("the first boot has to be counted in the same run: select both, -k two_boots")
+    else:
+        assert figures == _first_boot[fresh_target.name]
