@@ -1,4 +1,4 @@
-"""A bar on the person's terminal while one test runs for long. Elsewhere, in a pipe or under xdist, nothing is written."""
+"""A bar on the person's terminal while one test runs for long. In a pipe or under xdist nothing is written."""
 
 from __future__ import annotations
 

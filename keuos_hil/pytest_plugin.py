@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pluggy
 import pytest
@@ -33,7 +33,7 @@ from .terminal import write_summary
 DEFAULT_TARGET = "qemu-x86"
 _plugins_key = pytest.StashKey[pluggy.PluginManager]()
 _failed_key = pytest.StashKey[bool]()
-_terminal_key = pytest.StashKey["TextIO | None"]()
+_terminal_key = pytest.StashKey[TextIO | None]()
 
 
 # Options -----------------------------------------------------------------------------------------------------------

@@ -74,13 +74,12 @@ class RoundTrips:
         return float(int(self.ping.batch_polls) + int(self.pong.batch_polls)) / self.count
 
     @property
-    def poll_cost(self) -> float:
-        """Ticks of an empty poll, the mean of both sides, each calibrated while the other slept; 0 if none polls."""
-        return float(int(self.ping.poll_ticks) + int(self.pong.poll_ticks)) / (2 * self.calibrations)
-
-    @property
     def batch_without_polls(self) -> float:
-        """Ticks per trip of the batch less its empty polls: exact where ticks are instructions."""
+        """Ticks per trip of the batch less its empty polls.
+
+        What an empty poll costs was calibrated on each side while the other slept, by a loop of the same source but not
+        the same instructions: to some instructions a poll. ring_self has no empty polls and needs no subtraction.
+        """
         polled = int(self.ping.batch_polls) * int(self.ping.poll_ticks)
         polled += int(self.pong.batch_polls) * int(self.pong.poll_ticks)
         return self.batch - polled / self.calibrations / self.count

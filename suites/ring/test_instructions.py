@@ -53,7 +53,6 @@ def test_data_plane_round_trip(fresh_target: LiveTarget, agent: Agent, record: R
     found = _own(agent, "ring_self", mode=mode)
     params = {"size": size, "path": path, "wait": "poll", "cores": "none"}
     record.add("ring.round_trip", params, samples=found.samples)
-    record.add("ring.round_trip_batch", params, value=found.batch)
     assert found.batch <= DATA_MAX, f"{found.batch} instructions for a round trip; at most {DATA_MAX} are allowed"
     assert found.batch > 40, f"{found.batch} instructions can't move {size} bytes four times: something was elided"
 
