@@ -34,6 +34,8 @@ class Recorder:
         ci95: tuple[float, float] | None = None,
         ci_of: str | None = None,
         timebase: str | None = None,
+        at_most: float | None = None,
+        beside: dict[str, float] | None = None,
     ) -> dict[str, Any]:
         """Record a quantity; the row as it stands in results.json.
 
@@ -43,6 +45,8 @@ class Recorder:
             samples: all raw samples, warm-up dropped; percentiles and the median's interval are computed.
             value: instead of samples, one figure; `ci95` and `ci_of` may say its interval and what that is of.
             timebase: if it is not the target's, as for milliseconds of the host: "host".
+            at_most: the figure asked for, in the same unit; shown beside ours.
+            beside: others' published figures, by source. They are cited, never measured here.
         """
         return self._results.add_measurement(
             name,
@@ -54,6 +58,8 @@ class Recorder:
             value=value,
             ci95=ci95,
             ci_of=ci_of,
+            at_most=at_most,
+            beside=beside,
         )
 
     __call__ = add

@@ -53,6 +53,8 @@ class Results:
         value: float | None = None,
         ci95: tuple[float, float] | None = None,
         ci_of: str | None = None,
+        at_most: float | None = None,
+        beside: dict[str, float] | None = None,
     ) -> dict[str, Any]:
         """One row, from all samples or from one value; see :meth:`keuos_hil.record.Recorder.add`."""
         if (samples is None) == (value is None):
@@ -69,6 +71,10 @@ class Results:
         else:
             row |= {"n": 1, "value": float(value)}  # type: ignore[arg-type]
         row |= {"ci95": None if ci95 is None else list(ci95), "ci_of": ci_of if ci95 is not None else None}
+        if at_most is not None:
+            row["at_most"] = float(at_most)
+        if beside:
+            row["beside"] = [{"source": source, "value": float(figure)} for source, figure in beside.items()]
         row["samples"] = None if key is None else {"file": SAMPLES_FILE, "key": key}
         self.measurements.append(row)
         return row

@@ -13,6 +13,9 @@ from rich.table import Table
 
 from .bench import Bench
 
+#: Of a file or a pipe, which has no width of its own.
+_PLAIN_WIDTH = 160
+
 
 def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
     """One table for each suite, target and timebase: figures of different timebases never share one."""
@@ -29,10 +32,10 @@ def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
             title_justify="left",
             pad_edge=False,
         )
-        table.add_column("quantity")
-        table.add_column("with")
+        table.add_column("quantity", overflow="fold")
+        table.add_column("with", overflow="fold")
         for heading in ("n", "min", "p50", "95 % CI", "p90", "p99", "p99.9", "max"):
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("unit")
         for row in group:
             params = " ".join(f"{name}={value}" for name, value in row["params"].items())
@@ -53,6 +56,31 @@ def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
     return made
 
 
+def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
+    """Our figures beside the ones asked for and those that others published; None if no row has either."""
+    rows = [row for row in measurements if "at_most" in row or "beside" in row]
+    if not rows:
+        return None
+    table = Table(
+        title="asked for, and published by others (cited, not measured here)",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("quantity")
+    table.add_column("with")
+    table.add_column("ours", justify="right")
+    table.add_column("at most", justify="right")
+    table.add_column("others")
+    for row in rows:
+        params = " ".join(f"{name}={value}" for name, value in row["params"].items())
+        others = "\n".join(f"{number(other['value'])}  {other['source']}" for other in row.get("beside", []))
+        ours = row["value"] if "value" in row else row["p50"]
+        limit = number(row["at_most"]) if "at_most" in row else ""
+        table.add_row(row["name"], params, f"{number(ours)} {row['unit']}", limit, others)
+    return table
+
+
 def number(value: float) -> str:
     """Few digits, but no fewer than the figure has meaning."""
     if value == int(value) and abs(value) < 1e12:
@@ -62,7 +90,12 @@ def number(value: float) -> str:
 
 def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     """Everything that this run has to say behind pytest's own lines."""
-    terminal = RichConsole(file=reporter._tw._file, width=max(reporter._tw.fullwidth, 100), highlight=False)
+    writer = reporter._tw
+    width = writer.fullwidth if writer.hasmarkup else max(writer.fullwidth, _PLAIN_WIDTH)
+    terminal = RichConsole(file=writer._file, width=width, highlight=False)
     for table in tables(bench.results.measurements):
         terminal.print(table)
+    beside = comparison(bench.results.measurements)
+    if beside is not None:
+        terminal.print(beside)
     reporter.write_line(f"results: {bench.directory / 'results.json'}")

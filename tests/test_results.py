@@ -11,7 +11,7 @@ import pytest
 
 from keuos_hil.record import Recorder
 from keuos_hil.results import Results, host_environment, make_run_directory, point_latest
-from keuos_hil.terminal import number, tables
+from keuos_hil.terminal import comparison, number, tables
 
 SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
 ENVIRONMENT = {"seed": 1, "timebases": {"qemu-x86": "emulated"}, "commands": {}}
@@ -106,6 +106,15 @@ def test_figures_of_different_timebases_never_share_a_table(filled):
     titles = [str(table.title) for table in tables(filled.measurements)]
     assert len([title for title in titles if title.startswith("ring on")]) == 2
     assert any("shown, never judged" in title for title in titles)
+
+
+def test_figures_asked_for_and_of_others_stand_beside_ours(filled):
+    assert comparison(filled.measurements) is None
+    filled.add_measurement(
+        "syscall.null", {}, "ticks", target="t", timebase="instructions", value=55, at_most=60, beside={"seL4": 96}
+    )
+    table = comparison(filled.measurements)
+    assert [list(column.cells)[0] for column in table.columns] == ["syscall.null", "", "55 ticks", "60", "96  seL4"]
 
 
 def test_numbers_are_shown_with_the_digits_that_matter():

@@ -15,6 +15,7 @@ enum gate_action {
 	GATE_LOAD = 5,    /* of 8 bytes at `address` */
 	GATE_STORE = 6,
 	GATE_CALL = 7,
+	GATE_LOAD_ON = 8, /* as GATE_LOAD, over and over: only a fault ends it */
 };
 
 struct gate_sender_params {
@@ -101,6 +102,8 @@ static void act_on_memory(const struct gate_sender_params *p)
 {
 	uint64_t address = p->address + (p->relative ? results.end.base : 0);
 
+	while (p->action == GATE_LOAD_ON)
+		(void)*(volatile int64_t *)address;
 	if (p->action == GATE_LOAD)
 		results.result = *(volatile int64_t *)address;
 	else if (p->action == GATE_STORE)
