@@ -28,6 +28,7 @@ enum ring_program {
 	RING_MESSAGE_MAX = 65536, /* bytes */
 	RING_SAMPLES_MAX = 20000,
 	RING_CALIBRATIONS = 1000,
+	RING_SETTLE_NS = 2000000,
 };
 
 enum ring_exit {
@@ -62,6 +63,15 @@ static inline int64_t ring_accept(struct keuos_endpoint *end)
 	while ((result = sys_channel_accept(end)) == -KEUOS_EAGAIN)
 		sys_wait(sys_bit(KEUOS_CAP_SELF), KEUOS_FOREVER);
 	return result;
+}
+
+/*
+ * Sleeps until the line is quiet: the host's last bytes leave timers running in the serial device (a receive time-out of
+ * four characters), and under an emulator that counts instructions each one that ends disturbs a trip.
+ */
+static inline void ring_settle(void)
+{
+	sys_wait(0, (uint64_t)sys_time() + RING_SETTLE_NS);
 }
 
 /* Traps that this process has taken of its own accord so far, without the one that asks. */

@@ -160,7 +160,8 @@ static int measure(struct side *side, const struct round_trip_params *p)
 	if ((error = variant.sample(side, p->size, p->count)) != 0)
 		return fail(side, error, p->warm_up + p->count + results.samples - 1);
 	results.sampled_polls = side->empty_polls - polls;
-	return RING_EXIT_OK;
+	error = side_signal(side);
+	return error ? fail(side, error, p->warm_up + 2 * p->count) : RING_EXIT_OK;
 }
 
 int main(const char *args)

@@ -76,6 +76,7 @@ static int echo(struct side *side, const struct round_trip_params *p)
 	uint64_t traps, polls;
 	int error;
 
+	ring_settle();
 	results.poll_ticks = variant.calibrate(side, p->size);
 	/* Ping sleeps until this signal, and this side until ping's: so ping can calibrate. */
 	if ((error = side_signal(side)) != 0 || (error = side_await(side)) != 0)
@@ -92,7 +93,9 @@ static int echo(struct side *side, const struct round_trip_params *p)
 		return fail(side, error);
 	results.sampled_polls = side->empty_polls - polls;
 	results.traps = ring_traps() - traps - 1;
-	return RING_EXIT_OK;
+	/* Leaving is work for the kernel, and would be part of ping's last sample. */
+	error = side_await(side);
+	return error < 0 ? fail(side, error) : RING_EXIT_OK;
 }
 
 int main(const char *args)
