@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -35,7 +36,7 @@ class Recorder:
         ci_of: str | None = None,
         timebase: str | None = None,
         at_most: float | None = None,
-        beside: dict[str, float] | None = None,
+        beside: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         """Record a quantity; the row as it stands in results.json.
 

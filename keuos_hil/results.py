@@ -11,6 +11,7 @@ import io
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +55,7 @@ class Results:
         ci95: tuple[float, float] | None = None,
         ci_of: str | None = None,
         at_most: float | None = None,
-        beside: dict[str, float] | None = None,
+        beside: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         """One row, from all samples or from one value; see :meth:`keuos_hil.record.Recorder.add`."""
         if (samples is None) == (value is None):
