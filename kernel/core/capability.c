@@ -6,6 +6,9 @@
 uint32_t capability_count;
 static uint32_t next_serial = 1;
 
+/* Revocation follows grants of grants, on the kernel's stack. */
+enum { GRANT_DEPTH_MAX = 8 };
+
 /* Bit 63 of a notification would look like an error, so indices that map to it are not used. */
 static bool usable(uint32_t index)
 {
@@ -19,7 +22,6 @@ int capability_add(struct process *process, enum keuos_capability_type type, uin
 			continue;
 		process->capabilities[i] = (struct capability){
 			.type = (uint8_t)type, .rights = (uint8_t)rights, .serial = next_serial++, .object = object};
-		process->pending &= ~notification_bit(i);
 		capability_count++;
 		return (int)i;
 	}
@@ -33,7 +35,7 @@ struct capability *capability_get(
 		*error = -KEUOS_EBADCAP;
 		return NULL;
 	}
-	struct capability *capability = &process->capabilities[index];
+	struct capability *capability = &process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)];
 	if ((capability->rights & rights) != rights) {
 		*error = -KEUOS_EPERM;
 		return NULL;
@@ -53,12 +55,18 @@ int capability_grant(struct process *from, uint64_t index, struct process *to, u
 		return -KEUOS_EPERM;
 	if (to->state == KEUOS_PROCESS_DEAD)
 		return -KEUOS_ESTATE;
+	/* A process that has not started could hold the last capability to itself, and nobody could start or end it. */
+	if (source->type == KEUOS_CAP_PROCESS && to->state == KEUOS_PROCESS_SUSPENDED)
+		return -KEUOS_ESTATE;
+	if (source->depth == GRANT_DEPTH_MAX)
+		return -KEUOS_EQUOTA;
 	int made = capability_add(to, source->type, rights, source->object);
 	if (made < 0)
 		return made;
 	struct capability *copy = &to->capabilities[made];
 	copy->granted_pid = from->pid;
-	copy->granted_index = (uint16_t)index;
+	copy->granted_index = (uint8_t)index;
+	copy->depth = (uint8_t)(source->depth + 1);
 	copy->granted_serial = source->serial;
 	if (source->type == KEUOS_CAP_PROCESS)
 		process_hold(source->object);
@@ -120,6 +128,7 @@ int capability_revoke(struct process *process, uint64_t index)
 		return 0;
 	}
 	revoke_copies(process, (uint32_t)index, capability->serial);
+	process_end_doomed();
 	return 0;
 }
 
@@ -136,6 +145,7 @@ int capability_drop(struct process *process, uint64_t index)
 		return 0;
 	}
 	capability_clear(process, capability);
+	process_end_doomed();
 	return 0;
 }
 

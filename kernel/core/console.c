@@ -37,8 +37,7 @@ void console_drain(void)
 	while (by_interrupt && waiting() > 0) {
 		uint32_t at = transmit_out % TRANSMIT_BYTES;
 		uint32_t straight = TRANSMIT_BYTES - at < waiting() ? TRANSMIT_BYTES - at : waiting();
-		size_t taken;
-		arch_serial_put_some(transmit + at, straight, &taken);
+		size_t taken = arch_serial_put_some(transmit + at, straight);
 		if (taken == 0)
 			break;
 		transmit_out += (uint32_t)taken;
@@ -99,12 +98,18 @@ void console_received(uint8_t byte)
 	tell_owner();
 }
 
-size_t console_read(uint8_t *bytes, size_t most)
+size_t console_peek(uint8_t *bytes, size_t most)
 {
-	size_t count = 0;
-	while (count < most && receive_out != receive_in)
-		bytes[count++] = receive[receive_out++ % RECEIVE_BYTES];
+	uint32_t received = receive_in - receive_out;
+	size_t count = received < most ? received : most;
+	for (size_t i = 0; i < count; i++)
+		bytes[i] = receive[(receive_out + i) % RECEIVE_BYTES];
 	return count;
+}
+
+void console_take(size_t count)
+{
+	receive_out += (uint32_t)count;
 }
 
 void console_begin_interrupts(void)

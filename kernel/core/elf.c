@@ -29,6 +29,10 @@ struct elf_section {
 
 enum { ELF_EXECUTABLE = 2, SEGMENT_LOAD = 1, SEGMENT_X = 1, SEGMENT_W = 2, SECTION_BITS = 1 };
 
+/* Where a program's segments may lie: away from the null page and from the windows of channels and memory objects. */
+#define PROGRAM_BASE 0x10000ull
+#define PROGRAM_END (1ull << 40)
+
 static bool within(const struct initrd_file *file, uint64_t offset, uint64_t bytes)
 {
 	return offset <= file->size && bytes <= file->size - offset;
@@ -82,7 +86,8 @@ static int map_segment(struct process *process, const struct initrd_file *file, 
 {
 	enum { WRITABLE_CODE = SEGMENT_W | SEGMENT_X };
 	if (!within(file, segment->offset, segment->file_bytes) || segment->file_bytes > segment->memory_bytes ||
-		!user_range(segment->address, segment->memory_bytes) || segment->address >= 1ull << 40 ||
+		!user_range(segment->address, segment->memory_bytes) || segment->address < PROGRAM_BASE ||
+		segment->address + segment->memory_bytes > PROGRAM_END ||
 		(segment->flags & WRITABLE_CODE) == WRITABLE_CODE)
 		return -KEUOS_ENOEXEC;
 	for (uint64_t page = ALIGN_DOWN(segment->address, (uint64_t)KEUOS_PAGE_BYTES);
@@ -138,7 +143,7 @@ int elf_load(struct process *process, const struct initrd_file *file, uint64_t *
 		if (error)
 			return error;
 	}
-	if (arch_translate(&process->space, header->entry, false) == 0)
+	if (!user_range(header->entry, 1) || arch_translate(&process->space, header->entry, false) == 0)
 		return -KEUOS_ENOEXEC;
 	*entry = header->entry;
 	int error = find_templates(file, ".keuos.proofs", &process->proofs, &process->proofs_count);

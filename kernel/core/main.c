@@ -7,12 +7,12 @@
 #include <kernel/process.h>
 #include <kernel/syscall.h>
 
-static const struct keuos_spawn first_process = {.name = "console",
+static const struct keuos_spawn first_request = {.name = "console",
 	.core = 0,
 	.priority = KEUOS_PRIORITIES - 1,
 	.pages_max = UINT32_MAX,
-	.channels_max = UINT32_MAX,
-	.processes_max = UINT32_MAX};
+	.channels_max = KEUOS_CHANNELS,
+	.processes_max = KEUOS_PROCESSES - 1};
 
 static void print_features(void)
 {
@@ -33,11 +33,12 @@ static void print_features(void)
 static void start_first_process(void)
 {
 	struct process *process;
-	int error = process_create(&first_process, NULL, &process);
+	int error = process_create(&first_request, NULL, &process);
 	if (error)
 		panic("the first process (console) can't be loaded from the initrd: error %d", -error);
 	process->capabilities[KEUOS_CAP_SYSTEM_INDEX] =
 		(struct capability){.type = KEUOS_CAP_SYSTEM, .rights = KEUOS_RIGHT_ALL};
+	first_process = process;
 	console_set_owner(process);
 	process_start(process);
 }
@@ -60,16 +61,14 @@ _Noreturn void kernel_main(void)
 	frame_init();
 	arch_init_memory();
 	cpu_count = 1;
-	cpus[0].online = true;
 	cpus[0].space = &kernel_space;
 	kernel_lock_take();
 	arch_init_core(&cpus[0]);
 	arch_call_on_stack(main_on_own_stack);
 }
 
-_Noreturn void kernel_main_secondary(struct cpu *cpu)
+_Noreturn void kernel_main_secondary(void)
 {
 	kernel_lock_take();
-	cpu->online = true;
 	schedule_away();
 }

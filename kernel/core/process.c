@@ -5,13 +5,14 @@
 #include <kernel/initrd.h>
 #include <kernel/process.h>
 
-enum { STACK_PAGES = 16, DEFAULT_PAGES = 1024, DEFAULT_CHANNELS = 32 };
+enum { STACK_PAGES = 16, DEFAULT_PAGES = 1024, DEFAULT_CHANNELS = 4 };
 
 /* The stack ends below an unmapped page; what is above it is the argument string. */
 #define STACK_TOP 0x00007ffff0000000ull
 
 struct process processes[KEUOS_PROCESSES];
 uint32_t process_count;
+struct process *first_process;
 static uint32_t next_pid = 1;
 
 bool copy_from_user(void *to, struct user_pointer from, size_t bytes)
@@ -38,27 +39,18 @@ void process_refund_pages(struct process *process, uint32_t pages)
 	process->pages -= pages;
 }
 
-struct process *process_by_pid(uint32_t pid)
-{
-	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++)
-		if (processes[i].state != KEUOS_PROCESS_FREE && processes[i].pid == pid)
-			return &processes[i];
-	return NULL;
-}
-
-static void user_frame_gone(uint64_t physical)
-{
-	frame_release(physical);
-}
-
 static void process_free(struct process *process)
 {
 	schedule_forget(process);
-	arch_space_destroy(&process->space, user_frame_gone);
+	arch_space_destroy(&process->space);
 	if (process->extended_state_frame)
 		frame_release(process->extended_state_frame);
-	if (process->parent)
+	if (process->parent) {
 		process->parent->processes--;
+		process->parent->pages_max += process->pages_max;
+		process->parent->channels_max += process->channels_max;
+		process->parent->processes_max += process->processes_max;
+	}
 	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++)
 		if (processes[i].parent == process)
 			processes[i].parent = NULL;
@@ -77,7 +69,7 @@ void process_release(struct process *process)
 	if (--process->references == 0 && process->state == KEUOS_PROCESS_DEAD)
 		process_free(process);
 	else if (process->references == 0 && process->state == KEUOS_PROCESS_SUSPENDED)
-		process_end(process, KEUOS_EXIT_KILLED, 0); /* nobody could start it any more */
+		process->doomed = true; /* nobody could start it any more */
 }
 
 static int map_stack(struct process *process, const struct keuos_spawn *request, uint64_t *top)
@@ -118,47 +110,72 @@ static int load(struct process *process, const struct keuos_spawn *request)
 	return 0;
 }
 
-static uint32_t quota(uint32_t wanted, uint32_t fallback, uint32_t most)
+/* What a new process may use is taken out of its parent's quota, so a family never has more than its first parent had. */
+static bool take_quota(uint32_t wanted, uint32_t fallback, uint32_t left, uint32_t *most)
 {
-	uint32_t value = wanted ? wanted : fallback;
-	return value < most ? value : most;
+	uint32_t value = wanted ? wanted : fallback < left ? fallback : left;
+	if (value > left)
+		return false;
+	*most = value;
+	return true;
+}
+
+static int take_quotas(struct process *process, const struct keuos_spawn *request, struct process *parent)
+{
+	if (parent == NULL) {
+		process->pages_max = request->pages_max;
+		process->channels_max = request->channels_max;
+		process->processes_max = request->processes_max;
+		return 0;
+	}
+	uint32_t pages = parent->pages_max > parent->pages ? parent->pages_max - parent->pages : 0;
+	uint32_t children = parent->processes_max > parent->processes ? parent->processes_max - parent->processes : 0;
+	uint32_t channels_left = parent->channels_max > parent->channels ? parent->channels_max - parent->channels : 0;
+	if (children == 0 || !take_quota(request->pages_max, DEFAULT_PAGES, pages, &process->pages_max) ||
+		!take_quota(request->channels_max, DEFAULT_CHANNELS, channels_left, &process->channels_max) ||
+		!take_quota(request->processes_max, 0, children - 1, &process->processes_max))
+		return -KEUOS_EQUOTA;
+	parent->processes++;
+	parent->pages_max -= process->pages_max;
+	parent->channels_max -= process->channels_max;
+	parent->processes_max -= process->processes_max;
+	process->parent = parent;
+	process->parent_pid = parent->pid;
+	return 0;
+}
+
+static struct process *free_record(void)
+{
+	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++)
+		if (processes[i].state == KEUOS_PROCESS_FREE)
+			return &processes[i];
+	return NULL;
 }
 
 int process_create(const struct keuos_spawn *request, struct process *parent, struct process **made)
 {
-	if (parent && parent->processes >= parent->processes_max)
-		return -KEUOS_EQUOTA;
 	if (request->core >= cpu_count || request->priority >= KEUOS_PRIORITIES ||
 		(parent && request->priority > parent->priority))
 		return -KEUOS_EINVAL;
-	struct process *process = NULL;
-	for (uint32_t i = 0; i < KEUOS_PROCESSES && process == NULL; i++)
-		if (processes[i].state == KEUOS_PROCESS_FREE)
-			process = &processes[i];
+	struct process *process = free_record();
 	if (process == NULL)
 		return -KEUOS_EQUOTA;
-
 	memset(process, 0, sizeof(*process));
-	uint32_t most = UINT32_MAX;
+	int error = take_quotas(process, request, parent);
+	if (error)
+		return error;
 	process->pid = next_pid++;
 	process->state = KEUOS_PROCESS_SUSPENDED;
 	process->core = request->core;
 	process->priority = request->priority;
-	process->parent = parent;
-	process->parent_pid = parent ? parent->pid : 0;
-	process->pages_max =
-		quota(request->pages_max, parent ? DEFAULT_PAGES : most, parent ? parent->pages_max : most);
-	process->channels_max = quota(request->channels_max, DEFAULT_CHANNELS, parent ? parent->channels_max : most);
-	process->processes_max = quota(request->processes_max, 0, parent ? parent->processes_max : most);
 	process->space.charged = &process->pages;
+	process->space.limit = &process->pages_max;
 	process->space.owner = (uint16_t)process->pid;
 	memcpy(process->name, request->name, sizeof(process->name));
 	process->name[sizeof(process->name) - 1] = 0;
 	process_count++;
-	if (parent)
-		parent->processes++;
 
-	int error = load(process, request);
+	error = load(process, request);
 	if (error) {
 		process_free(process);
 		return error;
@@ -191,17 +208,13 @@ static bool is_fault(enum keuos_exit_reason reason)
 	return reason >= KEUOS_EXIT_FAULT_READ;
 }
 
-void process_end(struct process *process, enum keuos_exit_reason reason, uint64_t detail)
+static void end_one(struct process *process, enum keuos_exit_reason reason, uint64_t detail)
 {
-	if (process->state == KEUOS_PROCESS_DEAD)
-		return;
-	if (process->parent_pid == 0)
-		panic("the first process (%s) ended: reason %u, detail %lx, at %lx", process->name, reason, detail,
-			arch_program_counter(process));
 	schedule_remove(process);
 	schedule_forget(process);
 	process->state = KEUOS_PROCESS_DEAD;
 	process->kill_pending = 0;
+	process->doomed = false;
 	process->exit_reason = reason;
 	process->exit_detail = detail;
 	process->exit_address = arch_program_counter(process);
@@ -214,8 +227,46 @@ void process_end(struct process *process, enum keuos_exit_reason reason, uint64_
 	channels_of_dead_process(process);
 	process_hold(process); /* dropping its capabilities must not free it under our feet */
 	capability_drop_all(process);
+	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++)
+		if (processes[i].parent == process && processes[i].state != KEUOS_PROCESS_DEAD)
+			processes[i].doomed = true;
 	tell_parent(process);
 	process_release(process);
+}
+
+void process_end(struct process *process, enum keuos_exit_reason reason, uint64_t detail)
+{
+	if (process->state == KEUOS_PROCESS_DEAD || process->state == KEUOS_PROCESS_FREE)
+		return;
+	if (process->kill_pending) { /* what condemned it first is what it died of */
+		reason = process->kill_reason;
+		detail = process->kill_detail;
+	}
+	if (process == first_process)
+		panic("the first process (%s) ended: reason %u, detail %lx, at %lx", process->name, reason, detail,
+			arch_program_counter(process));
+	if (process == current_process())
+		arch_this_cpu()->arch.attention = 1; /* it must not go on, whatever call it is in */
+	end_one(process, reason, detail);
+	process_end_doomed();
+}
+
+/* Ends what others' ends left without a parent, or without anybody who could start it: in a loop, not by recursion. */
+void process_end_doomed(void)
+{
+	static bool at_it;
+	if (at_it)
+		return;
+	at_it = true;
+	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++) {
+		struct process *process = &processes[i];
+		if (!process->doomed || process->state == KEUOS_PROCESS_FREE)
+			continue;
+		process->doomed = false;
+		process_kill(process, KEUOS_EXIT_KILLED, process->parent_pid);
+		i = UINT32_MAX; /* its end may have doomed an earlier one */
+	}
+	at_it = false;
 }
 
 void process_kill(struct process *process, enum keuos_exit_reason reason, uint64_t detail)
@@ -224,6 +275,8 @@ void process_kill(struct process *process, enum keuos_exit_reason reason, uint64
 		process_end(process, reason, detail);
 		return;
 	}
+	if (process->kill_pending)
+		return;
 	/* It runs on another core: that core ends it, at the interrupt we send. */
 	process->kill_reason = (uint16_t)reason;
 	process->kill_detail = (uint32_t)detail;

@@ -82,6 +82,7 @@ struct result sys_spawn(uint64_t request, REST1)
 	int index = capability_add(self, KEUOS_CAP_PROCESS, KEUOS_RIGHT_ALL, made);
 	if (index < 0) {
 		process_release(made);
+		process_end_doomed();
 		return result_of(index);
 	}
 	if (!spawn.suspended)
@@ -109,8 +110,6 @@ struct result sys_process_kill(uint64_t index, REST1)
 	if (process == NULL)
 		return result_of(error);
 	process_kill(process, KEUOS_EXIT_KILLED, self->pid);
-	if (process == self)
-		schedule_away();
 	return result_of(0);
 }
 

@@ -93,6 +93,7 @@ void schedule_remove(struct process *process)
 {
 	if (process->asleep)
 		remove_sleeper(process);
+	process->waiting = 0;
 	if (process->state == KEUOS_PROCESS_READY)
 		dequeue(&cpus[process->core], process);
 }
@@ -102,7 +103,7 @@ static inline void load_space(struct cpu *cpu, struct space *space)
 	if (cpu->space == space)
 		return;
 	cpu->space = space;
-	arch_load_space(space);
+	arch_load_root(space->root);
 }
 
 void schedule_forget(struct process *process)
@@ -131,15 +132,16 @@ static void idle(struct cpu *cpu)
 	}
 }
 
-static inline __attribute__((always_inline)) _Noreturn void run(struct cpu *cpu, struct process *next)
+/* `loaded` is the process whose SIMD registers and tables are in the core; NULL: nobody's. */
+static inline __attribute__((always_inline)) _Noreturn void run(
+	struct cpu *cpu, struct process *next, struct process *loaded)
 {
 	next->state = KEUOS_PROCESS_RUNNING;
 	cpu->arch.attention = 0;
 	cpu->arch.current = next;
 	load_space(cpu, &next->space);
-	if (cpu->loaded != next) {
-		arch_switch(&cpu->arch, cpu->loaded ? cpu->loaded->extended_state : NULL, next->extended_state,
-			&next->regs);
+	if (loaded != next) {
+		arch_switch(&cpu->arch, loaded ? loaded->extended_state : NULL, next->extended_state, &next->regs);
 		cpu->loaded = next;
 	}
 	arm(cpu);
@@ -172,7 +174,7 @@ _Noreturn void schedule_away(void)
 		cpu->ready_mask &= ~(1u << priority);
 		cpu->slice_end = 0;
 	}
-	run(cpu, next);
+	run(cpu, next, cpu->loaded);
 }
 
 _Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bits)
@@ -180,9 +182,8 @@ _Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bi
 	struct cpu *cpu = arch_this_cpu();
 	struct process *self = cpu->arch.current;
 	die_if_told(self);
-	bool in_line = ready_at_least(cpu, to->priority);
-	if (unlikely(to->core != cpu->index || to->state != KEUOS_PROCESS_WAITING || !(bits & to->waiting) ||
-		    to->asleep || in_line)) {
+	if (unlikely(to->core != cpu->index || !(bits & to->waiting) || to->asleep ||
+		    ready_at_least(cpu, to->priority))) {
 		notify_process(to, bits);
 		schedule_wait(mask, KEUOS_FOREVER);
 	}
@@ -191,9 +192,8 @@ _Noreturn void schedule_hand_over(uint64_t mask, struct process *to, uint64_t bi
 	arch_set_result(to, bits, 0);
 	self->state = KEUOS_PROCESS_WAITING;
 	self->waiting = mask;
-	self->deadline = KEUOS_FOREVER;
 	cpu->slice_end = 0;
-	run(cpu, to);
+	run(cpu, to, self);
 }
 
 /* A more urgent process takes the core at once; an equal shares it from now on, turn by turn. */
@@ -202,6 +202,8 @@ void schedule_attend(void)
 	struct cpu *cpu = arch_this_cpu();
 	struct process *current = cpu->arch.current;
 	cpu->arch.attention = 0;
+	if (unlikely(current->state != KEUOS_PROCESS_RUNNING)) /* it ended in its own call */
+		schedule_away();
 	die_if_told(current);
 	bool turn_over = cpu->slice_end != 0 && cpu->slice_end <= arch_time_ns();
 	if (ready_at_least(cpu, current->priority + (turn_over ? 0 : 1)))
@@ -257,8 +259,8 @@ _Noreturn void schedule_wait(uint64_t mask, uint64_t deadline)
 void notify_process(struct process *process, uint64_t bits)
 {
 	process->pending |= bits;
-	uint64_t taken = process->pending & process->waiting;
-	if (taken == 0 || process->state != KEUOS_PROCESS_WAITING)
+	uint64_t taken = process->pending & process->waiting; /* only one that waits has a mask */
+	if (taken == 0)
 		return;
 	process->pending &= ~taken;
 	process->waiting = 0;

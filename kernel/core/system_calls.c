@@ -53,8 +53,11 @@ struct result sys_console_read(uint64_t index, uint64_t to, uint64_t bytes, REST
 		return result_of(error);
 	if (!user_range(to, bytes))
 		return result_of(-KEUOS_EFAULT);
-	size_t count = console_read(staging, bytes < sizeof(staging) ? bytes : sizeof(staging));
-	return result_of(copy_to_user((struct user_pointer){to}, staging, count) ? (int64_t)count : -KEUOS_EFAULT);
+	size_t count = console_peek(staging, bytes < sizeof(staging) ? bytes : sizeof(staging));
+	if (!copy_to_user((struct user_pointer){to}, staging, count))
+		return result_of(-KEUOS_EFAULT);
+	console_take(count);
+	return result_of((int64_t)count);
 }
 
 struct result sys_console_write(uint64_t index, uint64_t from, uint64_t bytes, REST3)

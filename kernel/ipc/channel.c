@@ -60,11 +60,8 @@ static void free_pages(struct channel *channel)
 	if (channel->sealed_frame)
 		frame_release(channel->sealed_frame);
 	channel->sealed_frame = 0;
-	if (channel->binder) {
+	if (channel->binder)
 		process_refund_pages(channel->binder, channel->pages);
-		channel->binder->channels--;
-	}
-	channel->binder = NULL;
 	channel->pages = 0;
 }
 
@@ -76,6 +73,8 @@ static void free_if_unused(struct channel *channel)
 	free_pages(channel);
 	if (channel->controls > 0)
 		return;
+	if (channel->binder)
+		channel->binder->channels--;
 	uint32_t generation = channel->generation;
 	memset(channel, 0, sizeof(*channel));
 	channel->generation = generation;
@@ -151,8 +150,7 @@ static void seal(struct channel *channel, const struct process *sender, const st
 /* Takes a capability in the process and maps the pages with that side's rights. */
 static int attach(struct channel *channel, struct channel_side *side, struct process *process, bool producer)
 {
-	int index = capability_add(process, producer ? KEUOS_CAP_PRODUCER : KEUOS_CAP_CONSUMER,
-		KEUOS_RIGHT_CONTROL | KEUOS_RIGHT_READ, channel);
+	int index = capability_add(process, producer ? KEUOS_CAP_PRODUCER : KEUOS_CAP_CONSUMER, 0, channel);
 	if (index < 0)
 		return index;
 	side->process = process;
@@ -282,7 +280,9 @@ int channel_bind(
 	if (!process_charge_pages(binder, pages))
 		return -KEUOS_EQUOTA;
 	channel->id = (uint32_t)(channel - channels) + 1;
-	channel->generation++;
+	channel->generation += channel->generation == UINT32_MAX
+		? 2
+		: 1; /* 0 is nobody's: an entry of the tags page that was not granted */
 	channel->state = KEUOS_CHANNEL_OPEN;
 	channel->mode = request->mode;
 	channel->key[0] = key[0];
@@ -300,7 +300,7 @@ int channel_bind(
 	map_views(channel);
 	seal(channel, producer, consumer);
 	fill_status(channel);
-	int control = capability_add(binder, KEUOS_CAP_CHANNEL, KEUOS_RIGHT_CONTROL | KEUOS_RIGHT_READ, channel);
+	int control = capability_add(binder, KEUOS_CAP_CHANNEL, 0, channel);
 	if (control < 0)
 		return give_up(channel, binder, -1, control);
 	channel->controls = 1;
@@ -330,7 +330,7 @@ static struct channel_side *unaccepted(struct channel *channel, const struct pro
 	return NULL;
 }
 
-bool channel_accept(struct process *process, struct keuos_endpoint *endpoint)
+struct channel_side *channel_next_end(struct process *process, struct keuos_endpoint *endpoint)
 {
 	struct channel *first = NULL;
 	for (uint32_t i = 0; i < KEUOS_CHANNELS; i++) {
@@ -341,10 +341,9 @@ bool channel_accept(struct process *process, struct keuos_endpoint *endpoint)
 			first = channel;
 	}
 	if (first == NULL)
-		return false;
+		return NULL;
 	struct channel_side *side = unaccepted(first, process);
 	bool producer = side == &first->producer;
-	side->accepted = true;
 	*endpoint = (struct keuos_endpoint){.capability = side->capability,
 		.role = producer ? KEUOS_PRODUCER : KEUOS_CONSUMER,
 		.channel = first->id,
@@ -355,11 +354,13 @@ bool channel_accept(struct process *process, struct keuos_endpoint *endpoint)
 		.templates = first->templates,
 		.base = side->base,
 		.label = first->label};
-	return true;
+	return side;
 }
 
 void channel_revoke(struct channel *channel)
 {
+	if (channel->producer.process == NULL && channel->consumer.process == NULL)
+		return; /* there is nothing left to take */
 	channel_close(channel, KEUOS_CLOSE_REVOKED, KEUOS_VERDICT_OK);
 	event_record((struct keuos_event){.kind = KEUOS_EVENT_REVOKE,
 		.pid = channel->producer.pid,

@@ -7,7 +7,7 @@ static inline struct channel *producer_end(struct process *process, uint64_t ind
 {
 	if (unlikely(index >= KEUOS_CAPABILITIES || process->capabilities[index].type != KEUOS_CAP_PRODUCER))
 		return NULL;
-	return process->capabilities[index].object;
+	return process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)].object;
 }
 
 /* The end that a gate objected to: its channel closes, its process dies, and the record says what the kernel saw. */
@@ -31,13 +31,10 @@ static void punish(struct channel *channel, struct channel_side *side, enum keuo
 	process_kill(culprit, KEUOS_EXIT_GATE, verdict);
 }
 
-/* The consumer published a tail that it cannot have reached. */
-static __attribute__((noinline)) int64_t blame_consumer(struct process *self, struct channel *channel)
+/* The consumer published a tail that it cannot have reached. If it is the caller's own, its call ends with it. */
+static __attribute__((noinline)) int64_t blame_consumer(struct channel *channel)
 {
-	punish(channel, &channel->consumer, KEUOS_VERDICT_TAIL, NULL,
-		(uint64_t)channel->tail->slots << 32 | channel->tail->data);
-	if (self->state == KEUOS_PROCESS_DEAD) /* it was its own consumer */
-		schedule_away();
+	punish(channel, &channel->consumer, KEUOS_VERDICT_TAIL, NULL, gate_refused_index);
 	return -KEUOS_ECLOSED;
 }
 
@@ -47,8 +44,11 @@ static __attribute__((noinline)) _Noreturn void blame_producer(
 {
 	if (accepted > 0)
 		notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
-	punish(channel, &channel->producer, verdict, verdict == KEUOS_VERDICT_INDEX ? NULL : &gate_refused,
-		channel->head->slots);
+	channel->descriptors += accepted;
+	if (verdict == KEUOS_VERDICT_INDEX)
+		punish(channel, &channel->producer, verdict, NULL, gate_refused_index);
+	else
+		punish(channel, &channel->producer, verdict, &gate_refused, channel->shadow_head);
 	schedule_away();
 }
 
@@ -69,10 +69,13 @@ static inline __attribute__((always_inline)) int64_t pass_gates(
 	channel->notifications++;
 	*passed = channel;
 	if (unlikely(!gate_take_tail(channel)))
-		return blame_consumer(self, channel);
-	uint32_t published = __atomic_load_n(&channel->head->slots, __ATOMIC_ACQUIRE) - channel->shadow_head;
-	if (unlikely(published > KEUOS_SLOTS || published < n))
+		return blame_consumer(channel);
+	uint32_t head = __atomic_load_n(&channel->head->slots, __ATOMIC_ACQUIRE);
+	uint32_t published = head - channel->shadow_head;
+	if (unlikely(published > KEUOS_SLOTS || published < n)) {
+		gate_refused_index = head;
 		blame_producer(channel, 0, KEUOS_VERDICT_INDEX);
+	}
 
 	uint32_t room = KEUOS_SLOTS - (channel->shadow_head - channel->shadow_tail);
 	uint32_t accepted = 0;
@@ -111,13 +114,13 @@ struct result sys_notify_and_wait(uint64_t index, uint64_t n, uint64_t mask, RES
 	if (likely((self->pending & mask) == 0 && accepted == (int64_t)n && consumer != self))
 		schedule_hand_over(mask, consumer, bit);
 	notify_process(consumer, bit);
+	if (accepted != (int64_t)n)
+		return (struct result){-KEUOS_EAGAIN, (uint64_t)accepted};
 	uint64_t taken = self->pending & mask;
-	self->pending &= ~taken;
-	struct result result =
-		accepted == (int64_t)n ? result_of((int64_t)taken) : (struct result){-KEUOS_EAGAIN, (uint64_t)accepted};
-	if (accepted == (int64_t)n && taken == 0)
+	if (taken == 0)
 		schedule_wait(mask, KEUOS_FOREVER);
-	return result;
+	self->pending &= ~taken;
+	return result_of((int64_t)taken);
 }
 
 /* Either end of a channel, and which. */
@@ -125,7 +128,7 @@ static struct channel *end_of(struct process *process, uint64_t index, bool *pro
 {
 	if (index >= KEUOS_CAPABILITIES)
 		return NULL;
-	const struct capability *capability = &process->capabilities[index];
+	const struct capability *capability = &process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)];
 	*producer = capability->type == KEUOS_CAP_PRODUCER;
 	return *producer || capability->type == KEUOS_CAP_CONSUMER ? capability->object : NULL;
 }
@@ -164,21 +167,21 @@ struct result sys_channel_bind(uint64_t producer, uint64_t consumer, uint64_t re
 struct result sys_channel_accept(uint64_t to, REST1)
 {
 	struct keuos_endpoint endpoint;
-	uint8_t probe[sizeof(endpoint)];
-	/* Look before taking: an end that can't be handed over stays to be accepted. */
-	if (!copy_from_user(probe, (struct user_pointer){to}, sizeof(probe)) ||
-		!copy_to_user((struct user_pointer){to}, probe, sizeof(probe)))
-		return result_of(-KEUOS_EFAULT);
-	if (!channel_accept(current_process(), &endpoint))
+	struct channel_side *side = channel_next_end(current_process(), &endpoint);
+	if (side == NULL)
 		return result_of(-KEUOS_EAGAIN);
-	return result_of(copy_to_user((struct user_pointer){to}, &endpoint, sizeof(endpoint)) ? 0 : -KEUOS_EFAULT);
+	if (!copy_to_user((struct user_pointer){to}, &endpoint, sizeof(endpoint)))
+		return result_of(-KEUOS_EFAULT); /* it stays to be accepted */
+	side->accepted = true;
+	return result_of(0);
 }
 
 static struct channel *any_capability_of(struct process *process, uint64_t index)
 {
 	bool producer;
-	if (index < KEUOS_CAPABILITIES && process->capabilities[index].type == KEUOS_CAP_CHANNEL)
-		return process->capabilities[index].object;
+	uint64_t bounded = arch_bounded(index, KEUOS_CAPABILITIES);
+	if (index < KEUOS_CAPABILITIES && process->capabilities[bounded].type == KEUOS_CAP_CHANNEL)
+		return process->capabilities[bounded].object;
 	return end_of(process, index, &producer);
 }
 

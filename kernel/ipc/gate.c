@@ -52,33 +52,39 @@ union copy {
 	struct keuos_descriptor descriptor;
 };
 
-/* Each word is loaded once: what the checks see is what is delivered. */
-static inline __attribute__((always_inline)) union copy copy_once(const struct keuos_slot *slot)
+enum { WORDS = 8, JUDGED = offsetof(struct keuos_descriptor, cookie) / sizeof(uint64_t) };
+
+/*
+ * Every word is loaded once: what the checks see is what is delivered. The cookies, which no check sees, are loaded
+ * last, so that the rest stays in registers.
+ */
+static inline __attribute__((always_inline)) void copy_once(
+	union copy *copy, const struct keuos_slot *slot, int from, int to)
 {
-	const uint64_t *from = (const uint64_t *)slot;
-	union copy copy;
-	copy.words[0] = __atomic_load_n(&from[0], __ATOMIC_ACQUIRE);
-	for (int i = 1; i < 8; i++)
-		copy.words[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-	return copy;
+	const uint64_t *words = (const uint64_t *)slot;
+	for (int i = from; i < to; i++)
+		copy->words[i] = __atomic_load_n(&words[i], i == 0 ? __ATOMIC_ACQUIRE : __ATOMIC_RELAXED);
 }
 
 /* The word goes last: the receiver takes a slot by its word alone. */
 static inline __attribute__((always_inline)) void deliver(struct keuos_slot *slot, const union copy *copy)
 {
 	uint64_t *to = (uint64_t *)slot;
-	for (int i = 1; i < 8; i++)
+	for (int i = 1; i < WORDS; i++)
 		__atomic_store_n(&to[i], copy->words[i], __ATOMIC_RELAXED);
 	__atomic_store_n(&to[0], copy->words[0], __ATOMIC_RELEASE);
 }
 
 struct keuos_descriptor gate_refused;
+uint64_t gate_refused_index;
 
 enum keuos_verdict gate_pass(struct channel *channel)
 {
 	uint32_t at = channel->shadow_head % KEUOS_SLOTS;
-	union copy copy = copy_once(&channel->slots[at]);
+	union copy copy;
+	copy_once(&copy, &channel->slots[at], 0, JUDGED);
 	enum keuos_verdict verdict = check(channel, &copy.descriptor);
+	copy_once(&copy, &channel->slots[at], JUDGED, WORDS);
 	if (unlikely(verdict != KEUOS_VERDICT_OK)) {
 		gate_refused = copy.descriptor;
 		return verdict;

@@ -44,9 +44,14 @@ int memory_create(struct process *process, uint32_t pages)
 	if (pages == 0 || pages > MEMORY_PAGES_MAX)
 		return -KEUOS_EINVAL;
 	struct memory_object *object = NULL;
-	for (uint32_t i = 0; i < MEMORY_OBJECTS && object == NULL; i++)
-		if (memory_objects[i].references == 0)
+	uint32_t own = 0;
+	for (uint32_t i = 0; i < MEMORY_OBJECTS; i++) {
+		own += memory_objects[i].payer == process;
+		if (memory_objects[i].references == 0 && object == NULL)
 			object = &memory_objects[i];
+	}
+	if (own == MEMORY_OBJECTS_EACH)
+		return -KEUOS_EQUOTA;
 	if (object == NULL || !process_charge_pages(process, pages))
 		return -KEUOS_EQUOTA;
 	object->pages = pages;

@@ -50,7 +50,11 @@ static void add_range(uint64_t base, uint64_t bytes, uint32_t type)
 {
 	if (type != MEMORY_USABLE || bytes < KEUOS_PAGE_BYTES || boot_info.ranges_count == BOOT_RANGES_MAX)
 		return;
-	boot_info.ranges[boot_info.ranges_count++] = (struct memory_range){base, bytes};
+	/* In order: memory below 4 GiB is handed out first, which is all that the boot tables map. */
+	uint32_t at = boot_info.ranges_count++;
+	for (; at > 0 && boot_info.ranges[at - 1].base > base; at--)
+		boot_info.ranges[at] = boot_info.ranges[at - 1];
+	boot_info.ranges[at] = (struct memory_range){base, bytes};
 }
 
 static void set_arguments(const char *text)

@@ -107,6 +107,7 @@ static void load_descriptors(struct cpu *cpu)
 			 "movl %%eax, %%es\n\t"
 			 "movl %%eax, %%fs\n\t"
 			 "movl %%eax, %%gs\n\t"
+			 "lldt %%ax\n\t" /* INIT leaves one at address 0: a process could write it */
 			 "movw %3, %%ax\n\t"
 			 "ltr %%ax"
 			 :
@@ -118,11 +119,15 @@ enum cr0_bits {
 	CR0_MP = 1 << 1,
 	CR0_EM = 1 << 2,
 	CR0_TS = 1 << 3,
+	CR0_NE = 1 << 5, /* x87 errors are exceptions, not a line to a controller that is masked */
+	CR0_AM = 1 << 18,
 	CR0_NW = 1 << 29,
 	CR0_CD = 1 << 30,
 };
 
 enum cr4_bits {
+	CR4_PAE = 1 << 5,
+	CR4_MCE = 1 << 6,
 	CR4_OSFXSR = 1 << 9,
 	CR4_OSXMMEXCPT = 1 << 10,
 	CR4_UMIP = 1 << 11,
@@ -134,7 +139,8 @@ enum cr4_bits {
 /* What the CPU can do for us is switched on, on every core alike; what it lacks is told by its absence in the features. */
 static void protect_core(void)
 {
-	uint64_t cr4 = READ_CR(4) | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	/* An exact value: what firmware left on (FSGSBASE, PCE, PKE) would be the processes' to use. */
+	uint64_t cr4 = CR4_PAE | CR4_MCE | CR4_OSFXSR | CR4_OSXMMEXCPT;
 	struct cpuid_result basic = cpuid(1, 0), more = cpuid(7, 0);
 	uint32_t features = KEUOS_FEATURE_WP;
 	features |= read_msr(MSR_EFER) & 0x800 ? KEUOS_FEATURE_NX : 0;
@@ -155,7 +161,7 @@ static void protect_core(void)
 		cr4 |= CR4_OSXSAVE;
 	WRITE_CR(4, cr4);
 	/* A core comes out of INIT with its caches off. No emulation, no lazy switching of SIMD state; monitor coprocessor. */
-	WRITE_CR(0, (READ_CR(0) & ~(uint64_t)(CR0_CD | CR0_NW | CR0_EM | CR0_TS)) | CR0_MP);
+	WRITE_CR(0, (READ_CR(0) & ~(uint64_t)(CR0_CD | CR0_NW | CR0_EM | CR0_TS)) | CR0_MP | CR0_NE | CR0_AM);
 	if (basic.c & 1 << 26) {
 		/* x87, SSE, AVX and no more: what user programs here may use */
 		xsave_on = true;
@@ -244,8 +250,10 @@ void arch_start_cores(void)
 			while (!core_came() && arch_counter() < until)
 				arch_pause();
 		}
-		if (!core_came())
+		if (!core_came()) {
+			apic_send(acpi.apic_ids[i], INIT); /* or it might come later, into tables that are gone */
 			print("core with APIC id %u does not start; going on without it\n", acpi.apic_ids[i]);
+		}
 	}
 	/* Nobody uses the loader's writable view of the kernel from here on. */
 	memset(boot_pml4, 0, sizeof(boot_pml4));
@@ -255,21 +263,13 @@ void arch_start_secondary(void)
 {
 	struct cpu *cpu = &cpus[cpu_count];
 	cpu->index = cpu_count;
-	arch_load_space(&kernel_space);
+	arch_load_root(kernel_space.root);
 	arch_init_core(cpu);
 	cpu->space = &kernel_space;
 	cpu_count++;
 	__atomic_store_n(&cores_started, cores_started + 1, __ATOMIC_RELEASE);
 	/* The boot stack is the next core's now: leave it at once. */
-	__asm__ volatile("movq %0, %%rsp\n\t"
-			 "xorl %%ebp, %%ebp\n\t"
-			 "movq %1, %%rdi\n\t"
-			 "call kernel_main_secondary\n\t"
-			 "ud2"
-			 :
-			 : "r"(cpu->arch.kernel_stack), "r"(cpu)
-			 : "memory", "rdi");
-	__builtin_unreachable();
+	arch_call_on_stack(kernel_main_secondary);
 }
 
 bool arch_random(uint64_t *value)

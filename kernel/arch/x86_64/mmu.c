@@ -55,7 +55,8 @@ static uint64_t *entry_of(struct space *space, uint64_t address, int level, bool
 	for (int at = 4; at > level; at--) {
 		uint64_t *entry = &table[address >> (12 + 9 * (at - 1)) & (TABLE_ENTRIES - 1)];
 		if (!(*entry & ENTRY_PRESENT)) {
-			uint64_t frame = make ? frame_alloc(FRAME_TABLE, space->owner) : 0;
+			bool paid = make && (space->charged == NULL || *space->charged < *space->limit);
+			uint64_t frame = paid ? frame_alloc(FRAME_TABLE, space->owner) : 0;
 			if (frame == 0)
 				return NULL;
 			if (space->charged)
@@ -121,38 +122,27 @@ bool arch_space_init(struct space *space)
 	return true;
 }
 
-static void destroy_table(
-	struct space *space, uint64_t physical, int level, int entries, void (*frame_gone)(uint64_t physical))
+static void destroy_table(struct space *space, uint64_t physical, int level, int entries)
 {
 	uint64_t *table = arch_direct(physical);
 	for (int i = 0; i < entries; i++) {
 		if (!(table[i] & ENTRY_PRESENT))
 			continue;
 		if (level == 1)
-			frame_gone(table[i] & ENTRY_ADDRESS);
+			frame_release(table[i] & ENTRY_ADDRESS);
 		else
-			destroy_table(space, table[i] & ENTRY_ADDRESS, level - 1, TABLE_ENTRIES, frame_gone);
+			destroy_table(space, table[i] & ENTRY_ADDRESS, level - 1, TABLE_ENTRIES);
 	}
 	if (space->charged)
 		(*space->charged)--;
 	frame_release(physical);
 }
 
-void arch_space_destroy(struct space *space, void (*frame_gone)(uint64_t physical))
+void arch_space_destroy(struct space *space)
 {
 	if (space->root != 0)
-		destroy_table(space, space->root, 4, KERNEL_HALF, frame_gone);
+		destroy_table(space, space->root, 4, KERNEL_HALF);
 	space->root = 0;
-}
-
-void arch_load_space(struct space *space)
-{
-	WRITE_CR(3, space->root);
-}
-
-void arch_flush_page(uint64_t address)
-{
-	__asm__ volatile("invlpg (%0)" : : "r"(address) : "memory");
 }
 
 void arch_flush_all(void)
@@ -209,7 +199,7 @@ void space_init_kernel(void)
 	for (int i = KERNEL_HALF; i < TABLE_ENTRIES; i++)
 		if ((i == (int)(DEVICE_WINDOW >> 39 & 511) || i == (int)(STACK_WINDOW >> 39 & 511)) && top[i] == 0)
 			top[i] = frame_alloc(FRAME_TABLE, 0) | ENTRY_PRESENT | ENTRY_WRITE;
-	arch_load_space(&kernel_space);
+	arch_load_root(kernel_space.root);
 }
 
 void *map_device(uint64_t physical, uint64_t bytes)

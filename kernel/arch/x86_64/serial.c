@@ -3,7 +3,15 @@
 #include <kernel/console.h>
 
 enum { COM1 = 0x3f8, DATA = 0, INTERRUPT_ENABLE = 1, IDENTIFY = 2, FIFO = 2, LINE = 3, MODEM = 4, STATUS = 5 };
-enum { STATUS_RECEIVED = 1, STATUS_ROOM = 0x20, FIFO_BYTES = 16, ON_RECEIVE = 1, ON_ROOM = 2 };
+enum {
+	STATUS_RECEIVED = 1,
+	STATUS_ROOM = 0x20,
+	FIFO_BYTES = 16,
+	IDENTIFY_NONE = 1,
+	TURNS_MAX = 1000,
+	ON_RECEIVE = 1,
+	ON_ROOM = 2
+};
 
 static uint8_t interrupts_on;
 
@@ -35,14 +43,14 @@ bool arch_serial_get(uint8_t *byte)
 	return true;
 }
 
-bool arch_serial_put_some(const uint8_t *bytes, size_t count, size_t *taken)
+size_t arch_serial_put_some(const uint8_t *bytes, size_t count)
 {
-	*taken = 0;
+	size_t taken = 0;
 	if (!(inb(COM1 + STATUS) & STATUS_ROOM))
-		return true;
-	while (*taken < count && *taken < FIFO_BYTES)
-		outb(COM1 + DATA, bytes[(*taken)++]);
-	return true;
+		return 0;
+	while (taken < count && taken < FIFO_BYTES)
+		outb(COM1 + DATA, bytes[taken++]);
+	return taken;
 }
 
 void arch_serial_interrupt_on_room(bool on)
@@ -57,10 +65,12 @@ void arch_serial_interrupt_on_room(bool on)
 void serial_interrupt(void)
 {
 	uint8_t byte;
-	(void)inb(COM1 + IDENTIFY); /* reading it acknowledges "room" */
-	while (arch_serial_get(&byte))
-		console_received(byte);
-	console_drain();
+	/* The line is edge-triggered: go on until the device asks for nothing, or no edge will come again. */
+	for (int turn = 0; turn < TURNS_MAX && !(inb(COM1 + IDENTIFY) & IDENTIFY_NONE); turn++) {
+		while (arch_serial_get(&byte))
+			console_received(byte);
+		console_drain();
+	}
 }
 
 void arch_init_devices(void)

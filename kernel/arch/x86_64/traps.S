@@ -52,6 +52,7 @@ syscall_entry:
 	movq %r11, REGS_RFLAGS(%rsp)
 	movq %rbx, REGS_RBX(%rsp)
 	movq %rbp, REGS_RBP(%rsp)
+	xorl %ebp, %ebp                                /* a backtrace ends here, not in user memory */
 	movq %r12, REGS_R12(%rsp)
 	movq %r13, REGS_R13(%rsp)
 	movq %r14, REGS_R14(%rsp)
@@ -65,6 +66,8 @@ syscall_entry:
 	incq PROCESS_SYSCALLS(%rbx)
 	cmpq syscall_table_entries(%rip), %rax
 	jae bad_syscall
+	sbbq %rcx, %rcx                                /* all ones if in range: no mispredicted branch gets past the table */
+	andq %rcx, %rax
 	movq %r10, %rcx
 	callq *syscall_table(,%rax,8)
 syscall_done:

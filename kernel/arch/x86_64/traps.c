@@ -68,7 +68,7 @@ static enum keuos_exit_reason exit_reason(const struct arch_regs *regs)
 static bool interrupt(uint64_t vector)
 {
 	struct cpu *cpu = arch_this_cpu();
-	cpu->interrupts++;
+	cpu->interrupts += vector >= VECTOR_TIMER;
 	switch (vector) {
 	case VECTOR_TIMER:
 		cpu->armed = 0;

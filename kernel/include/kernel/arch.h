@@ -29,8 +29,8 @@ struct boot_info {
 extern struct boot_info boot_info;
 
 /* Portable entry points, called by the architecture. */
-_Noreturn void kernel_main(void);                      /* on the first core, tables still the boot loader's own */
-_Noreturn void kernel_main_secondary(struct cpu *cpu); /* on every other core */
+_Noreturn void kernel_main(void);           /* on the first core, tables still the boot loader's own */
+_Noreturn void kernel_main_secondary(void); /* on every other core */
 
 /* Bring-up, called by kernel_main in this order. */
 void arch_init_memory(void);          /* after the frame allocator: device mappings, per-core stacks */
@@ -59,7 +59,8 @@ enum protection {
 
 struct space {
 	uint64_t root;     /* physical address of the top table */
-	uint32_t *charged; /* frames of tables are counted here, if not NULL */
+	uint32_t *charged; /* frames of tables are counted here, if not NULL ... */
+	uint32_t *limit;   /* ... and refused past this */
 	uint16_t owner;    /* pid, for the frames' records */
 };
 
@@ -72,10 +73,8 @@ bool arch_map(struct space *space, uint64_t address, uint64_t physical, uint32_t
 uint64_t arch_unmap(struct space *space, uint64_t address); /* the frame that was there, or 0 */
 /* Physical address behind a user address, or 0; with `write`, only if the process itself could write it. */
 uint64_t arch_translate(const struct space *space, uint64_t address, bool write);
-/* Calls back for every user frame, then frees the tables. The space must be loaded on no core. */
-void arch_space_destroy(struct space *space, void (*frame_gone)(uint64_t physical));
-void arch_load_space(struct space *space);
-void arch_flush_page(uint64_t address);
+/* Lets go of every user frame, then frees the tables. The space must be loaded on no core. */
+void arch_space_destroy(struct space *space);
 void arch_flush_all(void);
 
 extern const uint64_t arch_user_base, arch_user_end; /* user addresses lie in [base, end) */
@@ -98,8 +97,7 @@ bool arch_random(uint64_t *value);
 void arch_serial_init(void);
 void arch_serial_put(uint8_t byte); /* waits for room in the device */
 bool arch_serial_get(uint8_t *byte);
-bool arch_serial_put_some(
-	const uint8_t *bytes, size_t count, size_t *taken); /* never waits; true: interrupt will tell of room */
+size_t arch_serial_put_some(const uint8_t *bytes, size_t count); /* how many it took: it never waits */
 void arch_serial_interrupt_on_room(bool on);
 
 _Noreturn void arch_reboot(uint32_t kind);

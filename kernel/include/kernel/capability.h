@@ -11,10 +11,11 @@
 struct process;
 
 struct capability {
-	uint8_t type;           /* enum keuos_capability_type */
-	uint8_t rights;         /* enum keuos_right */
-	uint16_t granted_index; /* where it was copied from: index ... */
-	uint32_t granted_pid;   /* ... and process; 0: an original */
+	uint8_t type;          /* enum keuos_capability_type */
+	uint8_t rights;        /* enum keuos_right */
+	uint8_t depth;         /* how many grants away from the original */
+	uint8_t granted_index; /* where it was copied from: index ... */
+	uint32_t granted_pid;  /* ... and process; 0: an original */
 	uint32_t granted_serial;
 	uint32_t serial; /* unlike that of any other capability ever made */
 	void *object;

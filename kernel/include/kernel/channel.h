@@ -61,7 +61,8 @@ extern uint32_t channel_count; /* records that are not free */
 /* Negative: an error; else the binder's capability. */
 int channel_bind(
 	struct process *binder, struct process *producer, struct process *consumer, const struct keuos_bind *request);
-bool channel_accept(struct process *process, struct keuos_endpoint *endpoint);
+/* The next end of the process that it has not been told of, described; the caller marks it as accepted. NULL: none. */
+struct channel_side *channel_next_end(struct process *process, struct keuos_endpoint *endpoint);
 void channel_close(struct channel *channel, enum keuos_close_reason reason, enum keuos_verdict verdict);
 void channel_unmap(struct channel *channel, struct channel_side *side); /* that side lets go */
 void channel_revoke(struct channel *channel);                           /* both sides lose it, now */
@@ -70,14 +71,18 @@ void channels_of_dead_process(struct process *process);
 void channel_describe(const struct channel *channel, struct keuos_channel_info *info);
 
 /* The gates (ipc/gate.c). */
+extern uint64_t gate_refused_index; /* the head or tail refused last, as it was when it was judged */
+
 /* Is the consumer's published tail one that it can have reached? Takes it over if so. */
 static inline bool gate_take_tail(struct channel *channel)
 {
 	uint32_t slots = __atomic_load_n(&channel->tail->slots, __ATOMIC_ACQUIRE);
 	uint32_t data = __atomic_load_n(&channel->tail->data, __ATOMIC_RELAXED);
 	if (unlikely(slots - channel->shadow_tail > channel->shadow_head - channel->shadow_tail ||
-		    data - channel->shadow_data_tail > channel->shadow_data - channel->shadow_data_tail))
+		    data - channel->shadow_data_tail > channel->shadow_data - channel->shadow_data_tail)) {
+		gate_refused_index = (uint64_t)slots << 32 | data;
 		return false;
+	}
 	channel->shadow_tail = slots;
 	channel->shadow_data_tail = data;
 	return true;
@@ -85,7 +90,7 @@ static inline bool gate_take_tail(struct channel *channel)
 
 /*
  * Takes the next descriptor through the gates and, if none objects, into the mailbox, which must have room. This is the
- * whole check of a descriptor: notify calls it, and so does the HIL build's bulk check.
+ * whole check of a descriptor.
  */
 enum keuos_verdict gate_pass(struct channel *channel);
 extern struct keuos_descriptor gate_refused; /* the kernel's copy of what gate_pass refused last */

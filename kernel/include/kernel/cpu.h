@@ -15,7 +15,6 @@ struct run_queue {
 struct cpu {
 	struct arch_cpu arch;
 	uint32_t index;
-	bool online;
 	bool idle;
 	uint32_t ready_mask; /* bit p: queue p holds somebody */
 	struct run_queue ready[KEUOS_PRIORITIES];

@@ -4,7 +4,7 @@
 
 #include <kernel/process.h>
 
-enum { MEMORY_PAGES_MAX = 256, MEMORY_OBJECTS = 128 };
+enum { MEMORY_PAGES_MAX = 256, MEMORY_OBJECTS = 256, MEMORY_OBJECTS_EACH = 16 };
 
 struct memory_object {
 	uint32_t references; /* capabilities; 0: free */

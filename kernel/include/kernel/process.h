@@ -34,6 +34,7 @@ struct process {
 	uint32_t priority;
 	uint32_t references; /* capabilities of others to it */
 	bool asleep;         /* is in the list of sleepers */
+	bool doomed;         /* process_end_doomed will end it */
 
 	struct process *parent;
 	uint32_t parent_pid;
@@ -55,7 +56,8 @@ struct process {
 } __attribute__((aligned(64)));
 
 extern struct process processes[KEUOS_PROCESSES];
-extern uint32_t process_count; /* all that are not free, dead ones included */
+extern struct process *first_process; /* without it there is no system */
+extern uint32_t process_count;        /* all that are not free, dead ones included */
 
 /* What the process finds as the result of its system call. */
 static inline void arch_set_result(struct process *process, uint64_t value, uint64_t second)
@@ -74,12 +76,12 @@ void process_start(struct process *process);
 /* Ends a process, now or, if it runs on another core, at that core's next entry to the kernel. */
 void process_kill(struct process *process, enum keuos_exit_reason reason, uint64_t detail);
 void process_end(struct process *process, enum keuos_exit_reason reason, uint64_t detail);
+void process_end_doomed(void); /* after a capability was dropped */
 void process_hold(struct process *process);
 void process_release(struct process *process);
 void process_describe(const struct process *process, struct keuos_process_info *info);
 bool process_charge_pages(struct process *process, uint32_t pages); /* false: over the quota */
 void process_refund_pages(struct process *process, uint32_t pages);
-struct process *process_by_pid(uint32_t pid);
 /* Reads or writes another process's memory through the kernel's view of its frames. */
 int process_access(struct process *process, uint64_t address, void *buffer, size_t bytes, bool write);
 

@@ -1,0 +1,270 @@
+/* Families of processes: chains and cycles of capabilities, orphans, and what of a quota can be handed on. */
+#include "abuse.h"
+
+static const struct abuse_params nothing;
+
+/* A child of this very program with parameters of its own, suspended. Its capability, or the kernel's refusal. */
+static int64_t spawn(const struct keuos_spawn *wanted, const struct abuse_params *child_params)
+{
+	struct keuos_spawn request = *wanted;
+	int64_t child;
+
+	__builtin_memcpy(request.name, "abuse", sizeof("abuse"));
+	request.suspended = 1;
+	child = sys_spawn(&request);
+	if (child >= 0)
+		MUST(sys_process_write((uint32_t)child, (uintptr_t)&params, child_params, sizeof(*child_params)));
+	return child;
+}
+
+static struct keuos_process_info info_of(uint32_t child)
+{
+	struct keuos_process_info info;
+
+	MUST(sys_process_info(child, &info));
+	return info;
+}
+
+/* Nothing tells the parent that a child got somewhere, so it looks each millisecond. */
+static void wait_till_done(uint32_t child)
+{
+	uint32_t stage;
+
+	for (;;) {
+		MUST(sys_process_read(child, (uintptr_t)&results.stage, &stage, sizeof(stage)));
+		if (stage == ABUSE_DONE || info_of(child).state == KEUOS_PROCESS_DEAD)
+			return;
+		sys_wait(0, sys_time() + 1000000);
+	}
+}
+
+static struct keuos_process_info wait_till_dead(uint32_t child)
+{
+	struct keuos_process_info info = info_of(child);
+
+	while (info.state != KEUOS_PROCESS_DEAD) {
+		sys_wait(sys_bit(child), KEUOS_FOREVER);
+		info = info_of(child);
+	}
+	return info;
+}
+
+static void note_pid(uint32_t at, uint32_t pid)
+{
+	if (at < ABUSE_PIDS)
+		results.pids[at] = pid;
+}
+
+/*
+ * Children that never start, tied to each other and to themselves; then nobody holds the first of them any more.
+ * `before` and `after` are the capabilities held; a kernel that leaks shows in the host's counts as well.
+ */
+static int tie_suspended_children(void)
+{
+	const struct keuos_spawn request = {
+		.core = params.core, .priority = KEUOS_PRIORITY_NORMAL, .pages_max = params.pages};
+	uint32_t children[KEUOS_PROCESSES];
+	uint32_t count = 0;
+	int64_t made;
+
+	results.before = abuse_info().capabilities;
+	while (count < params.count && count < KEUOS_PROCESSES) {
+		children[count] = (uint32_t)MUST(spawn(&request, &nothing));
+		note_pid(count, info_of(children[count]).pid);
+		count++;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		made = sys_cap_grant(children[i], children[(i + 1) % count], KEUOS_RIGHT_ALL);
+		if (made < 0)
+			abuse_refused(made);
+		made = sys_cap_grant(children[i], children[i], KEUOS_RIGHT_ALL);
+		if (made < 0)
+			abuse_refused(made);
+	}
+	results.count = count;
+	for (uint32_t i = count; i-- > 0;)
+		MUST(sys_cap_drop(children[i]));
+	results.after = abuse_info().capabilities;
+	results.value = abuse_info().processes;
+	return 0;
+}
+
+/* The child's priority is lower and its core the same: it runs when this process waits, and no sooner. */
+static int leave_an_orphan(void)
+{
+	struct keuos_process_info self = abuse_info();
+	const struct keuos_spawn request = {
+		.core = self.core, .priority = self.priority - 1, .pages_max = params.pages, .channels_max = 2};
+	struct abuse_params child_params = {.op = params.child_op};
+	uint32_t child;
+
+	if (self.priority == 0)
+		return 2;
+	child = (uint32_t)MUST(spawn(&request, &child_params));
+	note_pid(0, info_of(child).pid);
+	results.count = 1;
+	MUST(sys_process_start(child));
+	MUST(sys_cap_drop(child));
+	abuse_wait();
+}
+
+/* Asks for as much as was asked for itself, and if that is refused for all that it has left. */
+static int64_t spawn_link(const struct keuos_process_info *self)
+{
+	struct abuse_params child_params = {.op = ABUSE_CHAIN, .processes = params.processes};
+	uint32_t keep = self->pages + 8; /* for tables that this process needs itself */
+	struct keuos_spawn request = {.core = self->core,
+		.priority = self->priority,
+		.pages_max = self->pages_max > keep ? self->pages_max - keep : 1,
+		.processes_max = params.processes};
+	int64_t child = spawn(&request, &child_params);
+
+	if (child != -KEUOS_EQUOTA || self->processes_max <= self->processes + 1)
+		return child;
+	request.processes_max = self->processes_max - self->processes - 1;
+	return spawn(&request, &child_params);
+}
+
+/* -> count: how many processes there were below this one, all alive at the same time. */
+static int lengthen_chain(void)
+{
+	struct keuos_process_info self = abuse_info();
+	int64_t child = spawn_link(&self);
+	struct abuse_results below;
+
+	if (child < 0) {
+		abuse_refused(child);
+		return 0;
+	}
+	MUST(sys_process_start((uint32_t)child));
+	wait_till_dead((uint32_t)child);
+	MUST(sys_process_read((uint32_t)child, (uintptr_t)&results, &below, sizeof(below)));
+	results.count = below.count + 1;
+	results.error = below.error;
+	results.failed = below.failed;
+	results.line = below.line;
+	abuse_info();
+	return 0;
+}
+
+static int found_family(void)
+{
+	const struct keuos_spawn request = {.core = params.core,
+		.priority = KEUOS_PRIORITY_NORMAL,
+		.pages_max = params.pages,
+		.processes_max = params.grandchildren};
+	struct abuse_params child_params = {.op = params.child_op};
+
+	if (params.grandchildren)
+		child_params = (struct abuse_params){.op = ABUSE_FAMILY,
+			.child_op = params.child_op,
+			.count = params.grandchildren,
+			.core = params.core,
+			.pages = params.pages / (params.grandchildren + 1)};
+	for (uint32_t i = 0; i < params.count; i++) {
+		uint32_t child = (uint32_t)MUST(spawn(&request, &child_params));
+
+		note_pid(i, info_of(child).pid);
+		MUST(sys_process_start(child));
+		wait_till_done(child);
+		results.count++;
+	}
+	abuse_wait();
+}
+
+static int claim_pages(void)
+{
+	const struct keuos_spawn request = {.priority = KEUOS_PRIORITY_NORMAL, .pages_max = params.pages};
+	int64_t child = 0;
+
+	for (uint32_t i = 0; i < params.count; i++) {
+		child = spawn(&request, &nothing);
+		if (child < 0)
+			break;
+		results.count++;
+		results.value += info_of((uint32_t)child).pages_max;
+		abuse_info();
+	}
+	if (child < 0)
+		abuse_refused(child);
+	abuse_info();
+	return 0;
+}
+
+/* `before` and `after`: its pages quota, less what is charged; value and second: its processes quota, likewise. */
+static int turn_over(void)
+{
+	struct abuse_params child_params = {.op = ABUSE_LEAVE};
+	struct keuos_process_info info = abuse_info();
+
+	results.before = info.pages_max - info.pages;
+	results.value = info.processes_max - info.processes;
+	for (uint32_t i = 0; i < params.count; i++) {
+		struct keuos_spawn request = {.core = params.core,
+			.priority = KEUOS_PRIORITY_NORMAL,
+			.pages_max = info.pages_max - info.pages,
+			.processes_max = info.processes_max - info.processes - 1};
+		uint32_t child = (uint32_t)MUST(spawn(&request, &child_params));
+
+		MUST(sys_process_start(child));
+		info = wait_till_dead(child);
+		results.reasons[info.exit_reason % ABUSE_REASONS]++;
+		MUST(sys_cap_drop(child));
+		results.count++;
+		info = abuse_info();
+	}
+	results.after = info.pages_max - info.pages;
+	results.second = info.processes_max - info.processes;
+	return 0;
+}
+
+static void condemn_one(void)
+{
+	const struct keuos_bind bind = {.mode = KEUOS_VERIFIED, .data_order = KEUOS_NO_DATA};
+	const struct keuos_spawn request = {
+		.core = params.core, .priority = KEUOS_PRIORITY_NORMAL, .pages_max = params.pages};
+	struct abuse_params child_params = {.op = ABUSE_CONSUMER};
+	volatile struct keuos_index_page *tail;
+	struct keuos_process_info info;
+	struct keuos_endpoint end;
+	uint32_t child = (uint32_t)MUST(spawn(&request, &child_params));
+	uint32_t channel = (uint32_t)MUST(sys_channel_bind(KEUOS_CAP_SELF, child, &bind));
+
+	MUST(sys_channel_accept(&end));
+	MUST(sys_process_start(child));
+	tail = (volatile struct keuos_index_page *)(uintptr_t)(end.base + KEUOS_OFFSET_TAIL);
+	while (!tail->slots && info_of(child).state != KEUOS_PROCESS_DEAD)
+		;
+	abuse_refused(sys_notify(end.capability, 1));
+	info = wait_till_dead(child);
+	results.reasons[info.exit_reason % ABUSE_REASONS]++;
+	if (info.exit_reason == KEUOS_EXIT_GATE && info.exit_detail == KEUOS_VERDICT_TAIL)
+		results.count++;
+	MUST(sys_channel_unmap(end.capability));
+	MUST(sys_cap_drop(channel));
+	MUST(sys_cap_drop(child));
+}
+
+int abuse_processes(uint32_t op)
+{
+	switch (op) {
+	case ABUSE_SUSPENDED:
+		return tie_suspended_children();
+	case ABUSE_ORPHAN:
+		return leave_an_orphan();
+	case ABUSE_CHAIN:
+		return lengthen_chain();
+	case ABUSE_FAMILY:
+		return found_family();
+	case ABUSE_CLAIM:
+		return claim_pages();
+	case ABUSE_TURNOVER:
+		return turn_over();
+	case ABUSE_CONDEMNED:
+		for (uint32_t i = 0; i < params.count; i++)
+			condemn_one();
+		return 0;
+	default:
+		return 2;
+	}
+}
