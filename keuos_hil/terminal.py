@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
@@ -17,8 +18,12 @@ from .bench import Bench
 _PLAIN_WIDTH = 160
 
 
+#: A quantity that was measured for at least so many values of PIVOT, all else equal, is shown as a table by it.
+PIVOT, PIVOT_FROM = "size", 3
+
+
 def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
-    """One table for each suite, target and timebase: figures of different timebases never share one."""
+    """The run's figures, those of each suite, target and timebase apart: different timebases never share a table."""
 
     def key(row: dict[str, Any]) -> tuple[str, str, str]:
         return row["name"].partition(".")[0], row["target"], row["timebase"]
@@ -26,34 +31,70 @@ def tables(measurements: Iterable[dict[str, Any]]) -> list[Table]:
     made = []
     for (suite, target, timebase), group in groupby(sorted(measurements, key=key), key):
         note = "; shown, never judged" if timebase == "emulated" else ""
-        table = Table(
-            title=f"{suite} on {target}, timebase {timebase}{note}",
-            box=box.SIMPLE_HEAD,
-            title_justify="left",
-            pad_edge=False,
-        )
-        table.add_column("quantity", overflow="fold")
-        table.add_column("with", overflow="fold")
-        for heading in ("n", "min", "p50", "95 % CI", "p90", "p99", "p99.9", "max"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("unit")
-        for row in group:
-            params = " ".join(f"{name}={value}" for name, value in row["params"].items())
-            interval = "" if row["ci95"] is None else f"{number(row['ci95'][0])}..{number(row['ci95'][1])}"
-            if "value" in row:
-                cells = ["", "", number(row["value"]), interval, "", "", "", ""]
-            else:
-                names = ("p90", "p99", "p999", "max")
-                cells = [
-                    str(row["n"]),
-                    number(row["min"]),
-                    number(row["p50"]),
-                    interval,
-                    *(number(row[n]) for n in names),
-                ]
-            table.add_row(row["name"], params, *cells, row["unit"])
-        made.append(table)
+        where = f"on {target}, timebase {timebase}{note}"
+        rows = list(group)
+        pivoted, rest = _split(rows)
+        made += [_pivot(f"{name} {where}", quantity) for name, quantity in pivoted.items()]
+        if rest:
+            made.append(_list(f"{suite} {where}", rest))
     return made
+
+
+def _others(row: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, value) for name, value in row["params"].items() if name != PIVOT)
+
+
+def _split(rows: list[dict[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
+    """Rows to show as a table by PIVOT, by quantity and unit; and the others."""
+    counts = Counter((row["name"], row["unit"], _others(row)) for row in rows if PIVOT in row["params"])
+    pivoted: dict[str, list[dict[str, Any]]] = {}
+    rest = []
+    for row in rows:
+        if PIVOT in row["params"] and counts[row["name"], row["unit"], _others(row)] >= PIVOT_FROM:
+            pivoted.setdefault(f"{row['name']}, {row['unit']},", []).append(row)
+        else:
+            rest.append(row)
+    return pivoted, rest
+
+
+def _pivot(title: str, rows: list[dict[str, Any]]) -> Table:
+    """One line for each way of doing it, one column for each size: the median, or the value."""
+    of = "median" if "p50" in rows[0] else "value"
+    table = Table(title=f"{title}: {of} by {PIVOT} in bytes", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    names = list(dict.fromkeys(name for row in rows for name, _ in _others(row)))
+    sizes = sorted({row["params"][PIVOT] for row in rows})
+    for name in names:
+        table.add_column(name)
+    for size in sizes:
+        table.add_column(str(size), justify="right", no_wrap=True)
+    lines: dict[tuple[tuple[str, Any], ...], dict[Any, str]] = {}
+    for row in rows:
+        lines.setdefault(_others(row), {})[row["params"][PIVOT]] = number(
+            row["value"] if "value" in row else row["p50"]
+        )
+    for params, figures in lines.items():
+        table.add_row(*(str(dict(params).get(name, "")) for name in names), *(figures.get(size, "") for size in sizes))
+    return table
+
+
+def _list(title: str, rows: list[dict[str, Any]]) -> Table:
+    """One line for each row, with everything that is known of it."""
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("quantity", overflow="fold")
+    table.add_column("with", overflow="fold")
+    for heading in ("n", "min", "p50", "95 % CI", "p90", "p99", "p99.9", "max"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("unit")
+    for row in rows:
+        params = " ".join(f"{name}={value}" for name, value in row["params"].items())
+        interval = "" if row["ci95"] is None else f"{number(row['ci95'][0])}..{number(row['ci95'][1])}"
+        if "value" in row:
+            cells = ["", "", number(row["value"]), interval, "", "", "", ""]
+        else:
+            names = ("p90", "p99", "p999", "max")
+            cells = [str(row["n"]), number(row["min"]), number(row["p50"]), interval, *(number(row[n]) for n in names)]
+        table.add_row(row["name"], params, *cells, row["unit"])
+    return table
 
 
 def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:

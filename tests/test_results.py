@@ -108,6 +108,27 @@ def test_figures_of_different_timebases_never_share_a_table(filled):
     assert any("shown, never judged" in title for title in titles)
 
 
+def test_a_quantity_of_several_sizes_is_one_line_by_size(filled):
+    for size in (8, 56, 64):
+        for cores in ("same", "cross"):
+            filled.add_measurement(
+                "ring.traps",
+                {"size": size, "cores": cores},
+                "per trip",
+                target="t",
+                timebase="emulated",
+                value=size + 1,
+            )
+    (table,) = [made for made in tables(filled.measurements) if str(made.title).startswith("ring.traps")]
+    assert [str(column.header) for column in table.columns] == ["cores", "8", "56", "64"]
+    assert [list(column.cells) for column in table.columns] == [
+        ["same", "cross"],
+        ["9", "9"],
+        ["57", "57"],
+        ["65", "65"],
+    ]
+
+
 def test_figures_asked_for_and_of_others_stand_beside_ours(filled):
     assert comparison(filled.measurements) is None
     filled.add_measurement(

@@ -42,6 +42,24 @@ lock_contended:
 	popq %rax
 	ret
 
+.macro POP_REGISTERS
+	popq %r15
+	popq %r14
+	popq %r13
+	popq %r12
+	popq %r11
+	popq %r10
+	popq %r9
+	popq %r8
+	popq %rbp
+	popq %rdi
+	popq %rsi
+	popq %rdx
+	popq %rcx
+	popq %rbx
+	popq %rax
+.endm
+
 	.globl syscall_entry
 	.align 64
 syscall_entry:
@@ -112,21 +130,7 @@ bad_syscall:
 
 return_from_trap:
 	movq %rbx, %rsp
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %r11
-	popq %r10
-	popq %r9
-	popq %r8
-	popq %rbp
-	popq %rdi
-	popq %rsi
-	popq %rdx
-	popq %rcx
-	popq %rbx
-	popq %rax
+	POP_REGISTERS
 	addq $16, %rsp
 	swapgs
 	iretq
@@ -178,21 +182,7 @@ trap_in_kernel:
 	call trap_from_kernel
 	movq %rbx, %rsp
 pop_and_return:
-	popq %r15
-	popq %r14
-	popq %r13
-	popq %r12
-	popq %r11
-	popq %r10
-	popq %r9
-	popq %r8
-	popq %rbp
-	popq %rdi
-	popq %rsi
-	popq %rdx
-	popq %rcx
-	popq %rbx
-	popq %rax
+	POP_REGISTERS
 	addq $16, %rsp
 	iretq
 

@@ -23,18 +23,18 @@ void abuse_far_call(uint16_t selector)
 
 enum { X87_ALL_BUT_ZERO_DIVIDE = 0x37b }; /* the control word's masks: 64-bit precision, nearest, exceptions masked */
 
-/* The next waiting x87 instruction reports the exception; fdivp does not. */
+/* The division leaves the exception pending: the next x87 instruction that waits reports it. */
 void abuse_x87_divide(void)
 {
 	const uint16_t control = X87_ALL_BUT_ZERO_DIVIDE;
+	const float zero = 0;
 
 	__asm__ volatile("fldcw %[control]\n\t"
 			 "fld1\n\t"
-			 "fldz\n\t"
-			 "fdivrp %%st, %%st(1)"
+			 "fdivs %[zero]"
 			 :
-			 : [control] "m"(control)
-			 : "st", "st(1)");
+			 : [control] "m"(control), [zero] "m"(zero)
+			 : "st");
 }
 
 void abuse_x87_report(void)
