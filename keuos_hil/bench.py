@@ -12,6 +12,7 @@ import pluggy
 import pytest
 
 from . import bundled, registry
+from . import initrd as cpio
 from .errors import UsageError
 from .hookspecs import RunOptions, TargetType
 from .image import Image
@@ -49,6 +50,8 @@ class Bench:
         for path in (self.kernel, self.initrd, self.symbols):
             if path is not None and not path.is_file():
                 raise UsageError(f"there is no file {path}")
+        if self.kernel is None and self.initrd is not None:
+            cpio.read(self.initrd)
         if self.kernel is not None:
             for name in self.target_names:
                 target = self.rig.target(name)

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,13 +80,12 @@ def snapshot(architecture: str, variant: str, directory: Path) -> Paths:
     """
     found = paths(architecture, variant)
     kept = Paths(directory / "keuos.elf", directory / "initrd.cpio")
-    directory.mkdir(parents=True)
     try:
+        (directory / "user").mkdir(parents=True, exist_ok=True)
         with _locked(_lock_path()) if _sources() is not None else nullcontext():
             shutil.copyfile(found.kernel, kept.kernel)
             shutil.copyfile(found.initrd, kept.initrd)
             # What the programs of a stripped initrd are described by.
-            (directory / "user").mkdir()
             for elf in (found.initrd.parent / "user").glob("*.elf"):
                 shutil.copyfile(elf, directory / "user" / elf.name)
     except OSError as error:
@@ -101,8 +100,9 @@ def _lock_path() -> Path:
 def _newest(sources: Path) -> int:
     times = [sources.stat().st_mtime_ns]
     for folder, _, files in os.walk(sources):
-        times += [os.stat(os.path.join(folder, name)).st_mtime_ns for name in files]
-        times.append(os.stat(folder).st_mtime_ns)  # a file that was taken away
+        for path in (folder, *(os.path.join(folder, name) for name in files)):  # folder: a file that was taken away
+            with suppress(FileNotFoundError):  # an editor's, gone by now
+                times.append(os.lstat(path).st_mtime_ns)
     return max(times)
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -141,7 +142,11 @@ class Console:
             if data is None:
                 break
             with self.condition:
-                self._take(data)
+                try:
+                    self._take(data)
+                except OSError as error:
+                    self._pending = self._pending or InfraError(f"the console's log can't be written: {error}")
+                    break
                 if drain_until is not None and (not data or time.monotonic() >= drain_until):
                     drain_until = None
                     self._settle()
@@ -151,7 +156,8 @@ class Console:
 
     def _settle(self) -> None:
         """All that the target sent before its end is in the buffer: now the end itself may be told."""
-        self._append(self._splitter.flush())
+        with suppress(OSError):  # of the log: the reader has told it
+            self._append(self._splitter.flush())
         self._finish_panic(force=True)
         if self._pending is not None:
             self._interrupt_locked(self._pending)

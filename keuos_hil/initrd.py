@@ -5,12 +5,14 @@ Parsing only, and strictly: a truncated archive is one clear line here rather th
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from .errors import ImageError
 
 _MAGICS = (b"070701", b"070702")
 _HEADER_BYTES = 110
+_DIGITS = re.compile(rb"[0-9A-Fa-f]+")
 _TRAILER = "TRAILER!!!"
 _FILE_TYPE_MASK = 0o170000
 _REGULAR = 0o100000
@@ -35,10 +37,9 @@ def parse(data: bytes, name: str = "initrd") -> dict[str, bytes]:
             raise ImageError(f"{name} is {kind}: expected the magic 070701, found {header[:6]!r}")
         if len(header) < _HEADER_BYTES:
             raise _truncated(name, len(data), f"a header at byte {offset}")
-        try:
-            fields = [int(header[6 + 8 * i : 14 + 8 * i], 16) for i in range(13)]
-        except ValueError:
-            raise ImageError(f"{name} is damaged: the header at byte {offset} holds no hexadecimal numbers") from None
+        if not _DIGITS.fullmatch(header, 6):
+            raise ImageError(f"{name} is damaged: the header at byte {offset} holds no hexadecimal numbers")
+        fields = [int(header[6 + 8 * i : 14 + 8 * i], 16) for i in range(13)]
         mode, size, name_size = fields[1], fields[6], fields[11]
         name_at = offset + _HEADER_BYTES
         body_at = _aligned(name_at + name_size)

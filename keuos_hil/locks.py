@@ -23,11 +23,15 @@ def file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the operating system gives it back if this process dies.
 
     Raises:
-        InfraError: somebody else kept it for `timeout` seconds; the message says who.
+        InfraError: somebody else kept it for `timeout` seconds, and the message says who; or there can't be such a file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise InfraError(f"no lock can be made at {path}: {error.strerror}") from None
     deadline = time.monotonic() + timeout
-    with path.open("a+") as lock:
+    with file as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

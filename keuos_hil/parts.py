@@ -172,7 +172,7 @@ class Session(Protocol):
         ...
 
     def attach_command(self) -> str:
-        """Open a door for gdb and return the command to type; the target stays stopped until gdb lets it run."""
+        """Open a door for gdb and return the command to type; the target stops when gdb comes in. Raises InfraError."""
         ...
 
     def close(self) -> None:

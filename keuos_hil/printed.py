@@ -10,6 +10,7 @@ may have one stray character between any two of its own.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -71,28 +72,42 @@ class BenchLine:
 
 @dataclass
 class Printed:
-    """All that a kernel has printed, in its order."""
+    """All that a kernel has printed, in its order. `expected` are the tests (`suite:name`) that it should have."""
 
+    expected: frozenset[str] = frozenset()
     lines: list[Line] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     benches: list[BenchLine] = field(default_factory=list)
 
     def find(self, wanted: str) -> Line | None:
-        """The last line of test `wanted` (`suite:name`), stray characters in its name allowed for."""
+        """The last line of test `wanted` (`suite:name`), stray characters in its name allowed for.
+
+        A line that is another expected one to the letter is not this one with strays: `s:test_10` is no `s:test_1`.
+        """
         exact = [line for line in self.lines if line.id == wanted]
-        near = exact or [line for line in self.lines if _is_with_strays(line.id, wanted)]
+        others = (line for line in self.lines if line.id not in self.expected)
+        near = exact or [line for line in others if _is_with_strays(line.id, wanted)]
         return near[-1] if near else None
 
+    def missing(self) -> list[str]:
+        """The expected tests that have no line."""
+        return sorted(wanted for wanted in self.expected if self.find(wanted) is None)
+
     def finished(self) -> bool:
-        """Whether suites have begun and each that has also has ended."""
-        begun = {mark.suite for mark in self.marks if mark.mark == "BEGIN"}
-        ended = {mark.suite for mark in self.marks if mark.mark != "BEGIN"}
-        return bool(begun) and begun <= ended
+        """Whether all that has to come has: every expected line, or the end of each suite and part that has begun.
+
+        The end of a suite is that of its parts.
+        """
+        if self.expected:
+            return not self.missing()
+        begun = {(mark.suite, mark.name) for mark in self.marks if mark.mark == "BEGIN"}
+        ended = {(mark.suite, mark.name) for mark in self.marks if mark.mark != "BEGIN"}
+        return bool(begun) and all((suite, name) in ended or (suite, "") in ended for suite, name in begun)
 
 
-def parse(text: str) -> Printed:
+def parse(text: str, expected: Iterable[str] = ()) -> Printed:
     """What stands in the console's text."""
-    found = Printed()
+    found = Printed(frozenset(expected))
     for row in text.splitlines():
         bench = _BENCH.search(row)
         if bench is not None:
@@ -122,16 +137,20 @@ def _parse_test(rest: str, found: Printed) -> None:
             return
         if name:
             number = _NUMBER.search(text) if word == "VALUE" else None
-            value = None if number is None else float(_number(number.group()))
-            found.lines.append(Line(suite, name, word, text, value))
+            value = None if number is None else _number(number.group())
+            found.lines.append(Line(suite, name, word, text, value if isinstance(value, float) else None))
             return
 
 
 def _number(text: str) -> float | str:
-    if not _NUMBER.fullmatch(text.rstrip(",;")):
+    bare = text.rstrip(",;")
+    if not _NUMBER.fullmatch(bare):
         return text
-    text = text.rstrip(",;")
-    return float(int(text, 16)) if "x" in text.lower() else float(text)
+    try:
+        number = float(int(bare, 16)) if "x" in bare.lower() else float(bare)
+    except OverflowError:
+        return text
+    return number if math.isfinite(number) else text
 
 
 def _is_with_strays(seen: str, wanted: str) -> bool:

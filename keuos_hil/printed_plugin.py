@@ -15,13 +15,12 @@ import pytest
 
 from . import printed
 from .bench import Bench, bench_key
-from .console import printable
 from .errors import Ended, Exited, PoweredOff, TargetFailure, UsageError
 from .image import Image
 from .record import Recorder
 from .rig import LiveTarget
 
-#: After all suites that have begun have ended, a kernel that stays silent for so long has no more to say.
+#: After all that had to come, a kernel that stays silent for so long has no more to say.
 _QUIET_S = 1.0
 _RUN_FOR_S = 30.0
 
@@ -47,7 +46,8 @@ class Run:
 def add_printed_options(add: Callable[..., None]) -> None:
     """--run-for and --expect-tests."""
     add("--run-for", dest="keuos_run_for", type=float, metavar="SECONDS", default=_RUN_FOR_S,
-        help="a kernel that only prints is ended after so long, in its own pace (default: %(default)g)")  # fmt: skip
+        help="a kernel that only prints is ended after so long, in its own pace, if what it began or what "
+        "--expect-tests names has not come to its end earlier (default: %(default)g)")  # fmt: skip
     add("--expect-tests", dest="keuos_expect_tests", metavar="FILE", default=None,
         help="the lines that a kernel has to print, `suite:name` each: each becomes a test of its own")  # fmt: skip
 
@@ -105,13 +105,11 @@ def _run(config: pytest.Config, bench: Bench, target: str, image: Image) -> Run:
     bench.note(live)
     try:
         end = _collect(live, config.getoption("keuos_run_for"), wanted)
-        text = printable(live.console.since(0))
+        found = printed.parse(_text(live), wanted)
     finally:
         bench.rig.close()
-    found = printed.parse(text)
-    missing = [name for name in wanted if found.find(name) is None]
     junit = bench.directory / f"lines-{target}.xml"
-    junit.write_text(printed.junit(found.lines, missing, str(image.kernel_path)))
+    junit.write_text(printed.junit(found.lines, found.missing(), str(image.kernel_path)))
     _record(Recorder(bench.results, target, live.timebase.name), found)
     return Run(found, end, junit)
 
@@ -126,15 +124,19 @@ def _collect(live: LiveTarget, run_for: float, wanted: list[str]) -> Ended | Non
         if not quiet or console.mark() == seen:
             return None
         seen = console.mark()
-        found = printed.parse(printable(console.since(0)))
-        complete = found.finished() or (bool(wanted) and all(found.find(name) is not None for name in wanted))
-        return True if complete else None
+        return printed.parse(_text(live), wanted).finished() or None
 
     try:
         console.wait_for(done, run_for)
     except Ended as end:
         return end
     return None
+
+
+def _text(live: LiveTarget) -> str:
+    """All that was printed, one character for each that can't be shown: a stray one must stay a single one."""
+    text = live.console.since(0).decode("utf-8", "replace")
+    return "".join(c if c.isprintable() or c in "\r\n\t" else "\ufffd" for c in text)
 
 
 def _record(record: Recorder, found: printed.Printed) -> None:

@@ -71,6 +71,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--hold", dest="keuos_hold", action="store_true",
         help="keep the target after a failure and print how to attach gdb, until Enter")  # fmt: skip
     printed_plugin.add_printed_options(add)
+    known["-m"] = True  # pytest's own; without it a long run that is repeated would be deselected
     manager = registry.load_plugins()
     declared: set[tuple[str, type[Any]]] = set()
     for kind in registry.target_types(manager).values():
@@ -248,7 +249,7 @@ def pytest_runtest_makereport(
             if live is not None and phase != "teardown":
                 _look_closer(item, live, report)
             reporting.add_sections(report, item)
-            if live is not None and phase == "call" and item.config.getoption("keuos_hold"):
+            if live is not None and phase != "teardown" and item.config.getoption("keuos_hold"):
                 reporting.hold(item, live, report)
     if "keuos_target_name" in getattr(item, "fixturenames", ()):
         item.config.stash[bench_key].add_report(item, report)
@@ -262,8 +263,8 @@ def _look_closer(item: pytest.Item, live: LiveTarget, report: pytest.TestReport)
             session=live.session, directory=live.directory
         ):
             lines += more
-    except HilError as error:
-        lines = [f"the post-mortem failed: {error}"]
+    except Exception as error:  # noqa: BLE001 - a plugin's mistake must not hide the failure
+        lines = [f"the post-mortem failed: {error!r}"]
     if lines:
         report.sections.append((f"post-mortem of {live.name}", "\n".join(lines)))
 
@@ -362,18 +363,17 @@ def target(request: pytest.FixtureRequest, keuos_target_name: str, image: Image)
 
 @pytest.fixture
 def fresh_target(request: pytest.FixtureRequest) -> Iterator[LiveTarget]:
-    """The target straight from boot, and this machine's processors for this test alone: for measurements."""
+    """The target straight from boot, while nobody else of this user measures on this machine: for measurements."""
     with timing_lock():
         yield request.getfixturevalue("target")
 
 
 @pytest.fixture
-def agent(target: LiveTarget) -> Agent:
+def agent(request: pytest.FixtureRequest, target: LiveTarget) -> Agent:
     """The agent on the target. What a test spawns and binds through it is killed and dropped behind the test."""
     if not target.has_agent:
-        raise pytest.skip.Exception(
-            reason(KNOWN["agent"], target=target.name, image=str(target.image.kernel_path)), _use_item_location=True
-        )
+        why = reason(KNOWN["agent"], target=target.name, image=str(target.image.kernel_path))
+        _skip_or_refuse(request.config.stash[bench_key], "agent", why)
     return target.agent
 
 

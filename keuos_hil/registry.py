@@ -88,14 +88,17 @@ class Registry:
         for key in document:
             if key != "targets":
                 raise UsageError(f"{config}: unknown table {key!r}{options.nearest(key, ['targets'])}")
-        for name, table in dict(document.get("targets", {})).items():
+        tables = document.get("targets", {})
+        if not isinstance(tables, dict):
+            raise UsageError(f"{config}: targets: expected tables [targets.NAME], found {tables!r}")
+        for name, table in tables.items():
             where = f"{config}: [targets.{name}]"
             if not isinstance(table, dict):
                 raise UsageError(f"{where}: expected a table with a type, found {table!r}")
             kind_name = table.get("type", name if name in self.types else None)
             if kind_name is None:
                 raise UsageError(f"{where}: the key 'type' is missing; valid: {', '.join(sorted(self.types))}")
-            if kind_name not in self.types:
+            if not isinstance(kind_name, str) or kind_name not in self.types:
                 raise UsageError(f"{where}: no target type {kind_name!r}{options.nearest(str(kind_name), self.types)}")
             values = {key: value for key, value in table.items() if key != "type"}
             options.build(self.types[kind_name].options, values, where)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from .console import printable
+from .errors import HilError
 from .rig import LiveTarget, kind_of
 
 #: Exit status of a run in which nothing failed but the bench: pytest's own end at 5.
@@ -28,11 +29,9 @@ option_names_key = pytest.StashKey[dict[str, bool]]()
 
 
 def sort(report: pytest.TestReport, failure: BaseException) -> None:
-    """Have `report` say FAILED or ERROR by the kind of `failure`, and remember the kind across processes."""
+    """Have a failed `report` say FAILED or ERROR by the kind of `failure`, and remember the kind across processes."""
     kind = kind_of(failure)
     report.keuos_kind = kind  # type: ignore[attr-defined]
-    if report.outcome != "failed":
-        return
     if kind == "target":
         report.when = "call"
     elif kind == "bench" and report.when == "call":
@@ -53,10 +52,10 @@ def add_sections(report: pytest.TestReport, item: pytest.Item) -> None:
 
 def repeat_lines(item: pytest.Item, live: LiveTarget | None) -> list[str]:
     """The command that runs exactly this test again, and the one that shows the machine by itself."""
-    options = [a for a in options_given(item.config) if not a.startswith("--seed")]
+    options = [a for a in options_given(item.config) if not a.startswith("--seed=")]
     if seed_key in item.stash:
         options.append(f"--seed={item.stash[seed_key]}")
-    lines = [shlex.join(["pytest", item.nodeid, *options])]
+    lines = [shlex.join(["pytest", _from_here(item), *options])]
     if live is not None:
         image = live.image
         lines.append(f"image: {image.kernel_path} (build-id {image.kernel.build_id}), initrd {image.initrd_path}")
@@ -66,8 +65,15 @@ def repeat_lines(item: pytest.Item, live: LiveTarget | None) -> list[str]:
     return lines
 
 
+def _from_here(item: pytest.Item) -> str:
+    """The node id for the folder that pytest was called in: pytest's own begins at its rootdir, or at the package."""
+    here = item.config.invocation_params.dir
+    path = item.path.relative_to(here) if item.path.is_relative_to(here) else item.path
+    return str(path) + "".join(item.nodeid.partition("::")[1:])
+
+
 def options_given(config: pytest.Config) -> list[str]:
-    """Those of our options that this run was given; a worker of xdist has the controller's."""
+    """Those of our options that this run was given, as NAME=VALUE; a worker of xdist has the controller's."""
     given = getattr(config, "workerinput", {}).get("keuos_options")
     if given is not None:
         return list(given)
@@ -77,9 +83,8 @@ def options_given(config: pytest.Config) -> list[str]:
     for at, argument in enumerate(arguments):
         name, equals, _ = str(argument).partition("=")
         if name in option_names:
-            found.append(str(argument))
-            if not equals and at + 1 < len(arguments) and option_names[name]:
-                found.append(str(arguments[at + 1]))
+            apart = not equals and at + 1 < len(arguments) and option_names[name]
+            found.append(f"{name}={arguments[at + 1]}" if apart else str(argument))
     return found
 
 
@@ -116,8 +121,12 @@ def hold(item: pytest.Item, live: LiveTarget, report: pytest.TestReport) -> None
     if capture is not None:
         capture.suspend_global_capture(in_=True)
     try:
+        door = f"{live.session.attach_command()} {live.image.kernel.name}"
+    except HilError as error:
+        door = f"not possible: {error}"
+    try:
         print(f"\n\n{item.nodeid} {report.outcome}; the target is held.", file=sys.stderr)
-        print(f"  let gdb in:  {live.session.attach_command()} {live.image.kernel.name}", file=sys.stderr)
+        print(f"  let gdb in:  {door}", file=sys.stderr)
         print(f"  logs:        {live.directory}", file=sys.stderr)
         print("  Enter lets it go and runs the next test; Ctrl-C ends the run.", file=sys.stderr, flush=True)
         with open_terminal() as terminal:

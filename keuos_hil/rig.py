@@ -152,8 +152,9 @@ class LiveTarget:
 
     @property
     def unusable(self) -> bool:
-        """Whether the next test needs a new session."""
-        return self.console.interrupted is not None or self._agent_error is not None
+        """Whether the next test needs a new session. A kernel that only prints is not asked for an agent again."""
+        mute = isinstance(self._agent_error, Silent) and self.image.grade < Grade.CHANNELS
+        return self.console.interrupted is not None or (self._agent_error is not None and not mute)
 
     def end_test(self) -> None:
         """Take back what the test left on the target, then compare with the state at boot.

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from keuos_hil.errors import InfraError
@@ -60,6 +60,9 @@ class ChildProcess:
                 self._process: subprocess.Popen[bytes] = start.result()
             except OSError as error:
                 raise InfraError(f"{program} could not be started: {error}") from error
+            except BaseException:  # a Ctrl-C while the other thread starts it: nobody would have it then
+                start.add_done_callback(_abandon)
+                raise
         self.pid = self._process.pid
         self._delay_read = (0.0, 0.0)
         self._reaper = threading.Thread(target=self._reap, name=f"keuos-hil reaper of {self.pid}", daemon=True)
@@ -102,6 +105,13 @@ class ChildProcess:
 
     def _signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)  # Popen checks, under its lock, that the pid is still this child's
+
+
+def _abandon(start: Future[subprocess.Popen[bytes]]) -> None:
+    if not start.cancelled() and start.exception() is None:
+        process = start.result()
+        process.kill()
+        process.wait()
 
 
 def _run_delay(pid: int) -> float:

@@ -103,7 +103,9 @@ class QemuSession:
         panic_patterns: Iterable[bytes],
     ) -> None:
         console_end, console_far = socket.socketpair()
+        self._stack.callback(console_end.close)
         monitor_end, monitor_far = socket.socketpair()
+        self._stack.callback(monitor_end.close)
         inherit = [console_far.fileno(), monitor_far.fileno(), self._memory.fd]
         far_ends = [console_far, monitor_far]
         arguments = [
@@ -126,13 +128,10 @@ class QemuSession:
             self._process = ChildProcess(
                 arguments, inherit=inherit, output=self.directory / "qemu.log", on_exit=self._on_exit
             )
-        except BaseException:
-            console_end.close()
-            monitor_end.close()
-            raise
         finally:
             for end in far_ends:
                 end.close()
+        self._stack.callback(self._process.close)  # in case that one of the parts below can't be made
         self.pid = self._process.pid
         self.console = Console(
             SocketStream(console_end),
@@ -143,7 +142,7 @@ class QemuSession:
         self._stack.callback(self.console.close)
         self._monitor = Monitor(monitor_end, self._on_event)
         self._stack.callback(self._monitor.close)
-        self._stack.callback(self._process.close)
+        self._stack.callback(self._process.close)  # the first to go
         self._stack.callback(self._closed.set)
         try:
             self._monitor.connect(_START_S)

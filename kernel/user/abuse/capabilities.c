@@ -1,6 +1,9 @@
 /* Capabilities and memory beyond measure: long chains of grants, indices that share a bit, page tables nobody pays. */
 #include "abuse.h"
 
+/* The machine has few memory objects; each lies in a window with tables of its own. */
+enum { SMALL_OBJECTS = 10 };
+
 /* Grants a memory object to itself, from the last copy or always from the first, till the kernel has enough. */
 static int grant_and_revoke(int chain)
 {
@@ -43,18 +46,17 @@ static int share_a_bit(void)
 	return 0;
 }
 
-/* Takes memory objects of one page, unmapped, till only `spare` pages are left. Their indices -> objects. */
+/* Takes memory objects, unmapped, till only `spare` pages are left: small ones, then what remains as one. How many. */
 static uint32_t spend_pages(uint32_t spare, uint32_t *objects)
 {
 	struct keuos_process_info info = abuse_info();
 	uint32_t count = 0;
 
-	while (info.pages + spare < info.pages_max && count < KEUOS_CAPABILITIES) {
-		int64_t memory = sys_memory_create(1);
+	while (info.pages + spare < info.pages_max) {
+		uint32_t left = info.pages_max - info.pages - spare;
 
-		if (memory < 0)
-			break;
-		objects[count++] = (uint32_t)memory;
+		objects[count] = (uint32_t)MUST(sys_memory_create(count < SMALL_OBJECTS ? 1 : left));
+		count++;
 		info = abuse_info();
 	}
 	return count;
@@ -62,7 +64,7 @@ static uint32_t spend_pages(uint32_t spare, uint32_t *objects)
 
 static int map_everything(void)
 {
-	uint32_t objects[KEUOS_CAPABILITIES];
+	uint32_t objects[SMALL_OBJECTS + 1];
 	uint32_t count = spend_pages(params.spare, objects);
 
 	results.before = count;
@@ -82,7 +84,7 @@ static int map_everything(void)
 
 static int bind_everything(void)
 {
-	uint32_t objects[KEUOS_CAPABILITIES];
+	uint32_t objects[SMALL_OBJECTS + 1];
 	struct keuos_bind bind = {.mode = KEUOS_POLLED, .data_order = KEUOS_NO_DATA};
 	int64_t channel;
 

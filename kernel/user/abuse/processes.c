@@ -119,7 +119,7 @@ static int64_t spawn_link(const struct keuos_process_info *self)
 		.processes_max = params.processes};
 	int64_t child = spawn(&request, &child_params);
 
-	if (child != -KEUOS_EQUOTA || self->processes_max <= self->processes + 1)
+	if (child != -KEUOS_EQUOTA || self->processes_max <= self->processes)
 		return child;
 	request.processes_max = self->processes_max - self->processes - 1;
 	return spawn(&request, &child_params);
@@ -222,7 +222,7 @@ static void condemn_one(void)
 {
 	const struct keuos_bind bind = {.mode = KEUOS_VERIFIED, .data_order = KEUOS_NO_DATA};
 	const struct keuos_spawn request = {
-		.core = params.core, .priority = KEUOS_PRIORITY_NORMAL, .pages_max = params.pages};
+		.core = params.core, .priority = KEUOS_PRIORITY_NORMAL, .pages_max = params.pages, .channels_max = 1};
 	struct abuse_params child_params = {.op = ABUSE_CONSUMER};
 	volatile struct keuos_index_page *tail;
 	struct keuos_process_info info;
