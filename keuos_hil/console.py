@@ -108,13 +108,13 @@ class Console:
         self.discarded = 0
         #: Whether some wait has raised what ended the target.
         self.told = False
+        self._scanner = _Scanner(panic_patterns)
         self._stream = stream
         self._log = log.open("wb", buffering=0) if log is not None else None
         self._cap = cap
         self._buffer = bytearray()
         self._cursor = 0
         self._splitter = Splitter()
-        self._scanner = _Scanner(panic_patterns)
         self._boots_expected = 1
         self._panic_at: tuple[int, str, float] | None = None
         self._interrupt: HilError | None = None

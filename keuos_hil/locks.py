@@ -23,7 +23,7 @@ def file_lock(path: Path, timeout: float) -> Iterator[None]:
     """Hold an exclusive lock on `path`; the operating system gives it back if this process dies.
 
     Raises:
-        InfraError: somebody else kept it for `timeout` seconds, and the message says who; or there can't be such a file.
+        InfraError: somebody else kept it for `timeout` seconds, the message says who; or there can't be such a file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -249,7 +249,8 @@ def pytest_runtest_makereport(
             if live is not None and phase != "teardown":
                 _look_closer(item, live, report)
             reporting.add_sections(report, item)
-            if live is not None and phase != "teardown" and item.config.getoption("keuos_hold"):
+            failed = report.when == "call" and phase != "teardown"
+            if live is not None and failed and item.config.getoption("keuos_hold"):
                 reporting.hold(item, live, report)
     if "keuos_target_name" in getattr(item, "fixturenames", ()):
         item.config.stash[bench_key].add_report(item, report)

@@ -133,7 +133,8 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     """Everything that this run has to say behind pytest's own lines."""
     writer = reporter._tw
     width = writer.fullwidth if writer.hasmarkup else max(writer.fullwidth, _PLAIN_WIDTH)
-    terminal = RichConsole(file=writer._file, width=width, highlight=False)
+    # Names may be a kernel's own: nothing in them is markup.
+    terminal = RichConsole(file=writer._file, width=width, highlight=False, markup=False, emoji=False)
     for table in tables(bench.results.measurements):
         terminal.print(table)
     beside = comparison(bench.results.measurements)

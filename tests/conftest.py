@@ -32,6 +32,7 @@ _LINES = (
     "TEST:spsc:wrap:FAIL expected 1, got 2",
     "TEST:spsc:numa:SKIP one node",
     "BENCH:ipc:avg=174 min=150",
+    "BENCH:b[/ig]:worst=1e999 n=3",
     "TEST:spsc:PARTIAL 1 of 3",
 )
 #: What each tiny kernel does after its banner line, in assembly.

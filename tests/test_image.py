@@ -262,6 +262,13 @@ def test_what_is_no_archive_never_crashes_the_parser(data):
         initrd.parse(b"070701" + data)
 
 
+def test_a_negative_size_is_no_way_back_into_the_archive():
+    whole = bytearray(newc({"a": b"1234"}))
+    whole[6 + 8 * 6 : 6 + 8 * 7] = b"-0000080"
+    with pytest.raises(ImageError, match="no hexadecimal numbers"):
+        initrd.parse(bytes(whole))
+
+
 def test_a_number_of_numpy_reads_as_a_plain_one(memory):
     assert type(memory.read("number")) is int
     assert type(memory.read("thing").inner.wide) is int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -160,6 +161,37 @@ def test_require_makes_an_error_of_a_skip(pytester):
     assert result.ret == 10
 
 
+def test_require_makes_an_error_of_an_agent_that_is_not_there_and_a_mute_kernel_is_asked_once(pytester, tiny_elf):
+    source = "def test_x(agent): pass\ndef test_y(agent): pass\n"
+    kernel = f"--kernel={tiny_elf('spin')}"
+    result = run(pytester, source, kernel)
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["*needs 'agent': the agent on qemu-x86 says it is not there*"])
+    assert len(list((pytester.path / "build/results/qemu-x86/latest/sessions").iterdir())) == 1
+    result = run(pytester, source, kernel, "--require=agent")
+    result.assert_outcomes(errors=2)
+    assert result.ret == 10
+
+
+def test_the_command_to_repeat_works_from_where_pytest_was_called(pytester, tiny_elf):
+    pytester.makefile(".ini", pytest="[pytest]\nmarkers = soak\naddopts = -m 'not soak'\n")
+    pytester.path.joinpath("k.elf").write_bytes(tiny_elf("spin").read_bytes())
+    lab = pytester.mkdir("lab")
+    lab.joinpath("test_it.py").write_text(
+        "import pytest\n@pytest.mark.soak\ndef test_x(keuos_target_name, seed): assert seed == 6\n"
+    )
+
+    def called(*arguments):
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+        return subprocess.run(command, cwd=lab, capture_output=True, text=True, check=False).stdout
+
+    first = called("-m", "soak", "--seed", "5", "--kernel", "../k.elf")
+    found = re.search("^pytest .*$", first, re.MULTILINE)
+    assert found, first
+    assert found.group() == "pytest 'test_it.py::test_x[qemu-x86]' -m=soak --kernel=../k.elf --seed=5"
+    assert "assert 5 == 6" in called(*shlex.split(found.group())[1:])
+
+
 def test_figures_are_shown_and_kept(pytester):
     source = """
 def test_x(record, fresh_target, agent):
@@ -235,6 +267,7 @@ MISTAKES = [
     (["--kernel=missing.elf"], "missing.elf"),
     (["--kernel=arm.elf"], "is an ELF for the wrong machine: target qemu-x86 runs x86_64, this is aarch64"),
     (["--kernel=good.elf", "--initrd=short.cpio"], "short.cpio is truncated"),
+    (["--initrd=short.cpio"], "short.cpio is truncated"),
     (["--require=iomu"], "no capability is called 'iomu'; did you mean 'iommu'?"),
     (["--qemu-memory=lots"], "expected a number with K, M or G behind it, such as 128M; found 'lots'"),
     (["--hil-config=missing.toml"], "missing.toml can't be read"),
@@ -298,21 +331,30 @@ def test_x(agent, console):
 def test_a_kernel_that_only_prints_is_run_and_its_lines_are_tests(pytester, tiny_elf):
     pytester.path.joinpath("expected").write_text("spsc:init\nspsc:wrap\nspsc:gone\n")
     suite = Path(__file__).parent.parent / "suites" / "printed"
-    arguments = [str(suite), f"--kernel={tiny_elf('lines')}", "--expect-tests=expected", f"--results={pytester.path}/r"]
-    result = run(pytester, "", *arguments)
+    arguments = [str(suite), f"--kernel={tiny_elf('lines')}", "--expect-tests=expected", "--run-for=3"]
+    result = run(pytester, "", *arguments, f"--results={pytester.path}/r")
     result.assert_outcomes(passed=2, failed=5)
     result.stdout.fnmatch_lines_random([
         "SUBFAILED*spsc:wrap*", "*the kernel printed no line TEST:spsc:gone*",
     ])  # fmt: skip
     latest = pytester.path / "r" / "latest"
     assert "expected 1, got 2" in (latest / "lines-qemu-x86.xml").read_text()
-    first, _ = json.loads((latest / "results.json").read_text())["measurements"]
-    assert (first["name"], first["params"], first["value"]) == ("printed.ipc", {"key": "avg"}, 174)
+    rows = json.loads((latest / "results.json").read_text())["measurements"]
+    assert [(row["name"], row["params"], row["value"]) for row in rows] == [
+        ("printed.ipc", {"key": "avg"}, 174),
+        ("printed.ipc", {"key": "min"}, 150),
+        ("printed.b[/ig]", {"key": "n"}, 3),
+    ]
+    result.stdout.fnmatch_lines(["*printed.b[[]/ig] *"])
 
 
 @pytest.mark.parametrize(
     ("mode", "message"),
-    [("triple", "triple fault"), ("panic", "kernel panic: tiny broke")],
+    [
+        ("triple", "triple fault"),
+        ("panic", "kernel panic: tiny broke"),
+        ("flood", "flood of console output: console output passed 4194304 bytes; what came later was thrown away"),
+    ],
 )
 def test_how_a_printing_kernel_dies_is_told(pytester, tiny_elf, mode, message):
     suite = Path(__file__).parent.parent / "suites" / "printed"

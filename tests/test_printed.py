@@ -57,6 +57,26 @@ def test_a_name_of_its_own_is_not_taken_for_another_with_strays():
     assert found.find("s:zz") is None
 
 
+def test_a_missing_line_is_not_made_up_by_another_expected_one_with_a_longer_name():
+    found = parse("TEST:s:test_10:PASS\nTEST:s:tes*t_2:PASS", ["s:test_1", "s:test_2", "s:test_10"])
+    assert found.missing() == ["s:test_1"]
+    assert not found.finished()
+    assert parse("TEST:s:test_1:PASS", ["s:test_1"]).finished()
+
+
+def test_the_end_of_a_part_is_not_that_of_its_suite():
+    parts = "TEST:s:BEGIN\nTEST:s:one:BEGIN\nTEST:s:one:ALL_PASS\n"
+    assert not parse(parts).finished()
+    assert parse(parts + "TEST:s:PARTIAL 1 of 2").finished()
+
+
+@pytest.mark.parametrize("huge", ["1e999", "0x" + "f" * 300])
+def test_a_number_that_is_none_stays_text(huge):
+    found = parse(f"BENCH:ipc:avg={huge}\nTEST:s:depth:VALUE {huge}")
+    assert found.benches == [BenchLine("ipc", {"avg": huge})]
+    assert found.lines == [Line("s", "depth", "VALUE", huge)]
+
+
 def test_expected_tests_are_one_a_line():
     assert parse_expected("# all\nspsc:init\n\nspsc:wrap around # both ways\n") == ["spsc:init", "spsc:wrap around"]
     with pytest.raises(ValueError, match="line 2: expected suite:name, found 'spsc'"):

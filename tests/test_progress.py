@@ -7,6 +7,8 @@ import os
 import pty
 import sys
 
+import pytest
+
 from keuos_hil.progress import Progress, own_terminal
 
 
@@ -48,8 +50,24 @@ def test_the_bar_reaches_the_terminal_from_within_a_test(pytester):
     assert b"3/3" in seen
 
 
-def test_hold_keeps_the_target_until_enter_and_says_how_to_attach(pytester, tiny_elf):
-    source = pytester.makepyfile("def test_x(console):\n    console.expect('tiny')\n    assert 1 == 2\n")
+HELD = [
+    ("def test_x(console):\n    console.expect('tiny')\n    assert 1 == 2\n", b"gdb -ex 'target remote /tmp/"),
+    (
+        "import pytest\nfrom keuos_hil.errors import Silent\n@pytest.fixture\ndef hangs(console):\n"
+        "    raise Silent('for ever')\ndef test_x(hangs): pass\n",
+        b"gdb -ex 'target remote /tmp/",
+    ),
+    (
+        "import os\ndef test_x(target):\n    os.kill(target.session.pid, 9)\n    target.console.line_ended(30)\n"
+        "    assert 1 == 2\n",
+        b"let gdb in:  not possible: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "door"), HELD, ids=["in_the_call", "in_the_set_up", "without_an_emulator"])
+def test_hold_keeps_the_target_until_enter_and_says_how_to_attach(pytester, tiny_elf, text, door):
+    source = pytester.makepyfile(text)
     pid, screen = pty.fork()
     if not pid:
         os.chdir(pytester.path)
@@ -69,5 +87,5 @@ def test_hold_keeps_the_target_until_enter_and_says_how_to_attach(pytester, tiny
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status == 1
     assert entered
-    assert b"gdb -ex 'target remote /tmp/" in seen
+    assert door in seen
     assert b"spin.elf" in seen

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keuos_hil.console import Console
-from keuos_hil.errors import Ended, Refused, Reset, Silent, WaitTimeout
+from keuos_hil.errors import Ended, InfraError, Refused, Reset, Silent, WaitTimeout
 from keuos_hil.protocol import frames
 from keuos_hil.protocol.client import Client
 from keuos_hil.streams import SocketStream
@@ -186,6 +187,18 @@ def test_a_line_that_ends_leaves_its_text(model):
     agent.end.shutdown(socket.SHUT_WR)
     assert console.line_ended(5)
     assert console.since(0) == b"last words"
+
+
+def test_a_log_that_can_not_be_written_is_the_bench_s_fault():
+    host, far = socket.socketpair()
+    console = Console(SocketStream(host), log=Path("/dev/full"))
+    try:
+        far.send(b"some text\r\n")
+        with pytest.raises(InfraError, match=r"the console's log can't be written: .*No space left"):
+            console.expect("never", 60)
+    finally:
+        far.close()
+        console.close()
 
 
 def test_a_panic_is_told_by_its_last_line_and_goes_before_what_followed_from_it(model):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from keuos_hil.plugins import child_process
 from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 from keuos_hil.console import Console
@@ -109,6 +113,39 @@ def test_closing_leaves_no_process_and_no_descriptor(boot):
     assert not alive(session.pid)
     # The event loop of the control sockets is one for the process and keeps three descriptors of its own.
     assert len(os.listdir("/proc/self/fd")) <= before + 3
+
+
+def emulators_below(directory: Path) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += [entry.parent.name] if str(directory).encode() in entry.read_bytes() else []
+        except OSError:
+            continue
+    return found
+
+
+def test_a_session_of_which_a_part_can_not_be_made_leaves_no_emulator(boot, tmp_path):
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(re.error):
+        boot("spin", RunOptions(panic_patterns=(b"(",)))
+    assert emulators_below(tmp_path) == []
+    assert len(os.listdir("/proc/self/fd")) <= before + 3
+
+
+def test_an_interrupt_while_a_child_is_being_started_leaves_none(tmp_path, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    start: Future[subprocess.Popen[bytes]] = Future()
+    monkeypatch.setattr(child_process, "_forker", SimpleNamespace(submit=lambda *argv, **how: start))
+    monkeypatch.setattr(start, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        child_process.ChildProcess(["sleep"], inherit=(), output=tmp_path / "log", on_exit=lambda status: None)
+    monkeypatch.undo()
+    with subprocess.Popen(["sleep", "600"]) as process:
+        start.set_result(process)
+        assert process.returncode == -signal.SIGKILL
 
 
 def test_a_killed_python_leaves_no_emulator(tiny_elf, tmp_path):

@@ -70,6 +70,8 @@ def test_an_unknown_target_lists_the_known_ones(configured):
         ("[target.x]\n", r"unknown table 'target'; did you mean 'targets'\?"),
         ("[targets\n", "is no TOML"),
         ("[targets]\nx = 1\n", "expected a table"),
+        ("targets = 1\n", r"expected tables \[targets.NAME\], found 1"),
+        ("[targets.x]\ntype = []\n", r"no target type \[\]"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_clear_line(configured, text, message):

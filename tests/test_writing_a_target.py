@@ -24,7 +24,7 @@ for line in sys.stdin.buffer:
 
 TESTS = """
 import pytest
-from keuos_hil.errors import Panic
+from keuos_hil.errors import Exited, Panic
 
 def test_echo(console):
     console.expect("simulated")
@@ -34,6 +34,12 @@ def test_echo(console):
 def test_panic(console, target):
     console.write("panic\\n")
     assert isinstance(target.wait_end(), Panic)
+
+def test_leaving(console, target):
+    console.write("leave\\n")
+    end = target.wait_end()
+    assert isinstance(end, Exited)
+    assert end.status == 0
 
 def test_a_panic_that_nobody_expects(console):
     console.write("panic\\n")
@@ -60,7 +66,7 @@ def test_the_target_on_the_page_works(pytester, tiny_elf, page):
     result = pytester.runpytest_subprocess(
         "-p", "no:cacheprovider", "-rA", "--target=mine", f"--kernel={tiny_elf('spin')}", timeout=120
     )
-    result.assert_outcomes(passed=2, failed=1, skipped=1)
+    result.assert_outcomes(passed=3, failed=1, skipped=1)
     result.stdout.fnmatch_lines_random(["*kernel panic: as asked*", "*needs 'debug': target mine lacks it*"])
 
 

@@ -145,3 +145,19 @@ def test_throughput(fresh_target: LiveTarget, agent: Agent, record: Recorder, se
     params = {"size": size, "batch": batch}
     record.add("ring.throughput", params, "messages/s", value=(stream.count - 1) / seconds)
     record.add("ring.throughput", params, "bytes/s", value=(stream.count - 1) * size / seconds)
+
+
+@pytest.mark.soak
+@pytest.mark.needs("smp")
+@pytest.mark.parametrize("sleep", [False, True], ids=["polling", "sleeping"])
+@pytest.mark.parametrize("mode", ["polled", "polled_proof", "verified"])
+def test_twenty_million_messages_arrive_whole_and_in_order(
+    target: LiveTarget, agent: Agent, seed: int, mode: str, sleep: bool
+) -> None:
+    stream = Stream(mode=mode, count=20_000_000, length=(0, 200), batch=16, sleep=sleep, dawdle=30 if sleep else 0)
+    producer, consumer = start(agent, stream, seed)
+    finish(producer, consumer, timeout=3600)
+    sent, got = producer.read_struct("results"), consumer.read_struct("results")
+    assert got.messages == sent.messages == stream.count
+    assert got.wrong == 0
+    assert (got.bytes, got.checksum) == (sent.bytes, sent.checksum)

@@ -39,12 +39,13 @@ enum abuse_op {
 	ABUSE_CHAIN = 16,     /* spawns itself with a quota of `processes`, which does the same, till refused */
 	ABUSE_FAMILY = 17,    /* `count` children on `core` that run `child_op`; then waits for ever */
 	ABUSE_CLAIM = 18,     /* as FAMILY, each with a pages quota of `pages` -> value: the sum of what they got */
-	ABUSE_TURNOVER =
-		19, /* a child that leaves at once, dropped, `count` times, each with all pages and processes */
-	ABUSE_CONDEMNED =
-		20, /* `count` consumers on `core` that publish a bad tail and leave as soon as they are blamed */
-	ABUSE_CONSUMER = 21, /* one of those */
-	ABUSE_LEAVE = 22,    /* with code 0 */
+	ABUSE_TURNOVER = 19,  /* `count` children in turn, each given all pages and processes; they leave at once */
+	ABUSE_CONDEMNED = 20, /* `count` consumers on `core`: publish a bad tail, and leave once they are blamed */
+	ABUSE_CONSUMER = 21,  /* one of those */
+	ABUSE_LEAVE = 22,     /* with code 0 */
+	ABUSE_INHERIT = 23,   /* `count` children run `child_op` and die -> value: pages or channels it has of them */
+	ABUSE_MEMORY_WILL = 24,  /* one of those: grants an object of `pages` to the process in `value` */
+	ABUSE_CHANNEL_WILL = 25, /* one of those: binds a channel from the process in `value` to itself */
 };
 
 enum abuse_limit {

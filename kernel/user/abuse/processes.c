@@ -1,6 +1,8 @@
 /* Families of processes: chains and cycles of capabilities, orphans, and what of a quota can be handed on. */
 #include "abuse.h"
 
+#include <keuos/ring.h>
+
 static const struct abuse_params nothing;
 
 /* A child of this very program with parameters of its own, suspended. Its capability, or the kernel's refusal. */
@@ -234,7 +236,7 @@ static void condemn_one(void)
 	MUST(sys_process_start(child));
 	tail = (volatile struct keuos_index_page *)(uintptr_t)(end.base + KEUOS_OFFSET_TAIL);
 	while (!tail->slots && info_of(child).state != KEUOS_PROCESS_DEAD)
-		;
+		keuos_pause();
 	abuse_refused(sys_notify(end.capability, 1));
 	info = wait_till_dead(child);
 	results.reasons[info.exit_reason % ABUSE_REASONS]++;
@@ -243,6 +245,74 @@ static void condemn_one(void)
 	MUST(sys_channel_unmap(end.capability));
 	MUST(sys_cap_drop(channel));
 	MUST(sys_cap_drop(child));
+}
+
+/* What the child pays for and leaves to its parent. The capability of a memory object, there -> value. */
+static int make_will(uint32_t op)
+{
+	const struct keuos_bind bind = {.mode = KEUOS_POLLED, .data_order = KEUOS_NO_DATA};
+	uint32_t heir = (uint32_t)params.value;
+
+	if (op == ABUSE_MEMORY_WILL)
+		results.value = MUST(sys_cap_grant(
+			heir, (uint32_t)MUST(sys_memory_create(params.pages)), KEUOS_RIGHT_READ | KEUOS_RIGHT_WRITE));
+	else
+		MUST(sys_channel_bind(heir, heir, &bind));
+	return 0;
+}
+
+/* How much of what a dead child left is really there. */
+static uint32_t take_inheritance(uint32_t index)
+{
+	struct keuos_endpoint end;
+	int64_t address;
+
+	if (params.child_op == ABUSE_CHANNEL_WILL)
+		return sys_channel_accept(&end) >= 0 && sys_channel_accept(&end) >= 0;
+	address = sys_memory_map(index, 1);
+	if (sys_is_error(address))
+		return 0;
+	for (uint32_t page = 0; page < params.pages; page++)
+		*(volatile uint8_t *)(uintptr_t)(address + page * KEUOS_PAGE_BYTES) = 1;
+	MUST(sys_memory_unmap(index));
+	return params.pages;
+}
+
+/* A child's priority is lower and its core the same, so that it finds the capability when it first runs. */
+static int inherit(void)
+{
+	struct keuos_process_info self = abuse_info();
+	const struct keuos_spawn request = {.core = self.core,
+		.priority = self.priority - 1,
+		.pages_max = params.pages + params.spare,
+		.channels_max = 1};
+	struct abuse_params child_params = {.op = params.child_op, .pages = params.pages};
+
+	for (uint32_t i = 0; i < params.count; i++) {
+		struct abuse_results will;
+		struct keuos_process_info info;
+		int64_t child = spawn(&request, &child_params), heir;
+
+		if (child < 0) {
+			abuse_refused(child);
+			break;
+		}
+		MUST(sys_process_start((uint32_t)child));
+		heir = sys_cap_grant((uint32_t)child, KEUOS_CAP_SELF, KEUOS_RIGHT_ALL);
+		child_params.value = (uint64_t)MUST(heir);
+		MUST(sys_process_write((uint32_t)child, (uintptr_t)&params, &child_params, sizeof(child_params)));
+		info = wait_till_dead((uint32_t)child);
+		results.reasons[info.exit_reason % ABUSE_REASONS]++;
+		MUST(sys_process_read((uint32_t)child, (uintptr_t)&results, &will, sizeof(will)));
+		MUST(sys_cap_drop((uint32_t)child));
+		if (will.failed) {
+			abuse_refused(-(int64_t)will.failed);
+			break;
+		}
+		results.count++;
+		results.value += take_inheritance((uint32_t)will.value);
+	}
+	return 0;
 }
 
 int abuse_processes(uint32_t op)
@@ -260,6 +330,11 @@ int abuse_processes(uint32_t op)
 		return claim_pages();
 	case ABUSE_TURNOVER:
 		return turn_over();
+	case ABUSE_INHERIT:
+		return inherit();
+	case ABUSE_MEMORY_WILL:
+	case ABUSE_CHANNEL_WILL:
+		return make_will(op);
 	case ABUSE_CONDEMNED:
 		for (uint32_t i = 0; i < params.count; i++)
 			condemn_one();

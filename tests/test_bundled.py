@@ -1,0 +1,59 @@
+"""The bundled kernel's files, and the locks around it, on a bench that is not as it should be."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from keuos_hil import bundled
+from keuos_hil.errors import InfraError
+from keuos_hil.locks import file_lock
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundled, "_PACKAGE", tmp_path / "keuos_hil")
+    (tmp_path / "kernel").mkdir()
+    makefile = tmp_path / "kernel" / "Makefile"
+    makefile.write_text("all:\n\techo made >>../made\n")
+    for variant in bundled.VARIANTS:
+        found = bundled.paths("x86_64", variant)
+        found.kernel.parent.mkdir(parents=True, exist_ok=True)
+        found.kernel.write_text("kernel")
+        found.initrd.write_text("initrd")
+    return tmp_path
+
+
+def test_the_kernel_is_made_when_a_source_is_newer_and_an_editor_s_dangling_link_is_no_trouble(checkout):
+    def made():
+        bundled.ensure()
+        return len((checkout / "made").read_text().splitlines())
+
+    assert made() == 1
+    assert made() == 1
+    (checkout / "kernel" / ".#main.c").symlink_to("somebody@somewhere.1234")
+    assert made() == 2
+    assert made() == 2
+    stamp = (checkout / "build" / ".kernel-built").stat().st_mtime_ns
+    os.utime(checkout / "kernel" / "Makefile", ns=(stamp + 1, stamp + 1))
+    assert made() == 3
+
+
+def test_a_copy_that_failed_can_be_tried_again(checkout):
+    initrd = bundled.paths("x86_64", "release").initrd
+    initrd.unlink()
+    for _ in range(2):
+        with pytest.raises(InfraError, match="can't be copied"):
+            bundled.snapshot("x86_64", "release", checkout / "copy")
+    initrd.write_text("initrd")
+    assert bundled.snapshot("x86_64", "release", checkout / "copy").initrd.read_text() == "initrd"
+
+
+def test_a_lock_says_who_holds_it_and_one_that_can_not_be_made_is_the_bench_s_fault(tmp_path):
+    path = tmp_path / "some" / "lock"
+    held = pytest.raises(InfraError, match=f"locked by process {os.getpid()} for more than 0")
+    with file_lock(path, 1.0), held, file_lock(path, 0.0):
+        pass
+    with pytest.raises(InfraError, match="no lock can be made"), file_lock(path / "below" / "a file", 1.0):
+        pass
