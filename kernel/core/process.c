@@ -33,6 +33,13 @@ bool process_charge_pages(struct process *process, uint32_t pages)
 	return true;
 }
 
+void process_inherit_pages(struct process *process, uint32_t pages)
+{
+	process_refund_pages(process, pages);
+	if (process->parent)
+		process->parent->pages += pages; /* its quota comes back with the rest of what the process was lent */
+}
+
 void process_refund_pages(struct process *process, uint32_t pages)
 {
 	assert(process->pages >= pages);
@@ -45,15 +52,21 @@ static void process_free(struct process *process)
 	arch_space_destroy(&process->space);
 	if (process->extended_state_frame)
 		frame_release(process->extended_state_frame);
-	if (process->parent) {
-		process->parent->processes--;
-		process->parent->pages_max += process->pages_max;
-		process->parent->channels_max += process->channels_max;
-		process->parent->processes_max += process->processes_max;
+	struct process *parent = process->parent;
+	if (parent) {
+		parent->processes--;
+		parent->pages_max += process->pages_max;
+		parent->channels_max += process->channels_max;
+		parent->processes_max += process->processes_max;
 	}
-	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++)
-		if (processes[i].parent == process)
-			processes[i].parent = NULL;
+	/* Children that are not freed yet go on owing what they were lent, now to the one it came from. */
+	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++) {
+		if (processes[i].parent != process)
+			continue;
+		processes[i].parent = parent;
+		if (parent)
+			parent->processes++;
+	}
 	memset(process, 0, sizeof(*process));
 	process_count--;
 }

@@ -385,8 +385,13 @@ void channels_of_dead_process(struct process *process)
 		struct channel *channel = &channels[i];
 		if (channel->state == KEUOS_CHANNEL_FREE)
 			continue;
-		if (channel->binder == process)
-			channel->binder = NULL;
+		if (channel->binder == process) {
+			process_inherit_pages(process, channel->pages);
+			process->channels--;
+			channel->binder = process->parent;
+			if (channel->binder)
+				channel->binder->channels++;
+		}
 		if (channel->producer.process == process) {
 			channel_close(channel, KEUOS_CLOSE_PRODUCER_DIED, KEUOS_VERDICT_OK);
 			channel_unmap(channel, &channel->producer);

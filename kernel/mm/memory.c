@@ -110,6 +110,8 @@ void memory_release(struct memory_object *object)
 void memory_payer_died(struct process *process)
 {
 	for (uint32_t i = 0; i < MEMORY_OBJECTS; i++)
-		if (memory_objects[i].payer == process)
-			memory_objects[i].payer = NULL;
+		if (memory_objects[i].payer == process) {
+			process_inherit_pages(process, memory_objects[i].pages);
+			memory_objects[i].payer = process->parent;
+		}
 }

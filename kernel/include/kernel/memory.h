@@ -9,7 +9,7 @@ enum { MEMORY_PAGES_MAX = 256, MEMORY_OBJECTS = 256, MEMORY_OBJECTS_EACH = 16 };
 struct memory_object {
 	uint32_t references; /* capabilities; 0: free */
 	uint32_t pages;
-	struct process *payer; /* NULL once it is dead */
+	struct process *payer; /* who made it, or has inherited it */
 	uint64_t frames[MEMORY_PAGES_MAX];
 };
 

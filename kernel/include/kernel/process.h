@@ -82,6 +82,8 @@ void process_release(struct process *process);
 void process_describe(const struct process *process, struct keuos_process_info *info);
 bool process_charge_pages(struct process *process, uint32_t pages); /* false: over the quota */
 void process_refund_pages(struct process *process, uint32_t pages);
+/* The process ends and something it paid for stays: its parent pays from now on. */
+void process_inherit_pages(struct process *process, uint32_t pages);
 /* Reads or writes another process's memory through the kernel's view of its frames. */
 int process_access(struct process *process, uint64_t address, void *buffer, size_t bytes, bool write);
 
