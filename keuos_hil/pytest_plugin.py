@@ -85,6 +85,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_configure(config: pytest.Config) -> None:
     """Check everything that can be checked without starting anything; a mistake is one line and pytest's status 4."""
     config.addinivalue_line("markers", "needs(*capabilities): skip, with a reason, where one is missing")
+    config.addinivalue_line("markers", "soak: a long run; only with `-m soak`")
     manager, known = config.pluginmanager.keuos_hil  # type: ignore[attr-defined]
     registry.add_plugins(manager, config.pluginmanager.get_plugins())
     config.stash[_plugins_key] = manager
@@ -281,7 +282,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With xdist's --dist=loadgroup one worker has all tests of a target, and boots it once."""
+    """Long runs are left out unless -m names them; with --dist=loadgroup one worker has all tests of a target."""
+    if "soak" not in config.getoption("markexpr"):
+        soak = [item for item in items if item.get_closest_marker("soak") is not None]
+        if soak:
+            config.hook.pytest_deselected(items=soak)
+            items[:] = [item for item in items if item.get_closest_marker("soak") is None]
     for item in items:
         call = getattr(item, "callspec", None)
         if call is not None and "keuos_target_name" in call.params and config.pluginmanager.hasplugin("xdist"):
