@@ -15,7 +15,7 @@ from . import bundled, registry
 from . import initrd as cpio
 from .errors import UsageError
 from .hookspecs import RunOptions, TargetType
-from .image import Image
+from .image import Grade, Image
 from .parts import Target
 from .results import Results, host_environment, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
@@ -52,10 +52,9 @@ class Bench:
                 raise UsageError(f"there is no file {path}")
         if self.kernel is None and self.initrd is not None:
             cpio.read(self.initrd)
-        if self.kernel is not None:
+        if self._given is not None:
             for name in self.target_names:
-                target = self.rig.target(name)
-                self.image(target, ()).kernel.require_machine(target.architecture, name)
+                self._given.kernel.require_machine(self.rig.target(name).architecture, name)
 
     @cached_property
     def rig(self) -> Rig:
@@ -67,6 +66,16 @@ class Bench:
         run = RunOptions(self.timebase, self.accel, registry.panic_patterns(self.manager))
         return self.registry.make(name, run, self.overrides)
 
+    @cached_property
+    def _given(self) -> Image | None:
+        """What --kernel, --initrd and --symbols name, as it lies there; booted is a copy."""
+        return None if self.kernel is None else Image.load(self.kernel, self.initrd, symbols=self.symbols)
+
+    @cached_property
+    def _lends_initrd(self) -> bool:
+        """Whether a KeuOS without an initrd was named: it gets the bundled one, whose programs the suites need."""
+        return self._given is not None and self.initrd is None and self._given.grade >= Grade.CHANNELS
+
     # Images ----------------------------------------------------------------------------------------------------
 
     def image(self, target: Target, needs: Iterable[str]) -> Image:
@@ -74,12 +83,14 @@ class Bench:
         variant = "given" if self.kernel is not None else "hil" if "hil" in needs else "release"
         key = (target.architecture, variant)
         if key not in self._images:
-            if self.kernel is not None:
-                self._images[key] = Image.load(self.kernel, self.initrd, symbols=self.symbols)
-            else:
-                place = self.directory / "images" / f"{target.architecture}-{variant}"
+            place = self.directory / "images" / f"{target.architecture}-{variant}"
+            kernel, symbols, initrd = bundled.snapshot_given(self.kernel, self.symbols, self.initrd, place)
+            if kernel is None:
                 found = bundled.snapshot(target.architecture, variant, place)
-                self._images[key] = Image.load(found.kernel, self.initrd or found.initrd, variant=variant)
+                kernel, initrd = found.kernel, initrd or found.initrd
+            elif self._lends_initrd:
+                initrd = bundled.snapshot_initrd(target.architecture, place)
+            self._images[key] = Image.load(kernel, initrd, symbols=symbols, variant=variant)
         return self._images[key]
 
     def prepare(self) -> None:
@@ -87,7 +98,7 @@ class Bench:
         for name in self.target_names:
             target = self.rig.target(name)
             target.check()
-            if self.kernel is None:
+            if self.kernel is None or self._lends_initrd:
                 bundled.ensure(target.architecture)
 
     def target_capabilities(self, target: Target) -> frozenset[str]:
@@ -143,6 +154,10 @@ class Bench:
     def header(self) -> list[str]:
         """Lines for pytest's header."""
         kernel = "bundled" if self.kernel is None else str(self.kernel)
+        if self._lends_initrd:
+            kernel += " with the bundled initrd, because it is a KeuOS and --initrd names none"
+        elif self.initrd is not None:
+            kernel += f" with the initrd {self.initrd}"
         choices = f"kernel {kernel}; timebase {self.timebase}; seed {self.seed}"
         return [f"keuos-hil: target {', '.join(self.target_names)}; {choices}"]
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import initrd as cpio
 from .errors import InfraError
 
 #: Both variants; each is one ELF, and they share the initrd.
@@ -80,17 +81,67 @@ def snapshot(architecture: str, variant: str, directory: Path) -> Paths:
     """
     found = paths(architecture, variant)
     kept = Paths(directory / "keuos.elf", directory / "initrd.cpio")
+    with _copying(directory):
+        shutil.copyfile(found.kernel, kept.kernel)
+        _copy_initrd(found.initrd, kept.initrd)
+    return kept
+
+
+def snapshot_initrd(architecture: str, directory: Path) -> Path:
+    """A copy of the initrd alone, for a KeuOS that somebody built elsewhere; like :func:`snapshot`."""
+    kept = directory / "initrd.cpio"
+    with _copying(directory):
+        _copy_initrd(paths(architecture, "release").initrd, kept)
+    return kept
+
+
+@contextmanager
+def _copying(directory: Path) -> Iterator[None]:
     try:
-        (directory / "user").mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         with _locked(_lock_path()) if _sources() is not None else nullcontext():
-            shutil.copyfile(found.kernel, kept.kernel)
-            shutil.copyfile(found.initrd, kept.initrd)
-            # What the programs of a stripped initrd are described by.
-            for elf in (found.initrd.parent / "user").glob("*.elf"):
-                shutil.copyfile(elf, directory / "user" / elf.name)
+            yield
     except OSError as error:
         raise InfraError(f"the bundled kernel can't be copied: {error}; `make kernel` builds it") from None
-    return kept
+
+
+def _copy_initrd(initrd: Path, to: Path) -> None:
+    shutil.copyfile(initrd, to)
+    user = to.parent / "user"
+    user.mkdir(exist_ok=True)
+    for elf in (initrd.parent / "user").glob("*.elf"):  # what the programs of a stripped initrd are described by
+        shutil.copyfile(elf, user / elf.name)
+
+
+def snapshot_given(
+    kernel: Path | None, symbols: Path | None, initrd: Path | None, directory: Path
+) -> tuple[Path | None, Path | None, Path | None]:
+    """Copies, under their own names, of the files that a user named, each in a folder of its own; None stays None.
+
+    Beside the initrd `user/NAME.elf` is kept for each of its files: see :meth:`keuos_hil.image.Image.program`.
+
+    Raises:
+        InfraError: one can't be copied.
+    """
+
+    def keep(path: Path | None, folder: str) -> Path | None:
+        if path is None:
+            return None
+        to = directory / folder / path.name
+        try:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
+        except OSError as error:
+            raise InfraError(f"{path} can't be copied into this run's folder: {error}") from None
+        return to
+
+    kept = keep(initrd, "initrd")
+    if initrd is not None and kept is not None:
+        for name in cpio.read(kept):
+            beside = initrd.parent / "user" / f"{name}.elf"
+            if not {"..", "/"} & set(Path(name).parts) and beside.is_file():
+                keep(beside, str(Path("initrd", "user", name).parent))
+    return keep(kernel, "kernel"), keep(symbols, "symbols"), kept
 
 
 def _lock_path() -> Path:

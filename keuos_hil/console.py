@@ -106,6 +106,8 @@ class Console:
         self.last_byte = time.monotonic()
         self.first_byte: float | None = None
         self.discarded = 0
+        #: How often the bench has reset the target.
+        self.resets = 0
         #: Whether some wait has raised what ended the target.
         self.told = False
         self._scanner = _Scanner(panic_patterns)
@@ -253,8 +255,9 @@ class Console:
             return self.condition.wait_for(lambda: self._line_ended, timeout)
 
     def expect_boot(self) -> None:
-        """Say that the next boot banner is wanted, and put the cursor at the buffer's end."""
+        """Say that the bench resets the target now: the next boot banner is wanted, the cursor goes to the end."""
         with self.condition:
+            self.resets += 1
             self._boots_expected = self._scanner.boots + 1
             self._cursor = len(self._buffer)
             self._interrupt = self._pending = None
@@ -352,11 +355,6 @@ class Console:
         """The text that came after `mark`."""
         with self.condition:
             return bytes(self._buffer[mark:])
-
-    def skip(self) -> None:
-        """Put the cursor at the buffer's end: what has come so far is not looked at any more."""
-        with self.condition:
-            self._cursor = len(self._buffer)
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
         """The last lines, for a person."""

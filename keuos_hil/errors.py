@@ -114,6 +114,10 @@ class InfraError(HilError):
     """The bench did wrong: arguments, files, tools, ports, an emulator that never reached its first instruction."""
 
 
+class CannotStart(InfraError):
+    """The bench could not open a target's first session: no later test will fare better, so the run ends."""
+
+
 class UsageError(InfraError):
     """The user asked for something that does not exist or does not fit. Ends the run with pytest's usage status, 4."""
 

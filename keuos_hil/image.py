@@ -11,6 +11,8 @@ import enum
 import hashlib
 import io
 from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -259,9 +261,13 @@ class Image:
             self._programs[name] = elf
         return self._programs[name]
 
-    def _elfs(self) -> list[Elf]:
-        programs = [self.program(name) for name, data in self.files.items() if data[:4] == b"\x7fELF"]
-        return [self.kernel, *programs]
+    def _elfs(self) -> Iterator[Elf]:
+        """The kernel, then the programs, each parsed when it is its turn; a damaged one describes nothing."""
+        yield self.kernel
+        for name, data in self.files.items():
+            if data[:4] == b"\x7fELF":
+                with suppress(ImageError):  # whoever wants that very program is told by program()
+                    yield self.program(name)
 
     def struct(self, name: str) -> np.dtype[Any]:
         """The layout of an interface structure: the kernel's, or else that of the first program that has it."""

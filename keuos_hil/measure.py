@@ -70,18 +70,3 @@ def median_ranks(n: int, confidence: float = _CONFIDENCE) -> tuple[int, int] | N
 def subtract(samples: ArrayLike, calibration: ArrayLike) -> NDArray[np.float64]:
     """Samples less the median cost of taking one: `calibration` is the empty operation, same run, same clock."""
     return np.asarray(samples, dtype=np.float64) - summarise(calibration).p50
-
-
-def paired_ratio(ours: ArrayLike, theirs: ArrayLike, *, seed: int, rounds: int = 10_000) -> tuple[float, float, float]:
-    """Median of ours[i] / theirs[i] and its 95 % percentile bootstrap interval: (ratio, low, high).
-
-    Pairs are neighbours of an interleaved run. Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13.
-    """
-    a, b = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
-    if a.shape != b.shape or not a.size:
-        raise ValueError(f"expected as many figures on both sides, and at least one; found {a.size} and {b.size}")
-    ratios = a / b
-    generator = np.random.default_rng(seed)
-    medians = np.median(ratios[generator.integers(0, len(ratios), (rounds, len(ratios)))], axis=1)
-    low, high = np.quantile(medians, ((1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2))
-    return float(np.median(ratios)), float(low), float(high)

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+#: Said of a kernel without results.
+NO_LINE = "the kernel printed no line of the form TEST:suite:name:PASS"
 _STRAY = "[^:]?"
 #: Characters that a seen name may have too many to be still taken for an expected one.
 _STRAYS_IN_NAME = 3
@@ -88,6 +91,14 @@ class Printed:
         others = (line for line in self.lines if line.id not in self.expected)
         near = exact or [line for line in others if _is_with_strays(line.id, wanted)]
         return near[-1] if near else None
+
+    def counted(self) -> dict[Line, int]:
+        """How often each different line came, in the order of their first: a kernel may repeat itself without end."""
+        return dict(Counter(self.lines))
+
+    def partial(self) -> dict[Mark, int]:
+        """How often each different PARTIAL came: suites, or parts of them, that did not get through."""
+        return dict(Counter(mark for mark in self.marks if mark.mark == "PARTIAL"))
 
     def missing(self) -> list[str]:
         """The expected tests that have no line."""
@@ -177,8 +188,25 @@ def parse_expected(text: str) -> list[str]:
     return wanted
 
 
-def junit(lines: Iterable[Line], missing: Iterable[str], kernel: str) -> str:
-    """The lines as a JUnit document: a suite for each of theirs, a failure for each expected line that is missing."""
+def times(count: int) -> str:
+    """What is added to a line that came more often than once."""
+    return f" (printed {count} times)" if count > 1 else ""
+
+
+#: The suite of what is said of the kernel as a whole, in the JUnit document.
+KERNEL_SUITE = "(kernel)"
+
+
+def junit(found: Printed, kernel: str, end: str = "", died: bool = False) -> str:
+    """The lines as a JUnit document, a suite for each of theirs.
+
+    Failures are lines that say so, expected ones that are missing, each PARTIAL, a kernel that printed no line at all,
+    and one that died.
+
+    Args:
+        end: how the kernel ended, in words; "" if it was ended.
+        died: whether that was against its will.
+    """
     root = ElementTree.Element("testsuites", name=_xml(kernel))
     suites: dict[str, ElementTree.Element] = {}
 
@@ -187,17 +215,33 @@ def junit(lines: Iterable[Line], missing: Iterable[str], kernel: str) -> str:
             suites[suite] = ElementTree.SubElement(root, "testsuite", name=_xml(suite))
         return ElementTree.SubElement(suites[suite], "testcase", classname=_xml(suite), name=_xml(name))
 
-    for line in lines:
+    def fail(element: ElementTree.Element, text: str) -> None:
+        message = text.partition("\n")[0]
+        failure = ElementTree.SubElement(element, "failure", message=_xml(message))
+        if message != text:
+            failure.text = _xml(text)
+
+    for line, count in found.counted().items():
         element = case(line.suite, line.name)
+        text = line.text + times(count)
         if line.verdict == "FAIL":
-            ElementTree.SubElement(element, "failure", message=_xml(line.text))
+            fail(element, text)
         elif line.verdict == "SKIP":
-            ElementTree.SubElement(element, "skipped", message=_xml(line.text))
-        elif line.verdict == "VALUE":
-            ElementTree.SubElement(element, "system-out").text = _xml(line.text)
-    for wanted in missing:
+            ElementTree.SubElement(element, "skipped", message=_xml(text))
+        elif line.verdict == "VALUE" or count > 1:
+            ElementTree.SubElement(element, "system-out").text = _xml(text.strip())
+    for wanted in found.missing():
         suite, _, name = wanted.partition(":")
-        ElementTree.SubElement(case(suite, name), "failure", message="the kernel printed no such line")
+        fail(case(suite, name), "the kernel printed no such line")
+    for mark, count in found.partial().items():
+        fail(case(mark.suite, f"{mark.name or mark.suite}: PARTIAL"), f"ended with PARTIAL {mark.text}{times(count)}")
+    if not found.lines:
+        fail(case(KERNEL_SUITE, "prints results"), NO_LINE)
+    last = case(KERNEL_SUITE, "comes to an orderly end")
+    if died:
+        fail(last, end)
+    else:
+        ElementTree.SubElement(last, "system-out").text = _xml(end or "ended by the bench")
     for element in suites.values():
         element.set("tests", str(len(element)))
         element.set("failures", str(len(element.findall("testcase/failure"))))

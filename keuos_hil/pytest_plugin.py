@@ -247,11 +247,12 @@ def pytest_runtest_makereport(
         item.stash[_failed_key] = True
         live = item.stash.get(reporting.live_key, None)
         if "keuos_target_name" in getattr(item, "fixturenames", ()):
-            if live is not None and phase != "teardown":
+            running = live is not None and live is item.config.stash[bench_key].rig.live
+            if live is not None and running and phase != "teardown":
                 _look_closer(item, live, report)
             reporting.add_sections(report, item)
             failed = report.when == "call" and phase != "teardown"
-            if live is not None and failed and item.config.getoption("keuos_hold"):
+            if live is not None and running and failed and item.config.getoption("keuos_hold"):
                 reporting.hold(item, live, report)
     if "keuos_target_name" in getattr(item, "fixturenames", ()):
         item.config.stash[bench_key].add_report(item, report)
@@ -345,7 +346,7 @@ def image(request: pytest.FixtureRequest, keuos_target_name: str) -> Image:
 def _live(request: pytest.FixtureRequest, name: str, image: Image, *, fresh: bool) -> Iterator[LiveTarget]:
     bench = request.config.stash[bench_key]
     node = request.node
-    live = bench.rig.get(name, image, fresh=fresh)
+    live = reporting.started(request.config, lambda: bench.rig.get(name, image, fresh=fresh))
     bench.note(live)
     node.stash[reporting.live_key] = live
     live.begin_test()

@@ -9,18 +9,20 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .console import printable
-from .errors import HilError
+from .errors import CannotStart, HilError
 from .rig import LiveTarget, kind_of
 
 #: Exit status of a run in which nothing failed but the bench: pytest's own end at 5.
 EXIT_BENCH = 10
 _LINES = 200
+_BYTES = 64 << 10
 
 live_key = pytest.StashKey[LiveTarget]()
 seed_key = pytest.StashKey[int]()
@@ -38,14 +40,28 @@ def sort(report: pytest.TestReport, failure: BaseException) -> None:
         report.when = "setup"
 
 
+def started(config: pytest.Config, start: Callable[[], LiveTarget]) -> LiveTarget:
+    """What `start` gives. A target that can't be started at all ends the run, with one line and the bench's status.
+
+    In a worker of xdist it is an error of each test instead: a run is not a worker's to end.
+    """
+    try:
+        return start()
+    except CannotStart as error:
+        if hasattr(config, "workerinput"):
+            raise
+        pytest.exit(f"keuos-hil: {str(error).splitlines()[0]}", returncode=EXIT_BENCH)
+
+
 def add_sections(report: pytest.TestReport, item: pytest.Item) -> None:
     """Attach what the console said during the test, and how to see the same again."""
     live = item.stash.get(live_key, None)
     if live is not None:
-        lines = printable(live.console_slice()).splitlines()
-        cut = len(lines) - _LINES
-        if cut > 0:
-            lines = [f"({cut} lines before these are in {live.directory / 'console.log'})", *lines[cut:]]
+        said = live.console_slice()
+        lines = printable(said[-_BYTES:]).splitlines()  # a flood is megabytes, and many may fail over it
+        cut = said[:-_BYTES].count(b"\n") + max(len(lines) - _LINES, 0)
+        if cut > 0 or len(said) > _BYTES:
+            lines = [f"({cut} lines before these are in {live.directory / 'console.log'})", *lines[-_LINES:]]
         report.sections.append((f"console of {live.name} during this test", "\n".join(lines) or "(nothing)"))
     report.sections.append(("to repeat", "\n".join(repeat_lines(item, live))))
 

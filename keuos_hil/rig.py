@@ -7,6 +7,7 @@ tested without it.
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -15,10 +16,12 @@ from pathlib import Path
 
 from .agent import Agent, Counts
 from .console import Console
-from .errors import Ended, HilError, InfraError, Silent, StateLeak, TargetFailure, UsageError
+from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
 from .image import Grade, Image
 from .memory import KernelMemory
 from .parts import Debug, Link, Session, Target, Timebase
+
+_log = logging.getLogger(__name__)
 
 #: Teardown on the target may run behind the agent's answer; counts that still differ after so long are a leak.
 SETTLE_S = 2.0
@@ -42,6 +45,7 @@ class LiveTarget:
         self._agent: Agent | None = None
         self._agent_error: HilError | None = None
         self._at_boot: Counts | None = None
+        self._resets = self._first_boot = session.console.resets
         self._mark = 0
 
     def __repr__(self) -> str:
@@ -83,11 +87,12 @@ class LiveTarget:
 
     @property
     def agent(self) -> Agent:
-        """The agent; the first use waits for the boot.
+        """The agent; the first use waits for the boot. After a reset it is another one, which knows no processes.
 
         Raises:
             Ended: the target ended instead; Silent if nobody answers.
         """
+        self._forget_before_reset()
         if self._agent_error is not None:
             raise self._agent_error
         if self._agent is None:
@@ -99,6 +104,12 @@ class LiveTarget:
                 self._agent_error = error
                 raise
         return self._agent
+
+    def _forget_before_reset(self) -> None:
+        """What was spawned before a reset is gone, and its pids may be somebody else's."""
+        if self._resets != self.console.resets:
+            self._resets = self.console.resets
+            self._agent = self._agent_error = self._at_boot = None
 
     @property
     def has_agent(self) -> bool:
@@ -129,6 +140,7 @@ class LiveTarget:
 
         With an agent, a hang is found by silence to pings and not by waiting out `timeout`.
         """
+        self._forget_before_reset()
         if self._agent is not None:
             self._ping_until_end(self._agent, timeout)
         return self.console.wait_end(timeout)
@@ -143,8 +155,17 @@ class LiveTarget:
     # Between tests ---------------------------------------------------------------------------------------------
 
     def begin_test(self) -> None:
-        """What the console says from here on belongs to the next test."""
+        """What the console says from here on belongs to the next test, and so does every change on the target.
+
+        The counts at boot are taken before the first test: one that goes without the agent is held to them as well. A
+        kernel that doesn't come up is for the test to notice; if it doesn't look, :meth:`end_test` tells.
+        """
         self._mark = self.console.mark()
+        if self.image.grade >= Grade.CHANNELS and self._agent is None:
+            try:
+                _ = self.agent
+            except TargetFailure:
+                self.console.told = False
 
     def console_slice(self) -> bytes:
         """What the console said since :meth:`begin_test`."""
@@ -152,7 +173,12 @@ class LiveTarget:
 
     @property
     def unusable(self) -> bool:
-        """Whether the next test needs a new session. A kernel that only prints is not asked for an agent again."""
+        """Whether the next test needs a new session: one that was reset is not as from power-on.
+
+        A kernel that only prints is not asked for an agent again.
+        """
+        if self.console.resets != self._first_boot:
+            return True
         mute = isinstance(self._agent_error, Silent) and self.image.grade < Grade.CHANNELS
         return self.console.interrupted is not None or (self._agent_error is not None and not mute)
 
@@ -169,6 +195,7 @@ class LiveTarget:
                 return
             raise failure
         self.console.wait_for(lambda: None, 0)  # a panic that is being printed is waited for, and raised
+        self._forget_before_reset()
         if self._agent is None:
             return
         self._agent.clean_up()
@@ -199,6 +226,9 @@ class Rig:
         self._numbers = itertools.count(1)
         self._live: LiveTarget | None = None
         self._stack = ExitStack()
+        self._opened: set[str] = set()
+        #: Why a session was opened at the second try, one line each.
+        self.retries: list[str] = []
 
     def target(self, name: str) -> Target:
         """The target `name`; the same object every time."""
@@ -207,24 +237,45 @@ class Rig:
         return self._targets[name]
 
     def get(self, name: str, image: Image, *, fresh: bool = False) -> LiveTarget:
-        """The target `name` running `image`: the session that runs, if it is that and fit, or else a new one."""
+        """The target `name` running `image`: the session that runs, if it is that and fit, or else a new one.
+
+        A target that was started before and can't be now is tried once more, in the open: see :attr:`retries`. What
+        the system under test did is never a reason to try again.
+
+        Raises:
+            CannotStart: the bench can't open this target's very first session.
+            InfraError: it can't open a later one, twice.
+        """
         live = self._live
         if live is not None and not fresh and not live.unusable and live.name == name and live.image.key == image.key:
             return live
-        self.close()
         target = self.target(name)
         image.kernel.require_machine(target.architecture, name)
-        directory = self._directory() / f"{next(self._numbers):03}-{name}-{image.variant}"
-        directory.mkdir(parents=True)
-        self._stack.enter_context(target.lease())
         try:
+            self._live = self._open(target, image)
+        except InfraError as error:
+            if name not in self._opened:
+                raise CannotStart(f"target {name} can't be started: {error}") from error
+            if isinstance(error, UsageError | ImageError):  # a second try would say the same
+                raise
+            self.retries.append(f"{name}: {str(error).splitlines()[0]}")
+            _log.warning("target %s could not be started and is tried once more: %s", name, error)
+            self._live = self._open(target, image)
+        self._opened.add(name)
+        return self._live
+
+    def _open(self, target: Target, image: Image) -> LiveTarget:
+        self.close()
+        directory = self._directory() / f"{next(self._numbers):03}-{target.name}-{image.variant}"
+        directory.mkdir(parents=True)
+        try:
+            self._stack.enter_context(target.lease())
             session = target.open(image, directory)
         except BaseException:
             self.close()
             raise
         self._stack.callback(session.close)
-        self._live = LiveTarget(target, image, session, directory)
-        return self._live
+        return LiveTarget(target, image, session, directory)
 
     @property
     def live(self) -> LiveTarget | None:

@@ -98,7 +98,10 @@ def _list(title: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
-    """Our figures beside the ones asked for and those that others published; None if no row has either."""
+    """Our figures beside the ones asked for and those that others published; None if no row has either.
+
+    Target and timebase have a column where rows differ in it.
+    """
     rows = [row for row in measurements if "at_most" in row or "beside" in row]
     if not rows:
         return None
@@ -108,8 +111,9 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
         title_justify="left",
         pad_edge=False,
     )
-    table.add_column("quantity")
-    table.add_column("with")
+    apart = [name for name in ("target", "timebase") if len({row[name] for row in rows}) > 1]
+    for heading in ("quantity", "with", *apart):
+        table.add_column(heading)
     table.add_column("ours", justify="right")
     table.add_column("at most", justify="right")
     table.add_column("others")
@@ -118,7 +122,8 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
         others = "\n".join(f"{number(other['value'])}  {other['source']}" for other in row.get("beside", []))
         ours = row["value"] if "value" in row else row["p50"]
         limit = number(row["at_most"]) if "at_most" in row else ""
-        table.add_row(row["name"], params, f"{number(ours)} {row['unit']}", limit, others)
+        places = [row[name] for name in apart]
+        table.add_row(row["name"], params, *places, f"{number(ours)} {row['unit']}", limit, others)
     return table
 
 
@@ -140,4 +145,6 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     beside = comparison(bench.results.measurements)
     if beside is not None:
         terminal.print(beside)
+    for why in bench.rig.retries:
+        reporter.write_line(f"started at the second try: {why}")
     reporter.write_line(f"results: {bench.directory / 'results.json'}")

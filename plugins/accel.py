@@ -10,12 +10,13 @@ import functools
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from .child_process import ChildProcess
 
 #: A guest run may take so long; a good KVM needs a fraction of a second.
 _LIMIT_S = 10.0
@@ -87,11 +88,12 @@ def measure(binary: str, accel: str) -> float | None:
         argv += ["-cpu", "max", "-display", "none", "-no-reboot", "-kernel", str(kernel)]
         argv += ["-device", f"isa-debug-exit,iobase={_EXIT_PORT:#x},iosize=4"]
         start = time.monotonic()
+        probe = ChildProcess(argv, inherit=(), output=Path(place) / "log", on_exit=lambda status: None)
         try:
-            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S, check=False)
-        except subprocess.TimeoutExpired:
-            return None
-        return time.monotonic() - start if done.returncode == _EXIT_STATUS else None
+            status = probe.wait(_LIMIT_S)
+            return time.monotonic() - start if status == _EXIT_STATUS else None
+        finally:
+            probe.close()
 
 
 @functools.cache

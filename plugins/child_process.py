@@ -77,6 +77,11 @@ class ChildProcess:
         """The exit status, or None while it runs."""
         return self._process.returncode
 
+    def wait(self, timeout: float) -> int | None:
+        """The exit status, or None if it still runs after `timeout` seconds."""
+        self._reaper.join(timeout)
+        return self._process.returncode
+
     def said(self) -> str:
         """The last of what it wrote to its standard output and error."""
         try:

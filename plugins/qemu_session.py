@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from .qemu_monitor import Monitor
 
 #: QEMU answers its control socket within milliseconds; so long means that it never will.
 _START_S = 30.0
+#: Its control socket is closed a moment before it has left.
+_LEAVE_S = 2.0
 _TRIPLE_FAULT = b"Triple fault"
 _REGISTER = re.compile(r"\b([A-Z][A-Z0-9]*) ?=([0-9a-f]{4,})\b")
 _CPU_HEADING = re.compile(r"^CPU#(\d+)", re.MULTILINE)
@@ -89,6 +91,7 @@ class QemuSession:
         self._stack = ExitStack()
         self._stack.callback(memory.close)
         self._reset_log = directory / "reset.log"
+        self._reset_log_from = 0
         try:
             self._start(argv, ram_arguments, nic, panic_patterns)
         except BaseException:
@@ -149,12 +152,13 @@ class QemuSession:
             self._running = True
             self._monitor.execute("cont")
         except InfraError as error:
-            if self._process.status is None and not self._process.said():
+            status = self._process.wait(_LEAVE_S)
+            if status is None:
                 raise
-            self._process.close()
+            said = "; ".join(line.strip() for line in self._process.said().splitlines())
             raise InfraError(
-                f"QEMU {say(self._process.status or 0)} before the guest's first instruction. It said:\n"
-                f"  {self._process.said() or '(nothing)'}\ncommand: {self.command}"
+                f"QEMU {say(status)} before the guest's first instruction. It said: {said or '(nothing)'}\n"
+                f"command: {self.command}"
             ) from error
 
     # How it ends -----------------------------------------------------------------------------------------------
@@ -170,8 +174,9 @@ class QemuSession:
                 self._end(PoweredOff(f"the guest switched the machine off ({reason})"))
 
     def _triple_faulted(self) -> bool:
+        """Whether it says so since the bench last reset the machine."""
         try:
-            return _TRIPLE_FAULT in self._reset_log.read_bytes()
+            return _TRIPLE_FAULT in self._reset_log.read_bytes()[self._reset_log_from :]
         except OSError:
             return False
 
@@ -199,6 +204,8 @@ class QemuSession:
     def reset(self) -> None:
         """See Session.reset: RAM keeps its contents, as behind a real button."""
         self.console.expect_boot()
+        with suppress(FileNotFoundError):
+            self._reset_log_from = self._reset_log.stat().st_size
         # -no-reboot makes a shutdown of every reset, the button's too.
         self._monitor.execute("set-action", reboot="reset")
         self._monitor.execute("system_reset")

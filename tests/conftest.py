@@ -16,8 +16,6 @@ from keuos_hil.hookspecs import RunOptions
 from keuos_hil.image import Image
 from keuos_hil.parts import Session
 
-pytest_plugins = ["pytester"]
-
 _HERE = Path(__file__).parent
 
 
@@ -40,10 +38,13 @@ MODES = {
     "silent": "stop",
     "spin": "1: pause; jmp 1b",
     "lines": _print(*_LINES) + "; stop",
+    "repeat": f"1: {_print('TEST:s:a:PASS', 'TEST:s:b:FAIL broken')}; jmp 1b",
+    "passes_then_panics": _print(*(f"TEST:s:{name}:PASS" for name in "abc"), "KEUOS PANIC: tiny broke") + "; stop",
     "panic": _print("KEUOS PANIC: tiny broke", "rip=0x1234", "KEUOS PANIC END") + "; stop",
     "panic_reset": _print("KEUOS PANIC: then it reset") + "; " + _PULSE_RESET,
     "triple": "lidt empty_idt; int3; stop",
     "reset": _PULSE_RESET,
+    "triple_then_reset": "incl 0x300000; cmpl $1, 0x300000; jne 1f; lidt empty_idt; int3; 1: " + _PULSE_RESET,
     "echo": "1: call get; call put; jmp 1b",
     "flood": f"1: {_print('all work and no play')}; jmp 1b",
     "exit": "mov $0xf4, %dx; mov $1, %al; out %al, %dx; stop",

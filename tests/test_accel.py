@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from keuos_hil.plugins import accel
 from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
@@ -56,6 +62,38 @@ def test_a_guest_that_never_ends_is_given_up(monkeypatch):
     monkeypatch.setattr(accel, "_LIMIT_S", 0.5)
     monkeypatch.setattr(accel, "_LOOPS", 0)  # counts through 2^32
     assert accel.measure("qemu-system-x86_64", "tcg") is None
+
+
+def test_a_killed_python_leaves_no_probe(tmp_path):
+    script = (
+        "from keuos_hil.plugins import accel\n"
+        "accel._LIMIT_S, accel._LOOPS = 600, 0\n"
+        "accel.measure('qemu-system-x86_64', 'tcg')\n"
+    )
+
+    def probes():
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = entry.read_bytes()
+            except OSError:
+                continue
+            if str(tmp_path).encode() in line and b"qemu-system" in line:
+                found.append(entry.parent.name)
+        return found
+
+    def until(wanted):
+        deadline = time.monotonic() + 30
+        while bool(probes()) != wanted and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return bool(probes()) == wanted
+
+    with subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"TMPDIR": str(tmp_path)}) as child:
+        try:
+            assert until(True), "the probe never started"
+        finally:
+            child.kill()
+    assert until(False), "the probe outlived the process that started it"
 
 
 def test_an_emulator_that_fails_or_is_missing_is_no_measurement(monkeypatch):

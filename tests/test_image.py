@@ -182,6 +182,21 @@ def test_a_stripped_program_is_described_by_the_whole_one_beside_the_initrd(elf_
     assert Image.load(elf_path, archive).program("x").layouts.present
 
 
+def test_a_damaged_program_keeps_nobody_from_what_others_describe(elf_path, tmp_path):
+    archive = tmp_path / "initrd.cpio"
+    whole = elf_path.read_bytes()
+    archive.write_bytes(newc({"broken": whole[: len(whole) // 2], "x": whole}))
+    stripped = tmp_path / "stripped"
+    subprocess.run(["ld.lld", "--build-id=sha1", "-S", elf_path.with_name("x.o"), "-o", stripped], check=True)
+    for kernel in (elf_path, stripped):
+        image = Image.load(kernel, archive)
+        assert image.constant("LONELY") == 42
+        assert image.enumerators("colour", "")[2] == "green"
+        assert image.struct("inner").itemsize == 16
+    with pytest.raises(ImageError, match=r"broken in .* truncated"):
+        image.program("broken")
+
+
 def test_an_image_without_keuos_s_layouts_only_prints(elf_path):
     image = Image.load(elf_path)
     assert image.grade is Grade.PRINTS

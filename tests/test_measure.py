@@ -69,18 +69,3 @@ def test_too_few_samples_have_no_interval_and_none_at_all_no_summary():
 
 def test_the_calibrated_cost_is_taken_off_each_sample():
     assert list(measure.subtract([30, 40], [9, 10, 11])) == [20, 30]
-
-
-def test_a_ratio_that_is_there_is_found_and_one_that_is_not_is_not():
-    generator = np.random.default_rng(2)
-    found, covered, rounds = 0, 0, 200
-    for seed in range(rounds):
-        base = generator.normal(100, 3, 60)
-        _, low, high = measure.paired_ratio(base * generator.normal(1.05, 0.02, 60), base, seed=seed, rounds=400)
-        found += low > 1
-        _, low, high = measure.paired_ratio(base * generator.normal(1, 0.02, 60), base, seed=seed, rounds=400)
-        covered += low <= 1 <= high
-    assert found == rounds
-    assert covered >= 0.9 * rounds
-    with pytest.raises(ValueError, match="as many figures"):
-        measure.paired_ratio([1], [1, 2], seed=0)

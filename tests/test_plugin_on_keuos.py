@@ -7,11 +7,13 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
 from importlib.resources import files
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -146,6 +148,84 @@ def test_each_end_is_sorted_by_who_did_wrong_in_whatever_phase(pytester):
         "machine: qemu-system-x86_64 *",
     ])  # fmt: skip
     assert document["build_id"].keys() == {"qemu-x86/release", "qemu-x86/hil"}
+
+
+def test_a_test_without_the_agent_is_held_to_the_counts_at_boot(pytester):
+    source = """
+def test_leaks(target, console):
+    console.expect(b"keuos> ", 60)
+    console.write("spawn sleeper\\r")
+    console.expect(rb"\\[\\d+\\] sleeper on core", 60)
+
+def test_is_clean(agent):
+    assert [p.name for p in agent.processes()] == ["console"]
+"""
+    result = run(pytester, source)
+    result.assert_outcomes(passed=2, failed=1)  # the leak is told behind the test that made it
+    result.stdout.fnmatch_lines(["*after the test the target has 1 more processes*"])
+    verdicts = {test["id"].partition("::")[2]: test["verdict"] for test in results_of(pytester)["tests"]}
+    assert verdicts == {"test_leaks[qemu-x86]": "failed", "test_is_clean[qemu-x86]": "passed"}
+
+
+def test_a_reset_forgets_the_processes_from_before_it(pytester):
+    source = """
+def test_resets(target, agent):
+    old = [agent.spawn("sleeper").pid for _ in range(3)]
+    target.session.reset()
+    target.console.expect(b"keuos> ", 60)
+    again = target.agent
+    assert again is not agent
+    assert [p.name for p in again.processes()] == ["console"]
+    assert again.spawn("sleeper").pid in old
+    target.session.reset()
+    target.console.expect(b"keuos> ", 60)
+
+def test_next(target, agent):
+    assert target.console.resets == 0
+    assert [p.name for p in agent.processes()] == ["console"]
+"""
+    run(pytester, source).assert_outcomes(passed=2)
+
+
+def test_a_keuos_of_one_s_own_gets_the_bundled_initrd_and_what_was_booted_is_kept(pytester):
+    from keuos_hil import bundled
+
+    pytester.path.joinpath("mine.elf").write_bytes(bundled.paths("x86_64", "release").kernel.read_bytes())
+    source = """
+def test_x(agent, image):
+    with agent.spawn("hello") as process:
+        assert process.wait_exit().ok
+        assert process.elf.layouts.present
+    assert image.kernel_path.name == "mine.elf"
+"""
+    result = run(pytester, source, "--kernel=mine.elf")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["keuos-hil: *mine.elf with the bundled initrd, because *"])
+    images = pytester.path / "build/results/qemu-x86/latest/images"
+    kept = sorted(str(path.relative_to(images)) for path in images.rglob("*") if path.is_file())
+    assert "x86_64-given/kernel/mine.elf" in kept
+    assert "x86_64-given/initrd.cpio" in kept
+
+
+def test_an_initrd_of_one_s_own_is_kept_with_what_describes_its_programs(pytester):
+    from keuos_hil import bundled
+
+    found = bundled.paths("x86_64", "release")
+    lab = pytester.mkdir("lab")
+    for name in ("kernel", "initrd"):  # the same name in two folders is no clash
+        lab.joinpath(name).mkdir()
+        lab.joinpath(name, "image").write_bytes(vars(found)[name].read_bytes())
+    lab.joinpath("initrd", "user").mkdir()
+    hello = (found.initrd.parent / "user" / "hello.elf").read_bytes()
+    lab.joinpath("initrd", "user", "hello.elf").write_bytes(hello)
+    lab.joinpath("initrd", "user", "unrelated.elf").write_bytes(hello)
+    source = "def test_x(agent): assert agent.spawn('hello').elf.layouts.present\n"
+    result = run(pytester, source, "--kernel=lab/kernel/image", "--initrd=lab/initrd/image")
+    result.assert_outcomes(passed=1)
+    images = pytester.path / "build/results/qemu-x86/latest/images/x86_64-given"
+    assert sorted(str(path.relative_to(images)) for path in images.rglob("*") if path.is_file()) == [
+        "initrd/image", "initrd/user/hello.elf", "kernel/image",
+    ]  # fmt: skip
 
 
 def test_a_run_with_nothing_but_bench_errors_has_a_status_of_its_own(pytester):
@@ -300,6 +380,81 @@ def test_a_missing_emulator_is_one_clear_line(pytester):
     assert text.count("qemu-of-another-planet is not installed; Debian: apt-get install qemu-system-x86") == 1
 
 
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--qemu-cpu=no-such-cpu"], "unable to find CPU model 'no-such-cpu'"),
+        (["--qemu-extra=-device", "--qemu-extra=no-such-device"], "'no-such-device' is not a valid device model name"),
+        (["--qemu-extra=-nonsense"], "-nonsense: invalid option"),
+    ],
+)
+def test_an_emulator_that_can_not_start_is_one_clear_line_and_the_end_of_the_run(pytester, extra, said):
+    result = run(pytester, "def test_x(agent): pass\ndef test_y(agent): pass\ndef test_z(target): pass\n", *extra)
+    assert result.ret == 10
+    lines = [line for line in [*result.outlines, *result.errlines] if said in line]
+    (line,) = lines
+    assert "keuos-hil: target qemu-x86 can't be started: QEMU exited with status 1" in line
+    assert "Traceback" not in result.stdout.str()
+    assert len(list((pytester.path / "build/results/qemu-x86/latest/sessions").iterdir())) == 1
+
+
+def test_a_busy_port_ends_a_run_that_only_prints_as_well(pytester, tiny_elf):
+    suite = Path(__file__).parent.parent / "suites" / "printed"
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        extra = ["--qemu-extra=-gdb", f"--qemu-extra=tcp:127.0.0.1:{busy.getsockname()[1]}"]
+        result = run(pytester, "", str(suite), f"--kernel={tiny_elf('lines')}", f"--results={pytester.path}/r", *extra)
+    assert result.ret == 10
+    assert result.stdout.str().count("Address already in use") == 1
+
+
+def test_workers_of_a_run_that_can_not_start_report_errors_and_the_bench_s_status(pytester):
+    pytest.importorskip("xdist")
+    result = run(pytester, "def test_x(agent): pass\ndef test_y(agent): pass\n", "-n", "1", "--qemu-cpu=no-such-cpu")
+    result.assert_outcomes(errors=2)
+    assert result.ret == 10
+
+
+def test_a_later_session_that_can_not_be_opened_is_tried_once_more_and_told(pytester):
+    pytester.makeconftest("""
+import pytest
+from keuos_hil.targets.qemu_x86 import QemuX86
+from keuos_hil.errors import InfraError
+
+really, breaks = QemuX86.open, []
+
+def opened(self, image, directory):
+    if breaks:
+        raise InfraError(breaks.pop())
+    return really(self, image, directory)
+
+QemuX86.open = opened
+
+@pytest.fixture
+def break_next():
+    return breaks.extend
+""")
+    source = """
+def test_first(agent, break_next):
+    break_next(["a cable fell out"])
+
+def test_once(fresh_target, agent, break_next):
+    break_next(["it came in again", "a cable fell out"])
+
+def test_twice(fresh_target, agent):
+    raise AssertionError("not reached")
+
+def test_after(fresh_target, agent): pass
+"""
+    result = run(pytester, source)
+    result.assert_outcomes(passed=3, errors=1)
+    assert result.ret == 10
+    result.stdout.fnmatch_lines([
+        "*InfraError: it came in again",
+        "started at the second try: qemu-x86: a cable fell out",
+        "started at the second try: qemu-x86: a cable fell out",
+    ])  # fmt: skip
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda n: n.name)
 def test_an_interrupted_run_leaves_no_emulator(pytester, number):
     pytester.makepyfile("""
@@ -335,7 +490,8 @@ def test_a_kernel_that_only_prints_is_run_and_its_lines_are_tests(pytester, tiny
     result = run(pytester, "", *arguments, f"--results={pytester.path}/r")
     result.assert_outcomes(passed=2, failed=5)
     result.stdout.fnmatch_lines_random([
-        "SUBFAILED*spsc:wrap*", "*the kernel printed no line TEST:spsc:gone*",
+        "SUBFAILED*spsc:wrap*", "*console of qemu-x86 during this test*", "image: *lines.elf*", "machine: qemu-system*",
+        "pytest *test_printed_lines.py*--expect-tests=expected*", "*the kernel printed no line TEST:spsc:gone*",
     ])  # fmt: skip
     latest = pytester.path / "r" / "latest"
     assert "expected 1, got 2" in (latest / "lines-qemu-x86.xml").read_text()
@@ -361,6 +517,24 @@ def test_how_a_printing_kernel_dies_is_told(pytester, tiny_elf, mode, message):
     result = run(pytester, "", str(suite), f"--kernel={tiny_elf(mode)}", "--run-for=60", f"--results={pytester.path}/r")
     result.stdout.fnmatch_lines([f"*{message}*"])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_lines_that_a_kernel_repeats_for_ever_are_one_result_each(pytester, tiny_elf):
+    suite = Path(__file__).parent.parent / "suites" / "printed"
+    arguments = [str(suite), f"--kernel={tiny_elf('repeat')}", "--run-for=60", f"--results={pytester.path}/r"]
+    result = run(pytester, "", *arguments)
+    result.assert_outcomes(passed=0, failed=3, skipped=1)  # the line, its test, and the flood
+    result.stdout.fnmatch_lines_random(["SUBFAILED*s:b (printed * times)*", "*lines before these are in *console.log)"])
+
+
+def test_a_kernel_that_panics_behind_its_passes_is_not_green_in_the_junit_document(pytester, tiny_elf):
+    suite = Path(__file__).parent.parent / "suites" / "printed"
+    arguments = [str(suite), f"--kernel={tiny_elf('passes_then_panics')}", f"--results={pytester.path}/r"]
+    assert run(pytester, "", *arguments).ret == pytest.ExitCode.TESTS_FAILED
+    document = ElementTree.fromstring((pytester.path / "r/latest/lines-qemu-x86.xml").read_text())
+    (failure,) = document.iter("failure")
+    assert failure.get("message") == "kernel panic: tiny broke"
+    assert len(list(document.iter("testcase"))) == 4
 
 
 def test_a_printing_kernel_that_never_stops_is_ended(pytester, tiny_elf):

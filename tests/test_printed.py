@@ -85,7 +85,7 @@ def test_expected_tests_are_one_a_line():
 
 def test_the_junit_document_has_every_line_and_every_missing_one():
     root = ElementTree.fromstring(
-        junit(parse(TEXT + "TEST:odd:ctrl\x07:FAIL \x1b[31m").lines, ["spsc:gone"], "k.elf").encode()
+        junit(parse(TEXT + "TEST:odd:ctrl\x07:FAIL \x1b[31m", ["spsc:gone"]), "k.elf").encode()
     )
 
     def attributes(path):
@@ -94,12 +94,43 @@ def test_the_junit_document_has_every_line_and_every_missing_one():
         return element.attrib
 
     spsc = attributes("testsuite[@name='spsc']")
-    assert (spsc["tests"], spsc["failures"], spsc["skipped"]) == ("5", "2", "1")
+    assert (spsc["tests"], spsc["failures"], spsc["skipped"]) == ("6", "3", "1")
     assert attributes(".//testcase[@name='gone']/failure")["message"] == "the kernel printed no such line"
     assert attributes(".//testcase[@name='ctrl?']/failure")["message"] == "?[31m"
+    assert attributes(".//testcase[@name='spsc: PARTIAL']/failure")["message"] == "ended with PARTIAL 3 of 4"
+    assert attributes("testsuite[@name='(kernel)']")["failures"] == "0"
+
+
+def failures(text, *end):
+    root = ElementTree.fromstring(junit(parse(text), "k.elf", *end).encode())
+    return [
+        (case.get("name"), case.findtext("failure")) for case in root.iter("testcase") if len(case.findall("failure"))
+    ]
+
+
+def test_a_kernel_that_dies_behind_its_passes_is_no_green_document():
+    passes = "".join(f"TEST:s:{name}:PASS\n" for name in "abc")
+    assert failures(passes) == []
+    assert failures(passes, "power off: by itself", False) == []
+    assert failures(passes, "kernel panic: broke\nlast lines", True) == [
+        ("comes to an orderly end", "kernel panic: broke\nlast lines")
+    ]
+    assert [name for name, _ in failures("nothing to see")] == ["prints results"]
+
+
+def test_lines_that_a_kernel_repeats_are_one_result_with_a_count():
+    found = parse("TEST:s:a:PASS\nTEST:s:b:FAIL x\n" * 1000 + "TEST:s:b:FAIL y\nTEST:s:PARTIAL 1\nTEST:s:PARTIAL 1")
+    assert found.counted() == {
+        Line("s", "a", "PASS"): 1000, Line("s", "b", "FAIL", "x"): 1000, Line("s", "b", "FAIL", "y"): 1,
+    }  # fmt: skip
+    assert found.partial() == {Mark("s", "", "PARTIAL", "1"): 2}
+    root = ElementTree.fromstring(junit(found, "k.elf").encode())
+    assert [failure.get("message") for failure in root.iter("failure")] == [
+        "x (printed 1000 times)", "y", "ended with PARTIAL 1 (printed 2 times)",
+    ]  # fmt: skip
 
 
 @given(st.text())
 def test_no_text_breaks_parser_or_document(text):
     found = parse(text)
-    ElementTree.fromstring(junit(found.lines, [], text).encode())
+    ElementTree.fromstring(junit(found, text, text, True).encode())

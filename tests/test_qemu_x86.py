@@ -211,6 +211,13 @@ def test_a_reset_by_the_bench_boots_again_and_is_no_failure(boot):
     assert session.ended() is None
 
 
+def test_a_reset_behind_an_earlier_triple_fault_is_a_reset(boot):
+    session = boot("triple_then_reset")
+    assert type(session.console.wait_end(LONG)) is TripleFault
+    session.reset()
+    assert type(session.console.wait_end(LONG)) is Reset
+
+
 def test_after_a_triple_fault_the_registers_can_still_be_read(boot, tmp_path):
     session = boot("triple")
     session.console.wait_end(LONG)

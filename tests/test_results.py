@@ -139,5 +139,23 @@ def test_figures_asked_for_and_of_others_stand_beside_ours(filled):
     assert [next(iter(column.cells)) for column in table.columns] == ["syscall.null", "", "55 ticks", "60", "96  seL4"]
 
 
+def test_figures_of_several_targets_and_timebases_can_be_told_apart_in_the_comparison():
+    results = Results()
+
+    def headings():
+        table = comparison(results.measurements)
+        assert table is not None
+        return [str(column.header) for column in table.columns], [list(column.cells) for column in table.columns]
+
+    results.add_measurement("a.b", {}, "ticks", target="one", timebase="emulated", value=1, at_most=2)
+    assert headings()[0] == ["quantity", "with", "ours", "at most", "others"]
+    results.add_measurement("a.b", {}, "ticks", target="two", timebase="emulated", value=1, at_most=2)
+    assert headings()[0] == ["quantity", "with", "target", "ours", "at most", "others"]
+    results.add_measurement("a.b", {}, "ticks", target="two", timebase="instructions", value=1, at_most=2)
+    names, cells = headings()
+    assert names == ["quantity", "with", "target", "timebase", "ours", "at most", "others"]
+    assert cells[2:4] == [["one", "two", "two"], ["emulated", "emulated", "instructions"]]
+
+
 def test_numbers_are_shown_with_the_digits_that_matter():
     assert [number(x) for x in (5, 1234567.0, 1234.56, 0.123456)] == ["5", "1,234,567", "1,234.6", "0.123"]

@@ -9,6 +9,7 @@ import pytest
 from keuos_hil.agent import Agent
 from keuos_hil.console import Console
 from keuos_hil.errors import Refused
+from keuos_hil.progress import Progress
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
@@ -142,11 +143,13 @@ def test_a_killed_program_is_gone(agent: Agent) -> None:
 
 
 @pytest.mark.needs("agent")
-def test_two_hundred_programs_come_and_go_without_a_trace(agent: Agent) -> None:
+def test_two_hundred_programs_come_and_go_without_a_trace(agent: Agent, progress: Progress) -> None:
     before = agent.counts()
-    for number in range(200):
-        with agent.spawn("hello", core=number % agent.info().cores) as process:
-            assert process.wait_exit().ok
+    with progress("programs", 200) as advance:
+        for number in range(200):
+            with agent.spawn("hello", core=number % agent.info().cores) as process:
+                assert process.wait_exit().ok
+            advance(1)
     assert before.difference(agent.counts()) == ""
 
 

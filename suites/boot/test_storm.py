@@ -9,6 +9,7 @@ import pytest
 
 from keuos_hil.agent import Agent, ChannelHandle, Process
 from keuos_hil.errors import Refused
+from keuos_hil.progress import Progress
 from keuos_hil.rig import LiveTarget
 
 pytestmark = pytest.mark.needs("agent", "channels")
@@ -87,29 +88,39 @@ class Storm:
             self.agent.grant(self.random.choice(self.processes), self.random.choice(self.processes), 31)
 
 
-def _storm(agent: Agent, seed: int, steps: int) -> None:
+def _storm(agent: Agent, seed: int, steps: int, progress: Progress) -> None:
     storm = Storm(agent, seed)
-    for _ in range(steps):
-        storm.step()
+    with progress("storm", steps) as advance:
+        for _ in range(steps):
+            storm.step()
+            advance(1)
     agent.ping()
 
 
-def test_a_storm_of_processes_and_channels_leaves_nothing(target: LiveTarget, agent: Agent, seed: int) -> None:
+def test_a_storm_of_processes_and_channels_leaves_nothing(
+    target: LiveTarget, agent: Agent, seed: int, progress: Progress
+) -> None:
     """What is left over is taken back by the agent behind the test, and then the counts must be those of the boot."""
-    _storm(agent, seed, 250)
+    _storm(agent, seed, 250, progress)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("number", range(60))
-def test_many_storms_leave_nothing(target: LiveTarget, agent: Agent, seed: int, number: int) -> None:
-    _storm(agent, seed + number, 400)
+def test_many_storms_leave_nothing(
+    target: LiveTarget, agent: Agent, seed: int, number: int, progress: Progress
+) -> None:
+    _storm(agent, seed + number, 400, progress)
 
 
 @pytest.mark.soak
-def test_two_hundred_boots_come_up(target: LiveTarget, tmp_path_factory: pytest.TempPathFactory) -> None:
-    for number in range(200):
-        session = target.definition.open(target.image, tmp_path_factory.mktemp(f"boot-{number}"))
-        try:
-            session.console.expect(b"keuos> ", 60)
-        finally:
-            session.close()
+def test_two_hundred_boots_come_up(
+    target: LiveTarget, tmp_path_factory: pytest.TempPathFactory, progress: Progress
+) -> None:
+    with progress("boots", 200) as advance:
+        for number in range(200):
+            session = target.definition.open(target.image, tmp_path_factory.mktemp(f"boot-{number}"))
+            try:
+                session.console.expect(b"keuos> ", 60)
+            finally:
+                session.close()
+            advance(1)

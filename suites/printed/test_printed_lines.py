@@ -6,22 +6,21 @@ from collections.abc import Callable
 
 import pytest
 
-from keuos_hil.printed import Line
+from keuos_hil.printed import NO_LINE, Line, times
 from keuos_hil.printed_plugin import Run
 
 
 def test_every_line_that_the_kernel_prints_is_a_pass(
     printed_run: Run, printed_check: Callable[[Line | None, str], None], subtests: pytest.Subtests
 ) -> None:
-    for line in printed_run.printed.lines:
-        with subtests.test(msg=line.id):
+    for line, count in printed_run.printed.counted().items():
+        with subtests.test(msg=line.id + times(count)):
             printed_check(line, line.id)
-    for mark in printed_run.printed.marks:
-        if mark.mark == "PARTIAL":
-            with subtests.test(msg=f"{mark.suite}: PARTIAL"):
-                pytest.fail(f"suite {mark.suite} ended with PARTIAL {mark.text}")
+    for mark, count in printed_run.printed.partial().items():
+        with subtests.test(msg=f"{mark.name or mark.suite}: PARTIAL{times(count)}"):
+            pytest.fail(f"{mark.name or 'the suite'} in {mark.suite} ended with PARTIAL {mark.text}")
     if not printed_run.printed.lines:
-        pytest.fail("the kernel printed no line of the form TEST:suite:name:PASS")
+        pytest.fail(NO_LINE)
 
 
 def test_the_kernel_comes_to_an_orderly_end(printed_run: Run) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keuos_hil import measure
 from keuos_hil.agent import Agent, Process
 
 #: Seconds, in the target's pace, after which a program that neither left nor slept for ever counts as hung.
@@ -61,7 +62,7 @@ class RoundTrips:
     @property
     def trips(self) -> NDArray[np.float64]:
         """Ticks of each sampled trip, the median cost of the loop and of reading the clock subtracted."""
-        return self.samples.astype(np.float64) - float(np.median(self.baseline))
+        return measure.subtract(self.samples, self.baseline)
 
     @property
     def batch(self) -> float:

@@ -24,12 +24,13 @@ WAYS = (
 )
 
 
-def _record(record: Recorder, found: RoundTrips, params: dict[str, object]) -> None:
+def _record(record: Recorder, found: RoundTrips, params: dict[str, object], *, exact: bool) -> None:
     record.add("ring.round_trip", params, samples=found.trips)
     record.add("ring.traps", params, "per round trip", value=int(found.ping.batch_traps) / found.count)
     if params["wait"] == "poll":
         record.add("ring.empty_polls", params, "per round trip", value=found.polls)
-        record.add("ring.round_trip_without_empty_polls", params, value=found.batch_without_polls)
+        if exact:  # elsewhere an empty poll costs what the machine's other work makes of it
+            record.add("ring.round_trip_without_empty_polls", params, value=found.batch_without_polls)
 
 
 @pytest.mark.needs("agent", "channels")
@@ -44,4 +45,5 @@ def test_round_trip_brings_every_message_back(
     if wait == "poll" and cores == "cross" and path in ("data", "receiver-proof"):
         assert found.ping.batch_traps == 0, f"the polled path took {found.ping.batch_traps} traps at ring_ping"
     assert found.pong.answered == 2 * found.count + WARM_UP, f"ring_pong answered {found.pong.answered} trips"
-    _record(record, found, {"size": size, "path": path, "wait": wait, "cores": cores})
+    params: dict[str, object] = {"size": size, "path": path, "wait": wait, "cores": cores}
+    _record(record, found, params, exact=fresh_target.timebase.name == "instructions")

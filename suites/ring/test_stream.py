@@ -7,12 +7,17 @@ from dataclasses import dataclass, field
 import pytest
 
 from keuos_hil.agent import Agent, Process
+from keuos_hil.errors import WaitTimeout
+from keuos_hil.progress import Progress
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
-from .programs import finish, spawn_pair
+from .programs import HANG_S, finish, spawn_pair
 
 pytestmark = pytest.mark.needs("agent", "channels")
+
+#: How often a long stream is looked at for the sake of a person; nothing is measured meanwhile.
+LOOK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,21 @@ def start(agent: Agent, stream: Stream, seed: int) -> tuple[Process, Process]:
     return producer, consumer
 
 
+def _watch(consumer: Process, stream: Stream, progress: Progress, timeout: float = HANG_S) -> None:
+    """Show how many messages have arrived, until the consumer has ended or its time is over: :func:`finish` judges."""
+    clock = consumer.agent.console.clock
+    deadline, seen = clock() + timeout, 0
+    with progress("messages", stream.count) as advance:
+        while clock() < deadline:
+            try:
+                consumer.wait_exit(LOOK_S)
+                break
+            except WaitTimeout:
+                arrived = int(consumer.read_struct("results").messages)
+                advance(arrived - seen)
+                seen = arrived
+
+
 def _check(producer: Process, consumer: Process, stream: Stream) -> None:
     finish(producer, consumer)
     sent, got = producer.read_struct("results"), consumer.read_struct("results")
@@ -96,9 +116,12 @@ def test_stream_arrives_whole_and_in_order(target: LiveTarget, agent: Agent, see
 
 @pytest.mark.needs("smp")
 @pytest.mark.parametrize("mode", ["polled", "polled_proof", "verified"])
-def test_million_messages_arrive_whole_and_in_order(target: LiveTarget, agent: Agent, seed: int, mode: str) -> None:
+def test_million_messages_arrive_whole_and_in_order(
+    target: LiveTarget, agent: Agent, seed: int, mode: str, progress: Progress
+) -> None:
     stream = Stream(mode=mode, count=1_000_000, length=(0, 120), batch=16)
     producer, consumer = start(agent, stream, seed)
+    _watch(consumer, stream, progress)
     _check(producer, consumer, stream)
 
 
@@ -152,11 +175,12 @@ def test_throughput(fresh_target: LiveTarget, agent: Agent, record: Recorder, se
 @pytest.mark.parametrize("sleep", [False, True], ids=["polling", "sleeping"])
 @pytest.mark.parametrize("mode", ["polled", "polled_proof", "verified"])
 def test_twenty_million_messages_arrive_whole_and_in_order(
-    target: LiveTarget, agent: Agent, seed: int, mode: str, sleep: bool
+    target: LiveTarget, agent: Agent, seed: int, mode: str, sleep: bool, progress: Progress
 ) -> None:
     stream = Stream(mode=mode, count=20_000_000, length=(0, 200), batch=16, sleep=sleep, dawdle=30 if sleep else 0)
     producer, consumer = start(agent, stream, seed)
-    finish(producer, consumer, timeout=3600)
+    _watch(consumer, stream, progress, timeout=3600)
+    finish(producer, consumer)
     sent, got = producer.read_struct("results"), consumer.read_struct("results")
     assert got.messages == sent.messages == stream.count
     assert got.wrong == 0
