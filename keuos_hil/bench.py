@@ -39,6 +39,8 @@ class Bench:
     root: Path
     results_base: Path | None
     results: Results = field(default_factory=Results)
+    #: Why the results could not be written.
+    unwritten: str = ""
     _directory: Path | None = None
     _images: dict[tuple[str, str], Image] = field(default_factory=dict)
 
@@ -141,7 +143,7 @@ class Bench:
         self.results.add_test(suite_relative(item.nodeid), target, verdict, report.duration)
 
     def write_results(self) -> Path:
-        """results.json, the samples and the `latest` link."""
+        """results.json, the samples and the `latest` link. Raises InfraError if they can't be written."""
         environment = host_environment() | {
             "seed": self.seed,
             "timebases": self.results.timebases,

@@ -6,10 +6,12 @@ This file is the seam between pytest and the rest: what is decided here is taken
 
 from __future__ import annotations
 
+import argparse
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,6 +29,7 @@ from .image import Image
 from .locks import timing_lock
 from .progress import Progress, own_terminal
 from .record import Recorder
+from .results import make_run_directory
 from .rig import LiveTarget
 from .terminal import write_summary
 
@@ -37,6 +40,13 @@ _terminal_key = pytest.StashKey[TextIO | None]()
 
 
 # Options -----------------------------------------------------------------------------------------------------------
+
+
+def _whole_number(text: str) -> int:
+    with suppress(ValueError):
+        if (number := int(text, 0)) >= 0:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, and not {text!r}")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -66,7 +76,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="make an error of every skip for want of this capability; may be repeated")  # fmt: skip
     add("--results", dest="keuos_results", metavar="DIR", default=None,
         help="where each run makes a folder with its results (default: build/results/TARGET)")  # fmt: skip
-    add("--seed", dest="keuos_seed", type=lambda text: int(text, 0), metavar="N", default=None,
+    add("--seed", dest="keuos_seed", type=_whole_number, metavar="N", default=None,
         help="seed of every random choice (default: a new one, shown with each failure)")  # fmt: skip
     group.addoption("--hold", dest="keuos_hold", action="store_true",
         help="keep the target after a failure and print how to attach gdb, until Enter")  # fmt: skip
@@ -106,6 +116,7 @@ def pytest_configure(config: pytest.Config) -> None:
             root=config.rootpath,
             results_base=_path(config, "keuos_results"),
         )
+        _try_results_base(config)
     except InfraError as error:
         raise pytest.UsageError(f"keuos-hil: {error}") from None
     config.pluginmanager.register(printed_plugin, "keuos-hil printed")
@@ -125,6 +136,17 @@ def _config_file(config: pytest.Config) -> Path | None:
 def _path(config: pytest.Config, dest: str) -> Path | None:
     text = config.getoption(dest)
     return None if text is None else (config.invocation_params.dir / Path(text).expanduser()).resolve()
+
+
+def _try_results_base(config: pytest.Config) -> None:
+    """Raises UsageError if --results can't be used. Only trying it tells, for root above all."""
+    base = _path(config, "keuos_results")
+    if base is None or hasattr(config, "workerinput") or config.getoption("collectonly"):
+        return
+    try:
+        make_run_directory(base).rmdir()
+    except InfraError as error:
+        raise UsageError(f"--results: {error}") from None
 
 
 def _seed(config: pytest.Config) -> int:
@@ -212,7 +234,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workerinput"):
         config.workeroutput["keuos_results"] = bench.results.to_text()  # type: ignore[attr-defined]
     elif bench.has_directory and not config.getoption("collectonly"):
-        bench.write_results()
+        try:
+            bench.write_results()
+        except InfraError as error:
+            bench.unwritten = str(error)
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = reporting.EXIT_BENCH
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -230,6 +257,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     bench = config.stash[bench_key]
     if bench.has_directory and not config.getoption("collectonly"):
         write_summary(terminalreporter, bench)
+        if bench.unwritten:
+            terminalreporter.write_line(f"keuos-hil: {bench.unwritten}", red=True)
 
 
 # Verdicts ----------------------------------------------------------------------------------------------------------
@@ -372,7 +401,13 @@ def target(request: pytest.FixtureRequest, keuos_target_name: str, image: Image)
 @pytest.fixture
 def fresh_target(request: pytest.FixtureRequest) -> Iterator[LiveTarget]:
     """The target straight from boot, while nobody else of this user measures on this machine: for measurements."""
-    with timing_lock():
+
+    def tell(line: str) -> None:
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            print(f"\nkeuos-hil: {line}", file=sys.stderr, flush=True)
+
+    with timing_lock(tell):
         yield request.getfixturevalue("target")
 
 

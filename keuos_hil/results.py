@@ -12,6 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -129,10 +130,11 @@ class Results:
     # To disk ---------------------------------------------------------------------------------------------------
 
     def write(self, directory: Path, environment: dict[str, Any]) -> Path:
-        """Write results.json and the samples into `directory`; the path of results.json."""
-        if self.samples:
-            with (directory / SAMPLES_FILE).open("wb") as sink:
-                np.savez_compressed(sink, **self.samples)  # type: ignore[arg-type]
+        """Write results.json and the samples into `directory`; the path of results.json.
+
+        Raises:
+            InfraError: they can't be written, say because the disk is full.
+        """
         document = {
             "schema": SCHEMA,
             "build_id": self.build_ids,
@@ -144,8 +146,17 @@ class Results:
         }
         path = directory / "results.json"
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(document, indent=1) + "\n")
-        partial.rename(path)
+        text = json.dumps(document, indent=1) + "\n"
+        try:
+            if self.samples:
+                with (directory / SAMPLES_FILE).open("wb") as sink:
+                    np.savez_compressed(sink, **self.samples)  # type: ignore[arg-type]
+            partial.write_text(text)
+            partial.rename(path)
+        except OSError as error:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise InfraError(f"no results could be written to {directory}: {error.strerror or error}") from None
         return path
 
 
@@ -171,11 +182,18 @@ def make_run_directory(base: Path) -> Path:
 
 
 def point_latest(directory: Path) -> None:
-    """Make `latest`, beside `directory`, a link to it; two runs that end together both leave a whole link."""
+    """Make `latest`, beside `directory`, a link to it; two runs that end together both leave a whole link.
+
+    Raises:
+        InfraError: it can't be made.
+    """
     link = directory.parent / f".latest-{os.getpid()}"
-    link.unlink(missing_ok=True)
-    link.symlink_to(directory.name)
-    link.replace(directory.parent / "latest")
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(directory.name)
+        link.replace(directory.parent / "latest")
+    except OSError as error:
+        raise InfraError(f"no link `latest` can be made in {directory.parent}: {error.strerror}") from None
 
 
 def host_environment() -> dict[str, Any]:

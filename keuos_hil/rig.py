@@ -35,6 +35,7 @@ class LiveTarget:
     Attributes:
         image: what was booted.
         directory: this session's own.
+        closed: whether the rig has ended the session.
     """
 
     def __init__(self, target: Target, image: Image, session: Session, directory: Path) -> None:
@@ -42,6 +43,7 @@ class LiveTarget:
         self.image = image
         self.session = session
         self.directory = directory
+        self.closed = False
         self._agent: Agent | None = None
         self._agent_error: HilError | None = None
         self._at_boot: Counts | None = None
@@ -185,10 +187,14 @@ class LiveTarget:
     def end_test(self) -> None:
         """Take back what the test left on the target, then compare with the state at boot.
 
+        Does nothing if the session is closed: after a Ctrl-C the rig is, before the fixtures are torn down.
+
         Raises:
             StateLeak: something is missing or left over.
             Ended: the target ended during the test and nobody looked.
         """
+        if self.closed:
+            return
         failure = self.console.interrupted
         if failure is not None:
             if self.console.told:
@@ -284,6 +290,8 @@ class Rig:
 
     def close(self) -> None:
         """End the session that runs, if any."""
+        if self._live is not None:
+            self._live.closed = True
         self._live = None
         stack, self._stack = self._stack, ExitStack()
         stack.close()

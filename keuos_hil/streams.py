@@ -38,7 +38,9 @@ class SocketStream:
         return data or None
 
     def write(self, data: bytes, timeout: float) -> None:
-        """See ByteStream.write. Writing to a line whose other end is gone does nothing: the reader learns it."""
+        """See ByteStream.write. Writing to a line that is closed, at either end, does nothing: the reader learns it."""
+        if self._closed:
+            return
         deadline = time.monotonic() + timeout
         rest = memoryview(data)
         poller = select.poll()

@@ -147,4 +147,5 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
         terminal.print(beside)
     for why in bench.rig.retries:
         reporter.write_line(f"started at the second try: {why}")
-    reporter.write_line(f"results: {bench.directory / 'results.json'}")
+    if not bench.unwritten:
+        reporter.write_line(f"results: {bench.directory / 'results.json'}")

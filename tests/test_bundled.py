@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import threading
+import time
 
 import pytest
 
 from keuos_hil import bundled
 from keuos_hil.errors import InfraError
-from keuos_hil.locks import file_lock
+from keuos_hil.locks import file_lock, timing_lock
 
 
 @pytest.fixture
@@ -57,3 +60,28 @@ def test_a_lock_says_who_holds_it_and_one_that_can_not_be_made_is_the_bench_s_fa
         pass
     with pytest.raises(InfraError, match="no lock can be made"), file_lock(path / "below" / "a file", 1.0):
         pass
+
+
+def test_whoever_waits_for_the_timing_lock_is_told_once_and_without_a_home_it_is_a_temporary_file(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = tmp_path / f"keuos-hil-{os.getuid()}" / "timing.lock"
+    holds = threading.Event()
+
+    def hold():
+        with file_lock(path, 0.0):
+            holds.set()
+            time.sleep(1.5)
+
+    path.parent.mkdir()
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holds.wait(10)
+    told: list[str] = []
+    with timing_lock(told.append):
+        pass
+    holder.join()
+    assert told == [f"waiting for another keuos-hil run that measures (lock {path}, held by process {os.getpid()})"]

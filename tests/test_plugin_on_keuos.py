@@ -354,6 +354,8 @@ MISTAKES = [
     (["--symbols=good.elf"], "--symbols describes a flat --kernel; name that, too"),
     (["--expect-tests=missing"], "missing can't be read"),
     (["--timebase=instructions", "--accel=kvm"], "can't be combined with --accel=kvm"),
+    (["--results=/proc/nope"], "--results: no folder for the results can be made in /proc/nope: "),
+    (["--results=good.elf"], "good.elf: File exists"),
 ]
 
 
@@ -371,6 +373,21 @@ def test_a_mistake_is_one_clear_line_and_status_4(pytester, tiny_elf, arguments,
     assert line.startswith("ERROR: keuos-hil: ")
     assert message in line
     assert not (pytester.path / "build").exists()
+
+
+@pytest.mark.parametrize("seed", ["x", "-1"])
+def test_a_seed_is_a_whole_number(pytester, seed):
+    result = run(pytester, "def test_x(seed): pass\n", f"--seed={seed}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*--seed: expected a whole number, 0 or more, and not '{seed}'"])
+
+
+def test_results_that_can_not_be_written_are_one_line_and_the_bench_s_status(pytester):
+    source = "def test_x(target):\n    (target.directory.parents[1] / 'results.partial').symlink_to('/dev/full')\n"
+    result = run(pytester, source)
+    result.assert_outcomes(passed=1)
+    assert result.ret == 10
+    result.stdout.fnmatch_lines(["keuos-hil: no results could be written to *: No space left on device"])
 
 
 def test_a_missing_emulator_is_one_clear_line(pytester):
@@ -473,8 +490,11 @@ def test_x(agent, console):
             assert children_of(pytester.path)
             # As a terminal does it: to the whole process group.
             os.killpg(child.pid, number)
-            child.stdout.read()
-            child.wait(LONG)
+            said = child.stdout.read()
+            status = child.wait(LONG)
+            if number == signal.SIGINT:
+                assert status == pytest.ExitCode.INTERRUPTED
+                assert "results.json" in said
         finally:
             child.kill()
     deadline = time.monotonic() + LONG

@@ -189,6 +189,14 @@ def test_a_line_that_ends_leaves_its_text(model):
     assert console.since(0) == b"last words"
 
 
+def test_writing_to_a_closed_line_does_nothing():
+    host, far = socket.socketpair()
+    line = SocketStream(host)
+    line.close()
+    line.write(b"too late", 1.0)
+    far.close()
+
+
 def test_a_log_that_can_not_be_written_is_the_bench_s_fault():
     host, far = socket.socketpair()
     console = Console(SocketStream(host), log=Path("/dev/full"))

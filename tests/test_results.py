@@ -9,6 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from keuos_hil.errors import InfraError
 from keuos_hil.record import Recorder
 from keuos_hil.results import Results, host_environment, make_run_directory, point_latest
 from keuos_hil.terminal import comparison, number, tables
@@ -155,6 +156,13 @@ def test_figures_of_several_targets_and_timebases_can_be_told_apart_in_the_compa
     names, cells = headings()
     assert names == ["quantity", "with", "target", "timebase", "ours", "at most", "others"]
     assert cells[2:4] == [["one", "two", "two"], ["emulated", "emulated", "instructions"]]
+
+
+def test_a_full_disk_is_the_bench_s_fault_and_leaves_nothing_partial(filled, tmp_path):
+    (tmp_path / "results.partial").symlink_to("/dev/full")
+    with pytest.raises(InfraError, match=f"no results could be written to {tmp_path}: No space left on device"):
+        filled.write(tmp_path, host_environment() | ENVIRONMENT)
+    assert [path.name for path in tmp_path.iterdir()] == ["samples.npz"]
 
 
 def test_numbers_are_shown_with_the_digits_that_matter():
