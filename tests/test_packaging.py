@@ -12,7 +12,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -218,8 +217,7 @@ def test_the_wheel_holds_nothing_but_the_package(built: Path):
 
 def test_the_sdist_builds_the_same_wheel(built: Path, tmp_path: Path):
     (sdist,) = built.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(sdist, tmp_path)
     (unpacked,) = tmp_path.iterdir()
     backend(unpacked, 'build_wheel("dist")')
     (again,) = (unpacked / "dist").glob("*.whl")

@@ -12,6 +12,23 @@ import pytest
 from keuos_hil.progress import Progress, own_terminal
 
 
+def _has_terminals() -> bool:
+    try:
+        for end in pty.openpty():
+            os.close(end)
+    except OSError:
+        return False
+    return True
+
+
+needs_terminal = pytest.mark.skipif(not _has_terminals(), reason="needs pseudo-terminals: mount devpts on /dev/pts")
+
+
+@pytest.fixture(autouse=True)
+def no_dumb_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+
+
 def test_a_bar_counts_on_a_terminal_and_is_gone_afterwards():
     screen, lines = io.StringIO(), []
     with Progress(screen, lambda: lines.append("newline"))("fuzzing", 10) as advance:
@@ -29,6 +46,7 @@ def test_without_a_terminal_nothing_is_written(capfd):
     assert own_terminal() is None
 
 
+@needs_terminal
 def test_the_bar_reaches_the_terminal_from_within_a_test(pytester):
     source = pytester.makepyfile(
         "def test_x(progress):\n    with progress('counting sheep', 3) as advance: advance(3)\n"
@@ -65,6 +83,7 @@ HELD = [
 ]
 
 
+@needs_terminal
 @pytest.mark.parametrize(("text", "door"), HELD, ids=["in_the_call", "in_the_set_up", "without_an_emulator"])
 def test_hold_keeps_the_target_until_enter_and_says_how_to_attach(pytester, tiny_elf, text, door):
     source = pytester.makepyfile(text)
