@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-import time
 
 import pytest
 
@@ -69,19 +68,23 @@ def test_whoever_waits_for_the_timing_lock_is_told_once_and_without_a_home_it_is
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "below"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     path = tmp_path / f"keuos-hil-{os.getuid()}" / "timing.lock"
-    holds = threading.Event()
+    holds, heard = threading.Event(), threading.Event()
+    told: list[str] = []
+
+    def hear(line: str) -> None:
+        told.append(line)
+        heard.set()
 
     def hold():
         with file_lock(path, 0.0):
             holds.set()
-            time.sleep(1.5)
+            heard.wait(30)  # what waits for it has to say so before it can have it
 
     path.parent.mkdir()
     holder = threading.Thread(target=hold)
     holder.start()
     assert holds.wait(10)
-    told: list[str] = []
-    with timing_lock(told.append):
+    with timing_lock(hear):
         pass
     holder.join()
     assert told == [f"waiting for another keuos-hil run that measures (lock {path}, held by process {os.getpid()})"]
