@@ -14,7 +14,7 @@ TARGET ?= qemu-x86
 ARGS ?=
 
 BIN := .venv/bin
-IMAGES := build/kernel
+IMAGES := build/kernel/x86_64
 # pytest rebuilds the kernel when its sources are newer, and takes this lock for it (keuos_hil/bundled.py).
 KERNEL_LOCK := build/.kernel-lock
 PYTEST := $(BIN)/pytest $(addprefix --target=,$(TARGET))

@@ -38,14 +38,14 @@ def _sources() -> Path | None:
 def paths(architecture: str, variant: str) -> Paths:
     """The files of a variant for an architecture ("x86_64")."""
     if _sources() is not None:
-        built = _PACKAGE.parent / "build" / "kernel"
+        built = _PACKAGE.parent / "build" / "kernel" / architecture
         return Paths(built / variant / "keuos.elf", built / "initrd.cpio")
     prebuilt = _PACKAGE / "images" / architecture
     return Paths(prebuilt / f"keuos-{variant}.elf", prebuilt / "initrd.cpio")
 
 
-def ensure(architecture: str = "x86_64") -> None:
-    """Build the kernels if their sources are newer. Only one process of the machine builds a checkout at a time.
+def ensure(architecture: str) -> None:
+    """Build an architecture's kernels if their sources are newer. Only one process builds a checkout at a time.
 
     Raises:
         InfraError: the build fails, or an installed package has no images for this architecture.
@@ -58,16 +58,16 @@ def ensure(architecture: str = "x86_64") -> None:
                 f"this installation brings no kernel for {architecture} ({missing[0]}); name one by --kernel"
             )
         return
-    stamp = _PACKAGE.parent / "build" / ".kernel-built"
+    stamp = _PACKAGE.parent / "build" / f".kernel-built-{architecture}"
     with _locked(_lock_path()):
         begun = _newest(sources)
         wanted = [p for v in VARIANTS for p in vars(paths(architecture, v)).values()]
         if all(p.is_file() for p in wanted) and stamp.is_file() and stamp.stat().st_mtime_ns >= begun:
             return
-        _make(sources)
+        _make(sources, architecture)
         still = [str(p) for p in wanted if not p.is_file()]
         if still:
-            raise InfraError(f"`make -C {sources}` succeeded but made no {', '.join(still)}")
+            raise InfraError(f"`{_command(sources, architecture)}` succeeded but made no {', '.join(still)}")
         stamp.touch()
         os.utime(stamp, ns=(begun, begun))  # what changed during the build is newer
 
@@ -157,8 +157,13 @@ def _newest(sources: Path) -> int:
     return max(times)
 
 
-def _make(sources: Path) -> None:
-    command = ["make", "-C", str(sources)]
+def _command(sources: Path, architecture: str) -> str:
+    return f"make -C {sources} ARCH={architecture}"
+
+
+def _make(sources: Path, architecture: str) -> None:
+    command = ["make", "-C", str(sources), f"ARCH={architecture}"]
+    shown = _command(sources, architecture)
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_BUILD_S, check=False
@@ -166,10 +171,10 @@ def _make(sources: Path) -> None:
     except FileNotFoundError:
         raise InfraError("make is not installed; `apt-get install make`, then `make setup`") from None
     except subprocess.TimeoutExpired:
-        raise InfraError(f"`{' '.join(command)}` did not end within {_BUILD_S:g} s") from None
+        raise InfraError(f"`{shown}` did not end within {_BUILD_S:g} s") from None
     if done.returncode:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
-        raise InfraError(f"`{' '.join(command)}` failed with status {done.returncode}:\n{last}")
+        raise InfraError(f"`{shown}` failed with status {done.returncode}:\n{last}")
 
 
 @contextmanager

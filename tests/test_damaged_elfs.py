@@ -215,7 +215,7 @@ class Described(Image):
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveTarget]:
     """A kernel whose initrd holds the console and every program above."""
     place = tmp_path_factory.mktemp("damaged")
-    bundled.ensure()
+    bundled.ensure("x86_64")
     kept = bundled.snapshot("x86_64", "release", place / "image")
     files = {name: program.bytes() for name, program in (GOOD | REFUSED).items()}
     files |= {"spread": SPREAD.bytes(), "huge": HUGE.bytes(), "not_code": NOT_CODE.bytes()}

@@ -25,7 +25,7 @@ LONG = 120.0
 def kernel():
     from keuos_hil import bundled
 
-    bundled.ensure()
+    bundled.ensure("x86_64")
 
 
 def children_of(directory):

@@ -6,8 +6,8 @@
 # Uses BUILD, ARCH and CC if they are set. Targets: user (all programs), initrd.
 
 USER_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
-BUILD ?= $(USER_DIR)/../../build/kernel
 ARCH ?= x86_64
+BUILD ?= $(USER_DIR)/../../build/kernel/$(ARCH)
 ifeq ($(origin CC),default)
 CC := clang
 endif
