@@ -8,12 +8,13 @@ from typing import Any
 from keuos_hil.agent import Agent, ChannelHandle, Exit, Process
 from keuos_hil.dwarf import Record
 from keuos_hil.image import Image
+from keuos_hil.oracle import Channel, Descriptor, GateAbi, Shadow, Template
 from keuos_hil.rig import LiveTarget
-
-from .oracle import Channel, Descriptor, Shadow, Template
 
 #: The data ring: 2^ORDER pages.
 ORDER = 2
+#: Of every descriptor made here.
+COOKIE = (0x1122334455667788, 0x99AABBCCDDEEFF00)
 
 
 @dataclass
@@ -38,17 +39,11 @@ class Pair:
 
     def literal(self, descriptor: Descriptor) -> Record:
         """The descriptor as a value for the sender's params."""
-        return Record.of(self.sender.elf.layouts.struct("keuos_descriptor"), bytes(descriptor))
+        return Record.of(self.facts.abi.descriptor, descriptor.packed(self.facts.abi))
 
     def valid(self, shadow: Shadow, length: int, *, template: int = 0, offset: int | None = None) -> Descriptor:
-        """The descriptor that an honest sender would write next."""
-        return Descriptor(
-            word=((shadow.head + 1) & 0xFFFF_FFFF) << 32 | 0xFFFF << 16 | template,
-            sealed=self.facts.granted[template],
-            offset=shadow.data if offset is None else offset,
-            length=length,
-            cookie=(0x1122334455667788, 0x99AABBCCDDEEFF00),
-        )
+        """The descriptor that an honest sender would write next; the cookies tell it from an empty slot."""
+        return self.facts.valid(shadow, length, template=template, offset=offset, cookie=COOKIE)
 
     def run(self, timeout: float = 60.0) -> tuple[Exit, Exit]:
         """Start both and wait until both have ended: (sender's end, receiver's end)."""
@@ -88,6 +83,7 @@ def make_pair(
     [info] = [i for i in agent.channels() if (i.channel, i.generation) not in before]
     record = target.kernel.read_element("channels", info.channel - 1)
     facts = Channel.bound(
+        GateAbi.of(image),
         info.channel,
         info.generation,
         key_of(record),

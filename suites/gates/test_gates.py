@@ -9,10 +9,10 @@ import pytest
 
 from keuos_hil.agent import Agent
 from keuos_hil.image import Image
+from keuos_hil.oracle import Descriptor, Shadow, Template, check, notify, seal
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
-from .oracle import Descriptor, Shadow, Template, check, notify, seal
 from .pair import Pair, after_good, key_of, make_pair
 
 pytestmark = pytest.mark.needs("agent", "channels", "debug")
@@ -50,7 +50,7 @@ def _forged(index: int, template: Template) -> Callable[[Pair, Shadow, Descripto
     def spoil(pair: Pair, shadow: Shadow, d: Descriptor) -> Descriptor:
         f = pair.facts
         word = d.word & ~0xFFFF | index
-        return replace(d, word=word, sealed=seal(f.key, f.channel, f.generation, index, template))
+        return replace(d, word=word, sealed=seal(f.abi, f.key, f.channel, f.generation, index, template))
 
     return spoil
 
@@ -58,7 +58,7 @@ def _forged(index: int, template: Template) -> Callable[[Pair, Shadow, Descripto
 def _older_generation(pair: Pair, shadow: Shadow, d: Descriptor) -> Descriptor:
     f = pair.facts
     template = Template(d.sealed.opcode, 0, d.sealed.flags, d.sealed.max_length, d.sealed.alignment)
-    return replace(d, sealed=seal(f.key, f.channel, f.generation - 1, d.sealed.template_index, template))
+    return replace(d, sealed=seal(f.abi, f.key, f.channel, f.generation - 1, d.sealed.template_index, template))
 
 
 def _replayed(pair: Pair, shadow: Shadow, d: Descriptor) -> Descriptor:
@@ -135,7 +135,7 @@ def test_spoilt_descriptor_kills_its_sender(
         "params", good=GOOD, length=case.length, action=pair.constant("GATE_LITERAL"), descriptor=pair.literal(bad)
     )
     pair.receiver.write_struct("params", drain=GOOD + 1)
-    _expect_kill(pair, case.verdict, received=GOOD, descriptor=bytes(bad))
+    _expect_kill(pair, case.verdict, received=GOOD, descriptor=bad.packed(pair.facts.abi))
     record.gate(case.verdict, "passed")
 
 
@@ -153,9 +153,11 @@ def test_descriptor_of_the_oracle_is_accepted(target: LiveTarget, agent: Agent, 
     assert receiver.ok, receiver
     assert pair.sender.read_struct("results").result == 1
     mail = pair.receiver.read_array("received", GOOD + 1)
-    assert bytes(mail[GOOD].tobytes()) == bytes(made[0]), "the mailbox holds something else than was sent"
+    assert bytes(mail[GOOD].tobytes()) == made[0].packed(pair.facts.abi), (
+        "the mailbox holds something else than was sent"
+    )
     for at in range(GOOD):
-        arrived = Descriptor.parse(mail[at].tobytes())
+        arrived = Descriptor.parse(pair.facts.abi, mail[at].tobytes())
         assert arrived.sealed == pair.facts.granted[0], f"message {at} was sealed otherwise than SipHash-2-4 says"
     assert not pair.events("gate")
     record.gate("ok", "passed")
@@ -179,7 +181,7 @@ def test_each_channel_has_a_key_and_tags_of_its_own(target: LiveTarget, agent: A
         "params", good=GOOD, length=LENGTH, action=one.constant("GATE_LITERAL"), descriptor=one.literal(borrowed)
     )
     one.receiver.write_struct("params", drain=GOOD + 1)
-    _expect_kill(one, "ownership", received=GOOD, descriptor=bytes(borrowed))
+    _expect_kill(one, "ownership", received=GOOD, descriptor=borrowed.packed(one.facts.abi))
 
 
 def test_key_changes_when_a_channel_record_is_used_again(target: LiveTarget, agent: Agent, image: Image) -> None:
@@ -203,7 +205,8 @@ def test_impossible_head_kills_its_producer(
     pair = make_pair(target, agent, image)
     shadow = after_good(GOOD, LENGTH)
     valid = pair.valid(shadow, LENGTH)
-    assert notify(pair.facts, shadow, (GOOD + 1 + head_slots) % 2**32, n, [valid]) == (0, "index")
+    expected = notify(pair.facts, shadow, lambda at: valid, n=n, head=(GOOD + 1 + head_slots) % 2**32)
+    assert (expected.verdict, expected.accepted, expected.culprit) == ("index", 0, "producer")
     pair.sender.write_struct(
         "params",
         good=GOOD,
@@ -233,7 +236,7 @@ def test_good_descriptors_ahead_of_a_bad_one_arrive(target: LiveTarget, agent: A
         after=2,
     )
     pair.receiver.write_struct("params", drain=GOOD + 6)
-    _expect_kill(pair, "tag", received=GOOD + 5, descriptor=bytes(bad))
+    _expect_kill(pair, "tag", received=GOOD + 5, descriptor=bad.packed(pair.facts.abi))
 
 
 def test_full_mailbox_gives_again_and_punishes_nobody(
