@@ -1,0 +1,41 @@
+"""Page tables as the processor walks them, read from outside: from their root and physical memory alone.
+
+What lives here: the formats of architectures (:mod:`.x86_64`), the walker and what it finds. Everything is pure: memory
+comes through a callable ``read(physical, size)``, as a target's Debug part has one, or a test's dictionary. What must
+not live here: what a kernel keeps where, or which mappings are right (:mod:`keuos_hil.auditor`).
+
+A new architecture adds a module with a :class:`Format` and a line in :func:`format_for`.
+"""
+
+from __future__ import annotations
+
+from keuos_hil.errors import UsageError
+
+from .format import Caching, Decoded, Format, Rights
+from .walk import Mapping, PageMap, Read, Step, Walker, path, translate
+from .x86_64 import X86_64
+
+__all__ = [
+    "X86_64",
+    "Caching",
+    "Decoded",
+    "Format",
+    "Mapping",
+    "PageMap",
+    "Read",
+    "Rights",
+    "Step",
+    "Walker",
+    "format_for",
+    "path",
+    "translate",
+]
+
+_FORMATS: dict[str, Format] = {"x86_64": X86_64()}
+
+
+def format_for(architecture: str) -> Format:
+    """The format of an architecture, named as targets name it. Raises UsageError if there is none yet."""
+    if architecture not in _FORMATS:
+        raise UsageError(f"no page-table format for {architecture!r}; there are: {', '.join(_FORMATS)}")
+    return _FORMATS[architecture]
