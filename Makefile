@@ -23,7 +23,7 @@ PYTEST := $(BIN)/pytest $(addprefix --target=,$(TARGET))
 COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(filter qemu-%,$(TARGET))) --timebase=instructions suites/ring)
 
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools examples)
-C_SOURCES = $(shell find $(wildcard kernel netd tests examples) -name '*.[ch]' | LC_ALL=C sort)
+C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
 .PHONY: help setup kernel run test soak run-qemu lint format wheel check-wheel clean
 

@@ -16,7 +16,7 @@ from . import initrd as cpio
 from .errors import UsageError
 from .hookspecs import RunOptions, TargetType
 from .image import Grade, Image
-from .parts import Target
+from .parts import AnyTarget, Target, booting
 from .results import Results, host_environment, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
 
@@ -56,14 +56,17 @@ class Bench:
             cpio.read(self.initrd)
         if self._given is not None:
             for name in self.target_names:
-                self._given.kernel.require_machine(self.rig.target(name).architecture, name)
+                target = booting(self.rig.target(name))
+                if target is None:
+                    raise UsageError(f"target {name} boots no image; leave out --kernel {self.kernel}")
+                self._given.kernel.require_machine(target.architecture, name)
 
     @cached_property
     def rig(self) -> Rig:
         """This process's sessions."""
         return Rig(lambda: self.directory / "sessions", self.make_target)
 
-    def make_target(self, name: str) -> Target:
+    def make_target(self, name: str) -> AnyTarget:
         """The target `name` with this run's choices."""
         run = RunOptions(self.timebase, self.accel, registry.panic_patterns(self.manager))
         return self.registry.make(name, run, self.overrides)
@@ -100,10 +103,11 @@ class Bench:
         for name in self.target_names:
             target = self.rig.target(name)
             target.check()
-            if self.kernel is None or self._lends_initrd:
-                bundled.ensure(target.architecture)
+            boots = booting(target)
+            if boots is not None and (self.kernel is None or self._lends_initrd):
+                bundled.ensure(boots.architecture)
 
-    def target_capabilities(self, target: Target) -> frozenset[str]:
+    def target_capabilities(self, target: AnyTarget) -> frozenset[str]:
         """Those of the parts, and the timebase's name."""
         return target.capabilities | {target.timebase.name}
 
@@ -128,9 +132,12 @@ class Bench:
 
     def note(self, live: LiveTarget) -> None:
         """Keep what was booted where."""
-        self.results.build_ids[f"{live.name}/{live.image.variant}"] = live.image.kernel.build_id
         self.results.timebases[live.name] = live.timebase.name
-        self.results.commands[f"{live.name}/{live.image.variant}"] = live.session.command
+        if live.booted is None:
+            self.results.commands[live.name] = live.session.command
+            return
+        self.results.build_ids[f"{live.name}/{live.booted.variant}"] = live.booted.kernel.build_id
+        self.results.commands[f"{live.name}/{live.booted.variant}"] = live.session.command
 
     def add_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Keep a phase of a test. Ids begin at the suites folder: the same in a checkout and in site-packages."""

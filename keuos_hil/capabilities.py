@@ -34,6 +34,7 @@ _ALL = (
     Capability("reset-reason", Kind.TARGET, "a target that tells a triple fault from a reset: qemu-x86"),
     Capability("power", Kind.TARGET, "a target with a power switch"),
     Capability("link", Kind.TARGET, "a NIC: --qemu-nic=virtio-net-pci, or a board with a wire"),
+    Capability("sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux"),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
     Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),
@@ -69,7 +70,9 @@ def lookup(names: Iterable[str], where: str) -> list[Capability]:
 
 
 def reason(capability: Capability, *, target: str, image: str) -> str:
-    """Why a test is skipped, and how to have it run."""
+    """Why a test is skipped, and how to have it run. `image` is "" on a target that boots none."""
+    if not image and capability.kind is not Kind.TARGET:
+        return f"needs {capability.name!r}: target {target} boots no image; to get it: {capability.hint}"
     lacks = {
         Kind.TARGET: f"target {target} lacks it",
         Kind.IMAGE: f"the image {image} lacks it",

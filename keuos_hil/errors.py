@@ -106,6 +106,15 @@ class Refused(TargetFailure):
         super().__init__(f"{operation}: the target refused with {shown}: {text or 'no text'}")
 
 
+class SocketError(TargetFailure):
+    """A stack refused a socket call. ``name`` is its error's name, such as "ECONNREFUSED"; "EAGAIN" for "not now"."""
+
+    def __init__(self, call: str, name: str) -> None:
+        self.call = call
+        self.name = name
+        super().__init__(f"{call}: the stack answered {name}")
+
+
 class StateLeak(TargetFailure):
     """After a test the target holds more, or less, than it did at boot."""
 

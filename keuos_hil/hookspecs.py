@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from .parts import Session, Target
+    from .parts import AnyTarget, Session
 
 PROJECT = "keuos_hil"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -28,7 +28,7 @@ class TargetType:
     Attributes:
         name: what ``--target NAME`` and ``type = "NAME"`` in the configuration say.
         summary: one line for a person.
-        architecture: of the kernels it runs: "x86_64", "aarch64".
+        architecture: of the kernels it runs: "x86_64", "aarch64"; "" if it boots none (keuos_hil.parts.Resident).
         options: a dataclass; its fields are the keys of the configuration, with type, default and help text.
         option_prefix: ``--PREFIX-FIELD`` on the command line sets a field for this run; "" for none.
         make: builds the target from its name, its options and the choices of this run. It must start nothing.
@@ -39,7 +39,7 @@ class TargetType:
     architecture: str
     options: type[Any]
     option_prefix: str
-    make: Callable[[str, Any, RunOptions], Target]
+    make: Callable[[str, Any, RunOptions], AnyTarget]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
     from .console import Console
@@ -97,6 +97,53 @@ class Link(Protocol):
         ...
 
 
+@runtime_checkable
+class Sockets(Protocol):
+    """A program on the target that makes socket calls as it is told; none of them blocks (docs/socket-calls.md)."""
+
+    @property
+    def system(self) -> str:
+        """Whose stack it is, with its version, such as "Linux 6.1.0 x86_64"."""
+        ...
+
+    def call(self, name: str, *arguments: int | str) -> list[str]:
+        """Make one call; the values of its answer.
+
+        Raises:
+            SocketError: the stack refused, with its error's name.
+            TargetFailure: the program is gone.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Network:
+    """The wire's addresses: what the target was given, and what the test is expected to be.
+
+    Attributes:
+        address: the target's IPv4 address, dotted.
+        mac: the target's hardware address.
+        prefix: length of the subnet's prefix.
+        gateway: the address, within the subnet, that the target sends everything else to; a test's peer has it.
+        mtu: of the target's interface, in bytes.
+    """
+
+    address: str
+    mac: bytes
+    prefix: int
+    gateway: str
+    mtu: int = 1500
+
+
+@runtime_checkable
+class Networked(Protocol):
+    """What a session offers whose target has the capabilities `link` and `sockets`."""
+
+    link: Link
+    sockets: Sockets
+    network: Network
+
+
 @dataclass(frozen=True)
 class Timebase:
     """What the target's tick counter counts. Figures of different timebases are never mixed in one table.
@@ -180,17 +227,12 @@ class Session(Protocol):
         ...
 
 
-class Target(Protocol):
-    """A machine that can be asked to run an image. Making one starts nothing and costs nothing."""
+class AnyTarget(Protocol):
+    """What every target says of itself. Making one starts nothing and costs nothing."""
 
     @property
     def name(self) -> str:
         """What --target calls it."""
-        ...
-
-    @property
-    def architecture(self) -> str:
-        """Of the kernels it runs, as in "x86_64" or "aarch64"."""
         ...
 
     @property
@@ -211,6 +253,26 @@ class Target(Protocol):
         """The right to use it now; `contextlib.nullcontext()` for what can be had any number of times."""
         ...
 
+
+class Resident(AnyTarget, Protocol):
+    """A target whose system is there already and not ours to boot: it takes no kernel image.
+
+    Whatever needs one (an image's capability, an agent, the fixture `image`) is skipped on it.
+    """
+
+    def attach(self, directory: Path) -> Session:
+        """Get hold of the system. `directory` is this session's own. Raises InfraError if that can't be had."""
+        ...
+
+
+class Target(AnyTarget, Protocol):
+    """A machine that can be asked to run an image: every target that has no `attach`."""
+
+    @property
+    def architecture(self) -> str:
+        """Of the kernels it runs, as in "x86_64" or "aarch64"."""
+        ...
+
     def open(self, image: Image, directory: Path) -> Session:
         """Start `image`. `directory` is this session's own, for logs and whatever the target leaves behind.
 
@@ -218,6 +280,16 @@ class Target(Protocol):
             InfraError: the bench could not get it to its first instruction.
         """
         ...
+
+
+def resident(target: AnyTarget) -> Resident | None:
+    """`target` if it boots nothing, else None."""
+    return cast(Resident, target) if hasattr(target, "attach") else None
+
+
+def booting(target: AnyTarget) -> Target | None:
+    """`target` if it boots images, else None."""
+    return None if hasattr(target, "attach") else cast(Target, target)
 
 
 Pattern = bytes | str | re.Pattern[bytes]

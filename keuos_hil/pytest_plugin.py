@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import pluggy
 import pytest
 
-from . import options, printed_plugin, registry, reporting
+from . import options, printed_plugin, registry, reporting, requirements_plugin
 from .agent import Agent
 from .bench import Bench, bench_key
 from .capabilities import KNOWN, Kind, lookup, reason
@@ -27,6 +27,7 @@ from .errors import HilError, InfraError, UsageError
 from .hookspecs import TargetType
 from .image import Image
 from .locks import timing_lock
+from .parts import booting
 from .progress import Progress, own_terminal
 from .record import Recorder
 from .results import make_run_directory
@@ -81,6 +82,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     group.addoption("--hold", dest="keuos_hold", action="store_true",
         help="keep the target after a failure and print how to attach gdb, until Enter")  # fmt: skip
     printed_plugin.add_printed_options(add)
+    requirements_plugin.add_requirement_options(add)
     known["-m"] = True  # pytest's own; without it a long run that is repeated would be deselected
     manager = registry.load_plugins()
     declared: set[tuple[str, type[Any]]] = set()
@@ -96,6 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check everything that can be checked without starting anything; a mistake is one line and pytest's status 4."""
     config.addinivalue_line("markers", "needs(*capabilities): skip, with a reason, where one is missing")
     config.addinivalue_line("markers", "soak: a long run; only with `-m soak`")
+    config.addinivalue_line("markers", "slow: waits in real time for more than a moment; only with `-m slow`")
+    config.addinivalue_line("markers", "timed(seconds): takes so much of the target's time; slow where that is real")
+    config.addinivalue_line("markers", "requirement(*ids): what the test shows, by the ids of net/requirements.csv")
     manager, known = config.pluginmanager.keuos_hil  # type: ignore[attr-defined]
     registry.add_plugins(manager, config.pluginmanager.get_plugins())
     config.stash[_plugins_key] = manager
@@ -120,6 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except InfraError as error:
         raise pytest.UsageError(f"keuos-hil: {error}") from None
     config.pluginmanager.register(printed_plugin, "keuos-hil printed")
+    config.pluginmanager.register(requirements_plugin, "keuos-hil requirements")
     config.stash[_terminal_key] = None if hasattr(config, "workerinput") else own_terminal()
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(reporting.ExitStatus(), "keuos-hil exit status")
@@ -313,11 +319,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Long runs are left out unless -m names them; with --dist=loadgroup one worker has all tests of a target."""
-    if "soak" not in config.getoption("markexpr"):
-        soak = [item for item in items if item.get_closest_marker("soak") is not None]
-        if soak:
-            config.hook.pytest_deselected(items=soak)
-            items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+    for mark in ("soak", "slow"):
+        if mark not in config.getoption("markexpr"):
+            left = [item for item in items if item.get_closest_marker(mark) is not None]
+            if left:
+                config.hook.pytest_deselected(items=left)
+                items[:] = [item for item in items if item.get_closest_marker(mark) is None]
     for item in items:
         call = getattr(item, "callspec", None)
         if call is not None and "keuos_target_name" in call.params and config.pluginmanager.hasplugin("xdist"):
@@ -344,16 +351,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     bench = item.config.stash[bench_key]
     target = bench.rig.target(call.params["keuos_target_name"])
+    boots = booting(target)
     for capability in found:
+        image = None
         if capability.kind is Kind.TARGET:
             has = bench.target_capabilities(target)
+        elif boots is None:
+            has = frozenset()
         elif capability.kind is Kind.IMAGE:
-            has = bench.image(target, wanted).capabilities
+            image = bench.image(boots, wanted)
+            has = image.capabilities
         else:
             continue
         if capability.name not in has:
-            image = str(bench.image(target, wanted).kernel_path) if capability.kind is Kind.IMAGE else ""
-            _skip_or_refuse(bench, capability.name, reason(capability, target=target.name, image=image))
+            path = str(image.kernel_path) if image is not None else ""
+            _skip_or_refuse(bench, capability.name, reason(capability, target=target.name, image=path))
 
 
 # Fixtures ----------------------------------------------------------------------------------------------------------
@@ -368,11 +380,19 @@ def keuos_target_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def image(request: pytest.FixtureRequest, keuos_target_name: str) -> Image:
     """What is booted for this test: --kernel, or the bundled kernel, its HIL build if the test needs `hil`."""
+    found = _image(request, keuos_target_name)
+    if found is None:
+        pytest.skip(f"target {keuos_target_name} boots no image, and this test is about one")
+    return found
+
+
+def _image(request: pytest.FixtureRequest, name: str) -> Image | None:
     bench = request.config.stash[bench_key]
-    return bench.image(bench.rig.target(keuos_target_name), _needs(request.node))
+    boots = booting(bench.rig.target(name))
+    return None if boots is None else bench.image(boots, _needs(request.node))
 
 
-def _live(request: pytest.FixtureRequest, name: str, image: Image, *, fresh: bool) -> Iterator[LiveTarget]:
+def _live(request: pytest.FixtureRequest, name: str, image: Image | None, *, fresh: bool) -> Iterator[LiveTarget]:
     bench = request.config.stash[bench_key]
     node = request.node
     live = reporting.started(request.config, lambda: bench.rig.get(name, image, fresh=fresh))
@@ -381,7 +401,8 @@ def _live(request: pytest.FixtureRequest, name: str, image: Image, *, fresh: boo
     live.begin_test()
     for capability in lookup(_needs(node), node.nodeid):
         if capability.kind is Kind.LIVE and capability.name not in live.live_capabilities:
-            _skip_or_refuse(bench, capability.name, reason(capability, target=name, image=str(image.kernel_path)))
+            path = "" if image is None else str(image.kernel_path)
+            _skip_or_refuse(bench, capability.name, reason(capability, target=name, image=path))
     yield live
     try:
         live.end_test()
@@ -392,10 +413,10 @@ def _live(request: pytest.FixtureRequest, name: str, image: Image, *, fresh: boo
 
 
 @pytest.fixture
-def target(request: pytest.FixtureRequest, keuos_target_name: str, image: Image) -> Iterator[LiveTarget]:
+def target(request: pytest.FixtureRequest, keuos_target_name: str) -> Iterator[LiveTarget]:
     """The target, up and running the image; shared with other tests as long as each leaves it as it was at boot."""
     fresh = "fresh_target" in request.fixturenames
-    yield from _live(request, keuos_target_name, image, fresh=fresh)
+    yield from _live(request, keuos_target_name, _image(request, keuos_target_name), fresh=fresh)
 
 
 @pytest.fixture
@@ -415,14 +436,15 @@ def fresh_target(request: pytest.FixtureRequest) -> Iterator[LiveTarget]:
 def agent(request: pytest.FixtureRequest, target: LiveTarget) -> Agent:
     """The agent on the target. What a test spawns and binds through it is killed and dropped behind the test."""
     if not target.has_agent:
-        why = reason(KNOWN["agent"], target=target.name, image=str(target.image.kernel_path))
+        path = "" if target.booted is None else str(target.booted.kernel_path)
+        why = reason(KNOWN["agent"], target=target.name, image=path)
         _skip_or_refuse(request.config.stash[bench_key], "agent", why)
     return target.agent
 
 
 @pytest.fixture
-def console(target: LiveTarget) -> Console:
-    """The target's console; what came before this test is not looked at."""
+def console(image: Image, target: LiveTarget) -> Console:
+    """The target's console; what came before this test is not looked at. Skips where no kernel was booted on it."""
     return target.console
 
 

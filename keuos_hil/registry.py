@@ -13,7 +13,7 @@ import pluggy
 from . import hookspecs, options
 from .errors import InfraError, UsageError
 from .hookspecs import PROJECT, RunOptions, TargetType
-from .parts import Target
+from .parts import AnyTarget
 
 #: Found at pytest's rootdir, if --hil-config names no other.
 CONFIG_NAME = "keuos-hil.toml"
@@ -112,7 +112,7 @@ class Registry:
 
     def make(
         self, name: str, run: RunOptions, overrides: Callable[[TargetType], dict[str, Any]] = lambda k: {}
-    ) -> Target:
+    ) -> AnyTarget:
         """Build the target `name`; `overrides` are what the command line says about its type."""
         named = self.require(name)
         values = {**named.values, **overrides(named.kind)}

@@ -73,8 +73,9 @@ def repeat_lines(item: pytest.Item, live: LiveTarget | None) -> list[str]:
         options.append(f"--seed={item.stash[seed_key]}")
     lines = [shlex.join(["pytest", _from_here(item), *options])]
     if live is not None:
-        image = live.image
-        lines.append(f"image: {image.kernel_path} (build-id {image.kernel.build_id}), initrd {image.initrd_path}")
+        image = live.booted
+        if image is not None:
+            lines.append(f"image: {image.kernel_path} (build-id {image.kernel.build_id}), initrd {image.initrd_path}")
         if live.session.command:
             lines.append(f"machine: {live.session.command}")
         lines.append(f"logs: {live.directory}")
@@ -137,7 +138,9 @@ def hold(item: pytest.Item, live: LiveTarget, report: pytest.TestReport) -> None
     if capture is not None:
         capture.suspend_global_capture(in_=True)
     try:
-        door = f"{live.session.attach_command()} {live.image.kernel.name}"
+        door = live.session.attach_command()
+        if live.booted is not None:
+            door += f" {live.booted.kernel.name}"
     except HilError as error:
         door = f"not possible: {error}"
     try:

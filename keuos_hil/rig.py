@@ -19,7 +19,7 @@ from .console import Console
 from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
 from .image import Grade, Image
 from .memory import KernelMemory
-from .parts import Debug, Link, Session, Target, Timebase
+from .parts import AnyTarget, Debug, Link, Network, Networked, Session, Sockets, Timebase, booting, resident
 
 _log = logging.getLogger(__name__)
 
@@ -33,14 +33,13 @@ class LiveTarget:
     """A target that runs an image: what the fixtures `target` and `fresh_target` give.
 
     Attributes:
-        image: what was booted.
         directory: this session's own.
         closed: whether the rig has ended the session.
     """
 
-    def __init__(self, target: Target, image: Image, session: Session, directory: Path) -> None:
+    def __init__(self, target: AnyTarget, image: Image | None, session: Session, directory: Path) -> None:
         self.definition = target
-        self.image = image
+        self.booted = image
         self.session = session
         self.directory = directory
         self.closed = False
@@ -51,7 +50,19 @@ class LiveTarget:
         self._mark = 0
 
     def __repr__(self) -> str:
-        return f"<target {self.name} running {self.image.kernel_path}>"
+        return f"<target {self.name} running {self.booted.kernel_path if self.booted else 'what is there'}>"
+
+    @property
+    def image(self) -> Image:
+        """What was booted. Raises UsageError on a target that boots nothing; a test with the fixture `image` skips."""
+        if self.booted is None:
+            raise UsageError(f"target {self.name} boots no image; have the test use the fixture image")
+        return self.booted
+
+    @property
+    def grade(self) -> Grade:
+        """How much the kernel offers; what is there already offers no agent."""
+        return Grade.PRINTS if self.booted is None else self.booted.grade
 
     @property
     def name(self) -> str:
@@ -78,9 +89,34 @@ class LiveTarget:
         return self.session.link
 
     @property
+    def sockets(self) -> Sockets:
+        """The program that makes socket calls on the target. Raises UsageError if there is none."""
+        return self._networked.sockets
+
+    @property
+    def network(self) -> Network:
+        """The addresses on the wire. Raises UsageError where nobody gave the target any."""
+        return self._networked.network
+
+    @property
+    def _networked(self) -> Networked:
+        if not isinstance(self.session, Networked):
+            raise UsageError(f"target {self.name} has no socket calls; mark the test with needs('sockets')")
+        return self.session
+
+    @property
     def timebase(self) -> Timebase:
         """What ticks count here."""
         return self.session.timebase
+
+    def start_another(self, directory: Path) -> Session:
+        """A second session of the same target with the same image; the caller closes it."""
+        return _start(self.definition, self.booted, directory)
+
+    @property
+    def key(self) -> str | None:
+        """Of the image; None where none was booted."""
+        return None if self.booted is None else self.booted.key
 
     @cached_property
     def kernel(self) -> KernelMemory:
@@ -97,8 +133,12 @@ class LiveTarget:
         self._forget_before_reset()
         if self._agent_error is not None:
             raise self._agent_error
+        if self.booted is None:
+            raise UsageError(
+                f"target {self.name} boots no image, so it has no agent; mark the test with needs('agent')"
+            )
         if self._agent is None:
-            known = self.image.grade >= Grade.CHANNELS
+            known = self.grade >= Grade.CHANNELS
             try:
                 self._agent = Agent(self.console, self.image, hello_s=None if known else GUESS_S)
                 self._at_boot = self._agent.counts() if known else None
@@ -116,10 +156,12 @@ class LiveTarget:
     @property
     def has_agent(self) -> bool:
         """Whether the agent answers; a kernel that only prints is no failure. Waits for the boot."""
+        if self.booted is None:
+            return False
         try:
             return self.agent is not None
         except Silent:
-            if self.image.grade >= Grade.CHANNELS:
+            if self.grade >= Grade.CHANNELS:
                 raise
             return False
 
@@ -129,7 +171,7 @@ class LiveTarget:
         if not self.has_agent:
             return frozenset()
         found = {"agent"}
-        if self.image.grade >= Grade.CHANNELS:
+        if self.grade >= Grade.CHANNELS:
             info = self.agent.info()
             names = self.image.enumerators("keuos_feature", "KEUOS_FEATURE_")
             found |= {name for bit, name in names.items() if info.features & bit}
@@ -163,7 +205,7 @@ class LiveTarget:
         kernel that doesn't come up is for the test to notice; if it doesn't look, :meth:`end_test` tells.
         """
         self._mark = self.console.mark()
-        if self.image.grade >= Grade.CHANNELS and self._agent is None:
+        if self.grade >= Grade.CHANNELS and self._agent is None:
             try:
                 _ = self.agent
             except TargetFailure:
@@ -181,7 +223,7 @@ class LiveTarget:
         """
         if self.console.resets != self._first_boot:
             return True
-        mute = isinstance(self._agent_error, Silent) and self.image.grade < Grade.CHANNELS
+        mute = isinstance(self._agent_error, Silent) and self.grade < Grade.CHANNELS
         return self.console.interrupted is not None or (self._agent_error is not None and not mute)
 
     def end_test(self) -> None:
@@ -225,10 +267,10 @@ class Rig:
         make_target: builds a target by name; it starts nothing.
     """
 
-    def __init__(self, directory: Callable[[], Path], make_target: Callable[[str], Target]) -> None:
+    def __init__(self, directory: Callable[[], Path], make_target: Callable[[str], AnyTarget]) -> None:
         self._directory = directory
         self._make_target = make_target
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[str, AnyTarget] = {}
         self._numbers = itertools.count(1)
         self._live: LiveTarget | None = None
         self._stack = ExitStack()
@@ -236,14 +278,15 @@ class Rig:
         #: Why a session was opened at the second try, one line each.
         self.retries: list[str] = []
 
-    def target(self, name: str) -> Target:
+    def target(self, name: str) -> AnyTarget:
         """The target `name`; the same object every time."""
         if name not in self._targets:
             self._targets[name] = self._make_target(name)
         return self._targets[name]
 
-    def get(self, name: str, image: Image, *, fresh: bool = False) -> LiveTarget:
-        """The target `name` running `image`: the session that runs, if it is that and fit, or else a new one.
+    def get(self, name: str, image: Image | None, *, fresh: bool = False) -> LiveTarget:
+        """The target `name` running `image`: the session that runs, if it is that and fit, or else a new one. A target
+        that boots no image gets None.
 
         A target that was started before and can't be now is tried once more, in the open: see :attr:`retries`. What
         the system under test did is never a reason to try again.
@@ -253,10 +296,13 @@ class Rig:
             InfraError: it can't open a later one, twice.
         """
         live = self._live
-        if live is not None and not fresh and not live.unusable and live.name == name and live.image.key == image.key:
+        key = None if image is None else image.key
+        if live is not None and not fresh and not live.unusable and live.name == name and live.key == key:
             return live
         target = self.target(name)
-        image.kernel.require_machine(target.architecture, name)
+        boots = booting(target)
+        if image is not None and boots is not None:
+            image.kernel.require_machine(boots.architecture, name)
         try:
             self._live = self._open(target, image)
         except InfraError as error:
@@ -270,13 +316,14 @@ class Rig:
         self._opened.add(name)
         return self._live
 
-    def _open(self, target: Target, image: Image) -> LiveTarget:
+    def _open(self, target: AnyTarget, image: Image | None) -> LiveTarget:
         self.close()
-        directory = self._directory() / f"{next(self._numbers):03}-{target.name}-{image.variant}"
+        variant = "" if image is None else f"-{image.variant}"
+        directory = self._directory() / f"{next(self._numbers):03}-{target.name}{variant}"
         directory.mkdir(parents=True)
         try:
             self._stack.enter_context(target.lease())
-            session = target.open(image, directory)
+            session = _start(target, image, directory)
         except BaseException:
             self.close()
             raise
@@ -295,6 +342,15 @@ class Rig:
         self._live = None
         stack, self._stack = self._stack, ExitStack()
         stack.close()
+
+
+def _start(target: AnyTarget, image: Image | None, directory: Path) -> Session:
+    there, boots = resident(target), booting(target)
+    if there is not None:
+        return there.attach(directory)
+    if image is None or boots is None:
+        raise UsageError(f"target {target.name} needs an image to boot")
+    return boots.open(image, directory)
 
 
 def kind_of(failure: BaseException) -> str:

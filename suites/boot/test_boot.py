@@ -162,7 +162,7 @@ def test_exec_to_prompt_is_recorded(
     for number in range(BOOTS):
         directory = tmp_path_factory.mktemp(f"boot-{number}")
         start = time.perf_counter()
-        session = target.definition.open(target.image, directory)
+        session = target.start_another(directory)
         try:
             session.console.expect(PROMPT, 60)
             times.append((time.perf_counter() - start) * 1e3)

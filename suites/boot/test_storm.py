@@ -118,7 +118,7 @@ def test_two_hundred_boots_come_up(
 ) -> None:
     with progress("boots", 200) as advance:
         for number in range(200):
-            session = target.definition.open(target.image, tmp_path_factory.mktemp(f"boot-{number}"))
+            session = target.start_another(tmp_path_factory.mktemp(f"boot-{number}"))
             try:
                 session.console.expect(b"keuos> ", 60)
             finally:

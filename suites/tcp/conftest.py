@@ -1,0 +1,120 @@
+"""Fixtures of the network cases: our end of the wire, the target's application side, and what is known to deviate."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import re
+import tomllib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keuos_hil.bench import bench_key, suite_relative
+from keuos_hil.errors import TargetFailure
+from keuos_hil.net.host import Host
+from keuos_hil.net.sockets import App
+from keuos_hil.net.tcp import Stack
+from keuos_hil.rig import LiveTarget
+
+_DEVIATIONS = Path(__file__).with_name("deviations.toml")
+_host_key = pytest.StashKey[Host]()
+#: Below those that stacks choose from by themselves (RFC 6056), above the well-known ones.
+_ports = itertools.cycle(range(2000, 32000))
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One table of deviations.toml."""
+
+    system: re.Pattern[str]
+    test: str
+    reason: str
+    text: str
+
+
+@cache
+def deviations() -> list[Deviation]:
+    """What deviations.toml holds."""
+    tables = tomllib.loads(_DEVIATIONS.read_text())["deviation"]
+    return [Deviation(re.compile(t["system"]), t["test"], t["reason"], t["text"]) for t in tables]
+
+
+def deviation_of(test: str, system: str) -> Deviation | None:
+    """What is known about `test` on the stack `system`."""
+    for one in deviations():
+        if one.system.match(system) and fnmatch.fnmatchcase(test, one.test.replace("[", "[[]")):
+            return one
+    return None
+
+
+def without_target(node: pytest.Item, target: str) -> str:
+    """The test's id from the suites folder on, the target's name taken out of its parameters."""
+    name = suite_relative(node.nodeid)
+    for found, left in ((f"[{target}]", ""), (f"[{target}-", "["), (f"-{target}]", "]"), (f"-{target}-", "-")):
+        if found in name:
+            return name.replace(found, left, 1)
+    return name
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A case that takes the target's time is slow where that time is real."""
+    bench = config.stash[bench_key]
+    for item in items:
+        if item.get_closest_marker("timed") is not None:
+            parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+            name = parameters.get("keuos_target_name")
+            if name is not None and "test-clock" not in bench.target_capabilities(bench.rig.target(name)):
+                item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the frames of a case that failed."""
+    report = yield
+    host = item.stash.get(_host_key, None)
+    if report.failed and host is not None and host.transcript.entries:
+        directory = getattr(item, "funcargs", {})["target"].directory
+        path = directory / (re.sub(r"[^A-Za-z0-9_.-]+", "-", item.name).strip("-") + ".pcap")
+        host.transcript.write_pcap(path)
+        report.sections.append(("frames", str(path)))
+    return report
+
+
+@pytest.fixture
+def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
+    """Our end of the wire."""
+    made = Host(target.link, target.network)
+    request.node.stash[_host_key] = made
+    made.judging = False
+    made.fence()
+    for queue in (made.arps, made.icmps, made.udps, made.fragments, made.strays):
+        queue.clear()
+    made.transcript.entries.clear()
+    made.judging = True
+    return made
+
+
+@pytest.fixture
+def app(host: Host, target: LiveTarget) -> App:
+    """The program on the target that makes socket calls."""
+    return App(target.sockets, host)
+
+
+@pytest.fixture
+def net(request: pytest.FixtureRequest, host: Host, app: App, target: LiveTarget) -> Iterator[Stack]:
+    """Opens conversations with the target; behind the test whatever is open is closed, on both sides."""
+    known = deviation_of(without_target(request.node, target.name), app.system)
+    if known is not None:
+        why = f"{known.reason} ({known.text})"
+        request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
+    stack = Stack(host, app, _ports.__next__)
+    yield stack
+    stack.clean_up()

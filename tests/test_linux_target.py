@@ -1,0 +1,189 @@
+"""The target linux: a stack in a namespace, a wire to it, calls that don't block, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from keuos_hil.targets.linux import Linux, LinuxOptions, LinuxSession
+
+from keuos_hil.errors import InfraError, SocketError, UsageError
+from keuos_hil.hookspecs import RunOptions
+from keuos_hil.net import wire
+from keuos_hil.net.host import Host
+from keuos_hil.net.sockets import App, pattern_crc
+from keuos_hil.net.tcp import Stack
+
+
+@pytest.fixture
+def session(tmp_path):
+    opened = Linux("linux", LinuxOptions(), RunOptions()).attach(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def net(session):
+    host = Host(session.link, session.network)
+    ports = iter(range(3000, 4000))
+    stack = Stack(host, App(session.sockets, host), lambda: next(ports))
+    yield stack
+    stack.clean_up()
+
+
+def test_the_stack_answers_arp_and_echo(session):
+    host = Host(session.link, session.network)
+    host.fence()
+    assert [arp.operation for arp in host.arps] == [1]
+
+
+def test_a_stream_of_the_pattern_arrives_in_both_directions(net):
+    c = net.est()
+    c.tx("PA", data=1000)
+    got = c.sock.recv_exactly(1000)
+    assert (got.count, got.bad, got.crc) == (1000, None, pattern_crc(1000))
+    assert c.sock.send(3000) == 3000
+    taken = c.rx_data(3000, reply=True)
+    assert b"".join(segment.payload for segment in taken) == wire.pattern(0, 3000)
+
+
+def test_a_wrong_byte_is_noticed_where_it_stands(net):
+    c = net.est()
+    c.tx("PA", data=wire.pattern(0, 70) + b"\xaa" + wire.pattern(71, 9))
+    assert c.sock.recv_exactly(80).bad == 70
+
+
+def test_no_call_blocks(net):
+    listener, _ = net.listen()
+    with pytest.raises(SocketError, match="EAGAIN"):
+        listener.accept(0)
+    c = net.est()
+    with pytest.raises(SocketError, match="EAGAIN"):
+        c.sock.recv(1, 0)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "name"),
+    [
+        (("send", 77, 1), "EBADF"),
+        (("send", -1, 1), "EBADF"),
+        (("fly", 0), "EBADF"),
+        (("set", 0, "wings", 2), "ENOPROTOOPT"),
+        (("send", 0, 1), "EPIPE"),
+    ],
+)
+def test_what_can_not_be_done_is_named(session, request_line, name):
+    if name not in ("EBADF",):
+        session.sockets.call("open", "tcp")
+    with pytest.raises(SocketError) as caught:
+        session.sockets.call(*request_line)
+    assert caught.value.name == name
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
+
+
+def test_nothing_is_left_after_a_session(tmp_path):
+    before = set(os.listdir("/proc/self/fd"))
+    session = Linux("linux", LinuxOptions(), RunOptions()).attach(tmp_path)
+    assert isinstance(session, LinuxSession)
+    pid = session._process.pid
+    session.close()
+    session.close()
+    assert not _alive(pid)
+    assert len(set(os.listdir("/proc/self/fd"))) <= len(before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_when_this_process_is_ended(tmp_path, number):
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from keuos_hil.targets.linux import *\n"
+        "s = Linux('linux', LinuxOptions(), RunOptions()).attach(Path(sys.argv[1]))\n"
+        "print(s._process.pid, flush=True); time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", program, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdout is not None
+        pid = int(child.stdout.readline())
+        assert _alive(pid)
+        child.send_signal(number)
+    deadline = time.monotonic() + 20
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _alive(pid)
+
+
+def test_a_setting_that_the_kernel_refuses_is_one_line(tmp_path):
+    with pytest.raises(InfraError, match=r"tcp_sack can't be set to nonsense") as caught:
+        Linux("linux", LinuxOptions(set=["ipv4/tcp_sack=nonsense"]), RunOptions()).attach(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"mtu": 100}, {"set": ["tcp_sack"]}])
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(UsageError):
+        Linux("linux", LinuxOptions(**options), RunOptions())
+
+
+TESTS = """
+import pytest
+
+@pytest.mark.needs("agent")
+def test_agent(agent): raise AssertionError("not reached")
+
+@pytest.mark.needs("channels", "debug")
+def test_channels(target): raise AssertionError("not reached")
+
+def test_console(console): raise AssertionError("not reached")
+
+def test_image(image): raise AssertionError("not reached")
+
+@pytest.mark.needs("link", "sockets")
+def test_link(target): assert target.link.receive(0) is None
+"""
+
+
+def test_what_needs_an_image_is_skipped_with_its_reason(pytester):
+    pytester.makepyfile(TESTS)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-rs", "--target=linux", timeout=120)
+    result.assert_outcomes(passed=1, skipped=4)
+    result.stdout.fnmatch_lines_random(
+        ["*needs 'agent': target linux boots no image*", "*target linux boots no image, and this test is about one*"]
+    )
+
+
+def test_a_kernel_for_it_is_a_usage_error(pytester, tiny_elf):
+    result = pytester.runpytest_subprocess("--target=linux", f"--kernel={tiny_elf('spin')}", timeout=120)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*target linux boots no image; leave out --kernel*"])
+
+
+def test_a_user_without_rights_gets_one_line():
+    if os.getuid() != 0:
+        pytest.skip("the test gives up root's rights, and has none")
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from keuos_hil.targets.linux import *\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "try: s = Linux('linux', LinuxOptions(), RunOptions()).attach(Path(sys.argv[1]))\n"
+        "except InfraError as error: print('told:', error)\n"
+        "else: print('works:', s.sockets.system)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        command = [sys.executable, "-c", program, folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    refusals = ("/dev/net/tun can't be opened: Permission denied. Run as root", "no network namespace can be made")
+    assert done.stdout.startswith(("works: Linux", *(f"told: linux: {text}" for text in refusals))), done.stdout
+    assert done.stdout.count("\n") == 1
