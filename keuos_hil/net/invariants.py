@@ -110,7 +110,8 @@ class Rules:
         self.edge: int | None = None
         self.echoes: set[int] = set()
         self._news = 0
-        # What the target has said.
+        # What the target has said. After a SYN of its own a simultaneous open's SYN-ACK may repeat that one's options.
+        self.offered = False
         self.shift: int | None = None
         self.sack = False
         self.ts = False
@@ -165,14 +166,16 @@ class Rules:
 
     def _syn(self, segment: wire.Segment) -> str:
         options = segment.options
-        if segment.flags & wire.ACK:
+        if segment.flags & wire.ACK and not self.offered:
             if options.wscale is not None and self.own_shift is None:
                 return "window scale in a SYN-ACK, though the SYN had none (7323:WS1) [scale]"
             if options.ts is not None and not self.own_ts:
                 return "timestamps in a SYN-ACK, though the SYN had none (7323:TS1) [timestamps]"
             if options.sack_ok and not self.own_sack:
                 return "SACK permitted in a SYN-ACK, though the SYN had none (2018:1) [sack]"
+        if segment.flags & wire.ACK:
             self.ecn = bool(segment.flags & wire.ECE)
+        self.offered = True
         self.shift = options.wscale
         self.sack = options.sack_ok
         self.ts = options.ts is not None

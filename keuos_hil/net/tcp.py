@@ -337,9 +337,12 @@ class Conversation:
     # Ends ------------------------------------------------------------------------------------------------------
 
     def alive(self) -> None:
-        """The target still holds this connection: an unacceptable segment gets the ACK that RFC 9293 3.10.7.4 wants."""
+        """The target still holds this connection: an unacceptable segment gets the ACK that RFC 9293 3.10.7.4 wants.
+
+        It ends one byte before RCV.NXT, as some stacks take one that ends at RCV.NXT for acceptable.
+        """
         self.burst()
-        self.tx("A", seq=add(self.snd, -1), data=b"\0", remark="is the connection alive?")
+        self.tx("A", seq=add(self.snd, -2), data=b"\0", remark="is the connection alive?")
         if not self.host.wait(lambda: bool(self.segments), SOON_S):
             raise self.host.failure("expected the connection to live; an unacceptable segment was not answered")
         segment = self.segments.popleft()

@@ -32,7 +32,7 @@ class Deviation:
     """One table of deviations.toml."""
 
     system: re.Pattern[str]
-    test: str
+    tests: list[str]
     reason: str
     text: str
 
@@ -41,13 +41,18 @@ class Deviation:
 def deviations() -> list[Deviation]:
     """What deviations.toml holds."""
     tables = tomllib.loads(_DEVIATIONS.read_text())["deviation"]
-    return [Deviation(re.compile(t["system"]), t["test"], t["reason"], t["text"]) for t in tables]
+    return [Deviation(re.compile(t["system"]), t["tests"], t["reason"], t["text"]) for t in tables]
+
+
+def fits(test: str, glob: str) -> bool:
+    """Whether a test's id is meant; brackets stand for themselves."""
+    return fnmatch.fnmatchcase(test, glob.replace("[", "[[]"))
 
 
 def deviation_of(test: str, system: str) -> Deviation | None:
     """What is known about `test` on the stack `system`."""
     for one in deviations():
-        if one.system.match(system) and fnmatch.fnmatchcase(test, one.test.replace("[", "[[]")):
+        if one.system.match(system) and any(fits(test, glob) for glob in one.tests):
             return one
     return None
 
