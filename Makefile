@@ -44,6 +44,7 @@ run: kernel ## run the suites on TARGET and show the ring table; on an emulator 
 test: lint kernel check-wheel ## everything that belongs to every push
 	$(PYTEST) tests suites $(ARGS)
 	$(COUNTED)
+	$(BIN)/pytest --target=linux suites/tcp
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests suites $(ARGS)
