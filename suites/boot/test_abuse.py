@@ -12,15 +12,14 @@ import pytest
 
 from keuos_hil.agent import Agent, Exit, Process
 from keuos_hil.dwarf import Record
-from keuos_hil.errors import WaitTimeout
 from keuos_hil.rig import LiveTarget
+
+from ..waiting import until
 
 pytestmark = pytest.mark.needs("agent", "channels")
 
 #: Seconds, in the target's pace, that a program may take which does thousands of calls.
 LONG_S = 120.0
-#: Seconds, likewise, in which an end must be complete that has begun.
-SETTLE_S = 30.0
 #: A quota that a program of one process doesn't exhaust by living, and one for families.
 PAGES, FAMILY_PAGES = 200, 4000
 #: Pages of a child that does nothing: its program, its stack, its tables.
@@ -71,17 +70,6 @@ def names_alive(agent: Agent) -> list[str]:
     """The names of the processes that are not dead."""
     dead = agent.image.constant("KEUOS_PROCESS_DEAD")
     return [process.name for process in agent.processes() if process.state != dead]
-
-
-def until(target: LiveTarget, what: str, found: Any) -> Any:
-    """Ask `found` until it gives something that is true: that. Fails with `what` was expected after SETTLE_S."""
-    deadline = target.console.clock() + SETTLE_S
-    while True:
-        result = found()
-        if result:
-            return result
-        if target.console.clock() >= deadline:
-            raise WaitTimeout(f"expected {what} within {SETTLE_S:g} s.\n{target.console.describe()}")
 
 
 def wait_done(target: LiveTarget, process: Process) -> None:

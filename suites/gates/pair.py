@@ -71,13 +71,11 @@ def key_of(record: Any) -> bytes:
     return b"".join(int(part).to_bytes(8, "little") for part in record.key)
 
 
-def make_pair(
-    target: LiveTarget, agent: Agent, image: Image, *, mode: str = "verified", order: int | None = ORDER
-) -> Pair:
-    """Spawn and bind; nothing runs yet."""
-    events_from = agent.next_event()
-    sender = agent.spawn("gate_sender", core=1 if agent.info().cores > 1 else 0, suspended=True)
-    receiver = agent.spawn("gate_receiver", core=0, suspended=True)
+def bind_known(
+    target: LiveTarget, agent: Agent, sender: Process, receiver: Process, *, mode: str = "verified", order: int | None
+) -> tuple[ChannelHandle, Channel]:
+    """Bind a channel, and find out of it what the gates must go by: from the kernel's record and the two programs."""
+    image = target.image
     before = {(info.channel, info.generation) for info in agent.channels()}
     handle = agent.bind(sender, receiver, mode, order=order)
     [info] = [i for i in agent.channels() if (i.channel, i.generation) not in before]
@@ -88,7 +86,18 @@ def make_pair(
         info.generation,
         key_of(record),
         info.data_bytes,
-        [Template.of(t) for t in image.templates("gate_sender")],
-        [Template.of(t) for t in image.templates("gate_receiver", ".keuos.interface")],
+        [Template.of(t) for t in image.templates(sender.name)],
+        [Template.of(t) for t in image.templates(receiver.name, ".keuos.interface")],
     )
+    return handle, facts
+
+
+def make_pair(
+    target: LiveTarget, agent: Agent, image: Image, *, mode: str = "verified", order: int | None = ORDER
+) -> Pair:
+    """Spawn and bind; nothing runs yet."""
+    events_from = agent.next_event()
+    sender = agent.spawn("gate_sender", core=1 if agent.info().cores > 1 else 0, suspended=True)
+    receiver = agent.spawn("gate_receiver", core=0, suspended=True)
+    handle, facts = bind_known(target, agent, sender, receiver, mode=mode, order=order)
     return Pair(agent, sender, receiver, handle, facts, events_from)

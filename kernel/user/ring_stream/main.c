@@ -16,6 +16,9 @@ struct ring_stream_params {
 	uint32_t slow;       /* pauses after each message: a slow side */
 	uint32_t plain;      /* nonzero: the same content in every message, unchecked; for throughput */
 	uint32_t stop_after; /* nonzero: leave after so many messages without closing anything, as if it had died */
+	uint32_t endless;    /* nonzero: the stream ends in good order wherever its producer is told to stop */
+	uint32_t stop;       /* set by the host while it runs: the producer of an endless stream comes to its end */
+	uint32_t rest_ns;    /* the producer sleeps so long after each batch */
 };
 
 struct ring_stream_results {
@@ -145,12 +148,16 @@ static int64_t produce(const struct keuos_endpoint *end)
 		results.bytes += length;
 		if (results.messages == p.stop_after)
 			sys_exit(RING_EXIT_OK);
+		if (p.endless && params.stop)
+			p.count = i + 1;
 		if (++pending == p.batch || i + 1 == p.count) {
 			if (out.ring.mode == KEUOS_VERIFIED)
 				error = notify(&out, pending);
 			else if (p.sleep)
 				keuos_producer_wake(&out);
 			pending = 0;
+			if (p.rest_ns)
+				sys_wait(0, sys_time() + p.rest_ns);
 		}
 		pause_for(p.slow);
 	}
@@ -218,6 +225,8 @@ static int64_t consume(const struct keuos_endpoint *end)
 		result = receive_one(&in, &template);
 		result = result == KEUOS_RING_CLOSED ? 0 : result < 0 ? result : KEUOS_RING_UNEXPECTED;
 	}
+	if (p.endless && result == KEUOS_RING_CLOSED)
+		result = 0;
 	results.verdict = in.ring.verdict;
 	results.reason = in.ring.status->reason;
 	return result;
