@@ -40,7 +40,10 @@ class QemuX86Options:
     machine: str = field(default="q35", metadata={"help": "QEMU's machine; with options behind commas"})
     boot: str = field(default="direct", metadata={"help": "`direct` by the PVH note, or `grub` from a CD (multiboot2)"})
     firmware: str = field(default="qboot.rom", metadata={"help": "firmware of a direct boot, as QEMU's -bios takes it"})
-    nic: str = field(default="", metadata={"help": "device model of a NIC on the test's wire, such as virtio-net-pci"})
+    nic: str = field(
+        default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
+    )
+    iommu: bool = field(default=True, metadata={"help": "whether q35 gets an IOMMU (VT-d with interrupt remapping)"})
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 
@@ -68,7 +71,7 @@ class QemuX86:
         self._panic_patterns = run.panic_patterns
         self._accel = "tcg" if self._counting else run.accel
         self.capabilities = frozenset(
-            {"debug", "registers", "reset", "reset-reason", "command-line"} | ({"link"} if options.nic else set())
+            {"debug", "registers", "reset", "reset-reason", "command-line"} | ({"link"} if self._nic() else set())
         )
 
     @property
@@ -94,6 +97,22 @@ class QemuX86:
         """Any number can run side by side."""
         return nullcontext()
 
+    @property
+    def _has_iommu(self) -> bool:
+        """QEMU's other PCs can't have one."""
+        return self.options.iommu and self.options.machine.split(",")[0] == "q35"
+
+    def _nic(self) -> str:
+        """QEMU's -device argument for the NIC; "" for none.
+
+        Without iommu_platform a virtio device goes past the IOMMU (VIRTIO_F_ACCESS_PLATFORM is not offered).
+        """
+        model = self.options.nic
+        if model in ("", "none"):
+            return ""
+        behind = self._has_iommu and model.startswith("virtio") and "iommu_platform" not in model
+        return model + (",iommu_platform=on,disable-legacy=on" if behind else "")
+
     def _boot_arguments(self, image: Image, directory: Path) -> list[str]:
         command_line = " ".join(part for part in (image.command_line, self.options.append) if part)
         if self.options.boot == "grub":
@@ -109,6 +128,8 @@ class QemuX86:
         argv = [options.binary, "-accel", self._chosen_accel()]
         argv += ["-cpu", options.cpu, "-m", f"{self.memory_bytes >> 20}M", "-smp", str(options.cores)]
         argv += ["-nodefaults", "-display", "none", "-no-reboot", *self._boot_arguments(image, directory)]
+        if self._has_iommu:
+            argv += ["-device", "intel-iommu,intremap=on"]
         if self._counting:
             argv += ["-icount", "shift=0,sleep=off"]
         return argv + list(options.extra)
@@ -131,7 +152,7 @@ class QemuX86:
             memory=GuestMemory(size, windows),
             ram_arguments=ram,
             timebase=self.timebase,
-            nic=self.options.nic,
+            nic=self._nic(),
             stand_alone=[*machine, "-M", self.options.machine, "-serial", "stdio"],
             panic_patterns=self._panic_patterns,
             describe=image.kernel.describe,

@@ -1,5 +1,6 @@
 /* The tables of capabilities, and the tree that grants make of them. */
 #include <kernel/channel.h>
+#include <kernel/device.h>
 #include <kernel/event.h>
 #include <kernel/memory.h>
 
@@ -48,7 +49,8 @@ int capability_grant(struct process *from, uint64_t index, struct process *to, u
 	if (index >= KEUOS_CAPABILITIES)
 		return -KEUOS_EBADCAP;
 	const struct capability *source = &from->capabilities[index];
-	bool grantable = source->type == KEUOS_CAP_PROCESS || source->type == KEUOS_CAP_MEMORY;
+	bool grantable = source->type == KEUOS_CAP_PROCESS || source->type == KEUOS_CAP_MEMORY ||
+		source->type == KEUOS_CAP_DEVICE;
 	if (!grantable)
 		return -KEUOS_EBADCAP;
 	if (!(source->rights & KEUOS_RIGHT_GRANT) || (rights & ~source->rights) != 0)
@@ -70,7 +72,7 @@ int capability_grant(struct process *from, uint64_t index, struct process *to, u
 	copy->granted_serial = source->serial;
 	if (source->type == KEUOS_CAP_PROCESS)
 		process_hold(source->object);
-	else
+	else if (source->type == KEUOS_CAP_MEMORY)
 		((struct memory_object *)source->object)->references++;
 	return made;
 }
@@ -88,12 +90,19 @@ void capability_clear(struct process *process, struct capability *capability)
 		process_release(gone.object);
 		break;
 	case KEUOS_CAP_MEMORY:
+		dma_capability_cleared(process, index);
 		memory_unmap(process, index, gone.object);
 		memory_release(gone.object);
 		break;
 	case KEUOS_CAP_CHANNEL:
 		channel_control_dropped(gone.object);
 		break;
+	case KEUOS_CAP_DEVICE: {
+		struct device *device = gone.object;
+		if (device->holder == process && device->capability == index)
+			device_release(device);
+		break;
+	}
 	default:
 		break;
 	}

@@ -1,6 +1,7 @@
 /* The order in which the kernel comes up, on the first core and on the others. */
 #include <kernel/arch.h>
 #include <kernel/console.h>
+#include <kernel/device.h>
 #include <kernel/frame.h>
 #include <kernel/initrd.h>
 #include <kernel/lock.h>
@@ -39,6 +40,7 @@ static void start_first_process(void)
 	process->capabilities[KEUOS_CAP_SYSTEM_INDEX] =
 		(struct capability){.type = KEUOS_CAP_SYSTEM, .rights = KEUOS_RIGHT_ALL};
 	first_process = process;
+	devices_grant(process);
 	console_set_owner(process);
 	process_start(process);
 }
@@ -49,6 +51,7 @@ static void main_on_own_stack(void)
 	arch_start_cores();
 	print("%u cores, %lu MiB, counter %lu kHz\n", cpu_count, frames_managed * KEUOS_PAGE_BYTES >> 20,
 		arch_counter_hz / 1000);
+	devices_init();
 	print_features();
 	start_first_process();
 	arch_init_devices();

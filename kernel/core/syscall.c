@@ -38,6 +38,14 @@ system_call *const syscall_table[KEUOS_SYS_COUNT] = {
 	[KEUOS_SYS_INITRD_LIST] = sys_initrd_list,
 	[KEUOS_SYS_REBOOT] = sys_reboot,
 	[KEUOS_SYS_HIL] = sys_hil,
+	[KEUOS_SYS_DEVICE_LIST] = sys_device_list,
+	[KEUOS_SYS_DEVICE_INFO] = sys_device_info,
+	[KEUOS_SYS_DEVICE_CONFIG] = sys_device_config,
+	[KEUOS_SYS_DEVICE_CONTROL] = sys_device_control,
+	[KEUOS_SYS_DEVICE_MAP] = sys_device_map,
+	[KEUOS_SYS_DMA_MAP] = sys_dma_map,
+	[KEUOS_SYS_DMA_UNMAP] = sys_dma_unmap,
+	[KEUOS_SYS_DEVICE_WAIT] = sys_device_wait,
 };
 const uint64_t syscall_table_entries = KEUOS_SYS_COUNT;
 

@@ -3,6 +3,7 @@
  * with it is in gate.c.
  */
 #include <kernel/channel.h>
+#include <kernel/device.h>
 #include <kernel/event.h>
 #include <kernel/frame.h>
 #include <kernel/memory.h>
@@ -174,6 +175,7 @@ void channel_unmap(struct channel *channel, struct channel_side *side)
 	struct process *process = side->process;
 	bool producer = side == &channel->producer;
 	channel_close(channel, KEUOS_CLOSE_BY_PEER, KEUOS_VERDICT_OK);
+	dma_capability_cleared(process, side->capability);
 	uint64_t unmapped[CHANNEL_FIXED_PAGES + CHANNEL_DATA_PAGES_MAX];
 	uint32_t count = page_count(channel);
 	for (uint32_t i = 0; i < count; i++)

@@ -1,5 +1,9 @@
-/* The few ACPI tables that a microkernel needs (ACPI 6.5, 5.2): MADT for cores and interrupt controllers, FADT to power off. */
+/*
+ * The few ACPI tables that a microkernel needs (ACPI 6.5, 5.2): MADT for cores and interrupt controllers, FADT to power
+ * off, MCFG for PCI's configuration space, DMAR for IOMMUs.
+ */
 #include "machine.h"
+#include <kernel/pci.h>
 
 struct acpi_facts acpi;
 
@@ -51,6 +55,7 @@ static void read_madt_entry(const uint8_t *entry)
 	}
 	case MADT_IO_APIC:
 		if (acpi.io_apic == 0) {
+			acpi.io_apic_id = entry[2];
 			acpi.io_apic = read32(entry + 4);
 			acpi.io_apic_base = read32(entry + 8);
 		}
@@ -103,6 +108,74 @@ static void read_fadt(const uint8_t *fadt)
 		read_dsdt(arch_direct(dsdt));
 }
 
+static uint64_t read64(const uint8_t *at)
+{
+	return read32(at) | (uint64_t)read32(at + 4) << 32;
+}
+
+/* PCI Firmware Specification 3.3, 4.1.2: the entry of segment 0. */
+static void read_mcfg(const uint8_t *mcfg, uint32_t bytes)
+{
+	enum { FIRST = 44, ENTRY = 16 };
+	for (const uint8_t *at = mcfg + FIRST; at + ENTRY <= mcfg + bytes; at += ENTRY) {
+		if (read16(at + 8) != 0)
+			continue;
+		acpi.pci_config = read64(at);
+		acpi.pci_first_bus = at[10];
+		acpi.pci_last_bus = at[11];
+	}
+}
+
+/* Who an I/O APIC is to a remapping unit stands in the unit's device scope. */
+static void read_scopes(const uint8_t *at, const uint8_t *end)
+{
+	enum { SCOPE_IO_APIC = 3, PATH = 6 };
+	for (; at + PATH <= end && at[1] >= PATH && at + at[1] <= end; at += at[1])
+		if (at[0] == SCOPE_IO_APIC && at[1] >= PATH + 2 && at[4] == acpi.io_apic_id)
+			acpi.io_apic_requester = (uint16_t)(at[5] << 8 | at[PATH] << 3 | at[PATH + 1]);
+}
+
+/* VT-d specification 4.0, 8.1 to 8.3. */
+static void read_dmar(const uint8_t *dmar, uint32_t bytes)
+{
+	enum { FIRST = 48, UNIT = 0, UNIT_BYTES = 16 };
+	const uint8_t *end = dmar + bytes;
+	for (const uint8_t *at = dmar + FIRST; at + 4 <= end; at += read16(at + 2)) {
+		uint16_t length = read16(at + 2);
+		if (length < 4 || at + length > end)
+			return;
+		if (read16(at) != UNIT || length < UNIT_BYTES || read16(at + 6) != 0)
+			continue;
+		if (acpi.iommus < VTD_UNITS_MAX)
+			acpi.iommu[acpi.iommus++] = read64(at + 8);
+		else
+			panic("more than %u IOMMUs", VTD_UNITS_MAX);
+		read_scopes(at + UNIT_BYTES, at + length);
+	}
+}
+
+bool arch_pci_host(struct pci_host *host)
+{
+	enum { BUS_BYTES = 1 << 20 };
+	const uint64_t devices_from = 0xfec00000; /* the I/O APIC, and other fixed addresses behind it */
+	if (acpi.pci_config == 0)
+		return false;
+	*host = (struct pci_host){.config = acpi.pci_config,
+		.first_bus = acpi.pci_first_bus,
+		.last_bus = acpi.pci_last_bus,
+		.window = 0x80000000,
+		.window_end = devices_from};
+	for (uint32_t i = 0; i < boot_info.ranges_count; i++) {
+		uint64_t end = boot_info.ranges[i].base + boot_info.ranges[i].bytes;
+		if (end <= devices_from && end > host->window)
+			host->window = end;
+	}
+	uint64_t config_end = acpi.pci_config + (acpi.pci_last_bus - acpi.pci_first_bus + 1ull) * BUS_BYTES;
+	if (config_end <= devices_from && config_end > host->window)
+		host->window = config_end;
+	return true;
+}
+
 static const struct rsdp *find_rsdp(void)
 {
 	if (boot_info.rsdp != 0)
@@ -113,13 +186,19 @@ static const struct rsdp *find_rsdp(void)
 	return NULL;
 }
 
+static const struct table *dmar;
+
 static void read_table(uint64_t physical)
 {
 	const struct table *table = arch_direct(physical);
+	if (memcmp(table->signature, "DMAR", 4) == 0)
+		dmar = table; /* it refers to the MADT */
 	if (memcmp(table->signature, "APIC", 4) == 0)
 		read_madt((const struct madt *)table);
 	else if (memcmp(table->signature, "FACP", 4) == 0)
 		read_fadt((const uint8_t *)table);
+	else if (memcmp(table->signature, "MCFG", 4) == 0)
+		read_mcfg((const uint8_t *)table, table->bytes);
 }
 
 void acpi_init(void)
@@ -137,6 +216,8 @@ void acpi_init(void)
 		memcpy(&address, (const uint8_t *)root + at, width);
 		read_table(address);
 	}
+	if (dmar)
+		read_dmar((const uint8_t *)dmar, dmar->bytes);
 	if (acpi.cores == 0 || acpi.io_apic == 0)
 		panic("the ACPI MADT names %u cores and %s I/O APIC", acpi.cores, acpi.io_apic ? "an" : "no");
 }

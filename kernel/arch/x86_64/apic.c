@@ -1,5 +1,6 @@
 /* Local APICs, the I/O APIC's one line that is used, and time (Intel SDM vol. 3, chapter 11). */
 #include "machine.h"
+#include <kernel/pci.h>
 
 enum local_apic {
 	APIC_ID = 0x20,
@@ -114,10 +115,22 @@ static void io_apic_route(uint32_t gsi, uint32_t flags, uint32_t vector, uint32_
 	io_apic_write(reg, low);
 }
 
+/* VT-d specification 4.0, 5.1.5.1: the format bit is bit 48; the entry's index, all below 2^15 here, lies behind it. */
+void io_apic_route_remapped(uint32_t entry)
+{
+	uint32_t reg = 0x10 + 2 * (acpi.serial_gsi - acpi.io_apic_base);
+	uint32_t flags = acpi.serial_flags;
+	uint32_t low = VECTOR_SERIAL;
+	low |= (flags & 3) == 3 ? 1u << 13 : 0;
+	low |= (flags >> 2 & 3) == 3 ? 1u << 15 : 0;
+	io_apic_write(reg + 1, 1u << 16 | entry << 17);
+	io_apic_write(reg, low);
+}
+
 void apic_init(void)
 {
-	local_apic = map_device(acpi.local_apic, 4096);
-	io_apic = map_device(acpi.io_apic, 4096);
+	local_apic = arch_map_device(acpi.local_apic, 4096);
+	io_apic = arch_map_device(acpi.io_apic, 4096);
 	/* The old interrupt controllers are moved out of the way and masked. */
 	static const uint8_t words[][2] = {{0x11, 0x11}, {0xf0, 0xf8}, {4, 2}, {1, 1}, {0xff, 0xff}};
 	for (uint32_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {

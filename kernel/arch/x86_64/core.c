@@ -33,7 +33,8 @@ struct pointer {
 enum {
 	TSS_BYTES = 104,
 	GDT_ENTRIES = 7,
-	IDT_ENTRIES = 64,
+	IDT_ENTRIES = 256,
+	IDT_STUBS = VECTOR_STRAY + 1, /* the last of them serves all vectors from there on */
 	IST_DEBUG = 1,
 	IST_NMI = 2,
 	IST_DOUBLE_FAULT = 3,
@@ -50,7 +51,7 @@ static uint32_t extended_bytes;
 static uint32_t cores_started;
 static uint32_t core_starting;
 
-extern const uint64_t trap_stubs[IDT_ENTRIES];
+extern const uint64_t trap_stubs[IDT_STUBS];
 extern const uint64_t trap_debug_entry, trap_nmi_entry, trap_double_fault_entry, trap_machine_check_entry;
 extern char syscall_entry[], ap_trampoline[], ap_trampoline_end[];
 extern uint64_t boot_pml4[512];
@@ -69,7 +70,7 @@ static void set_gate(uint32_t vector, uint64_t handler, uint8_t ist)
 static void make_idt(void)
 {
 	for (uint32_t i = 0; i < IDT_ENTRIES; i++)
-		set_gate(i, trap_stubs[i], 0);
+		set_gate(i, trap_stubs[i < VECTOR_STRAY ? i : VECTOR_STRAY], 0);
 	set_gate(1, trap_debug_entry, IST_DEBUG);
 	set_gate(2, trap_nmi_entry, IST_NMI);
 	set_gate(8, trap_double_fault_entry, IST_DOUBLE_FAULT);

@@ -68,10 +68,15 @@ enum vector {
 	VECTOR_SERIAL = 33,
 	VECTOR_RESCHEDULE = 34,
 	VECTOR_FLUSH = 35,
+	VECTOR_IOMMU = 36,
+	VECTOR_DEVICE = 40, /* and INTERRUPT_SLOTS - 1 behind it */
 	VECTOR_SPURIOUS = 63,
+	VECTOR_STRAY = 64, /* any number from here on: nothing of ours */
 };
 
-/* ACPI tables that are used here (acpi.c fills it from the MADT and the FADT). */
+enum { VTD_UNITS_MAX = 4 };
+
+/* ACPI tables that are used here (acpi.c fills it from the MADT, the FADT, the MCFG and the DMAR). */
 struct acpi_facts {
 	uint32_t cores;
 	uint8_t apic_ids[KEUOS_CORES_MAX];
@@ -83,11 +88,20 @@ struct acpi_facts {
 	uint16_t pm1_control;  /* I/O port; 0: unknown */
 	uint16_t sleep_type;   /* of S5 */
 	bool sleep_known;
+	uint64_t pci_config; /* physical, of the first bus; 0: none */
+	uint8_t pci_first_bus, pci_last_bus;
+	uint32_t iommus;
+	uint64_t iommu[VTD_UNITS_MAX]; /* physical, of their registers */
+	uint8_t io_apic_id;
+	uint16_t io_apic_requester; /* to the IOMMU; 0: not told */
 };
 extern struct acpi_facts acpi;
 void acpi_init(void);
 
 void apic_init_core(void);
+/* The serial line's interrupt, once interrupts are remapped: by an entry of the IOMMU's table. */
+void io_apic_route_remapped(uint32_t entry);
+void vtd_interrupt(void);
 void apic_init(void);
 uint32_t apic_id(void);
 void apic_end_of_interrupt(void);
@@ -100,7 +114,6 @@ void clock_begin(void);
 
 void boot_info_read(uint32_t magic, uint32_t address);
 void space_init_kernel(void); /* the real tables, loaded */
-void *map_device(uint64_t physical, uint64_t bytes);
 /* A stack with a guard page below it; returns its top. */
 uint64_t make_stack(uint32_t pages);
 bool in_stack_guard(uint64_t address);

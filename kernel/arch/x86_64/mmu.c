@@ -12,6 +12,7 @@
  */
 #include "machine.h"
 #include <kernel/frame.h>
+#include <kernel/pci.h>
 #include <kernel/process.h>
 
 enum entry {
@@ -101,12 +102,18 @@ uint64_t arch_unmap(struct space *space, uint64_t address)
 	return physical;
 }
 
+bool arch_is_mapped(const struct space *space, uint64_t address)
+{
+	const uint64_t *entry = entry_of((struct space *)space, address, 1, false);
+	return entry != NULL && *entry & ENTRY_PRESENT;
+}
+
 uint64_t arch_translate(const struct space *space, uint64_t address, bool write)
 {
 	uint64_t *entry = entry_of((struct space *)space, address, 1, false);
 	uint64_t need = ENTRY_PRESENT | ENTRY_USER | (write ? ENTRY_WRITE : 0);
-	if (entry == NULL || (*entry & need) != need)
-		return 0;
+	if (entry == NULL || (*entry & (need | ENTRY_NO_CACHE)) != need)
+		return 0; /* a device's registers are no memory: the kernel has no view of them */
 	return (*entry & ENTRY_ADDRESS) | (address & 4095);
 }
 
@@ -202,7 +209,7 @@ void space_init_kernel(void)
 	arch_load_root(kernel_space.root);
 }
 
-void *map_device(uint64_t physical, uint64_t bytes)
+void *arch_map_device(uint64_t physical, uint64_t bytes)
 {
 	uint64_t offset = physical & (KEUOS_PAGE_BYTES - 1);
 	uint64_t at = device_next;

@@ -243,7 +243,7 @@ stub_\vector:
 
 .altmacro
 .set i, 0
-.rept 64
+.rept 65
 	STUB %i
 	.set i, i + 1
 .endr
@@ -253,7 +253,7 @@ stub_\vector:
 	.globl trap_stubs
 trap_stubs:
 .set i, 0
-.rept 64
+.rept 65
 	STUB_ADDRESS %i
 	.set i, i + 1
 .endr

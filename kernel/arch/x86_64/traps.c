@@ -1,5 +1,6 @@
 /* What each exception and interrupt means. Entry and exit are in traps.S. */
 #include "machine.h"
+#include <kernel/device.h>
 #include <kernel/lock.h>
 #include <kernel/process.h>
 
@@ -65,6 +66,21 @@ static enum keuos_exit_reason exit_reason(const struct arch_regs *regs)
 	}
 }
 
+_Static_assert((int)VECTOR_DEVICE + INTERRUPT_SLOTS <= VECTOR_SPURIOUS, "vectors of devices");
+
+/* A vector that nobody bound is acknowledged all the same, or it would keep lesser ones from this core for ever. */
+static bool other_interrupt(uint64_t vector)
+{
+	if (vector < VECTOR_TIMER)
+		return false;
+	apic_end_of_interrupt();
+	if (vector >= VECTOR_DEVICE && vector < VECTOR_DEVICE + INTERRUPT_SLOTS)
+		device_interrupt((uint32_t)vector - VECTOR_DEVICE);
+	else
+		stray_interrupt((uint32_t)vector);
+	return true;
+}
+
 static bool interrupt(uint64_t vector)
 {
 	struct cpu *cpu = arch_this_cpu();
@@ -86,8 +102,12 @@ static bool interrupt(uint64_t vector)
 		return true;
 	case VECTOR_SPURIOUS:
 		return true;
+	case VECTOR_IOMMU:
+		apic_end_of_interrupt();
+		vtd_interrupt();
+		return true;
 	default:
-		return false;
+		return other_interrupt(vector);
 	}
 }
 

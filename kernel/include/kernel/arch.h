@@ -71,7 +71,9 @@ uint64_t arch_direct_physical(const void *address);
 bool arch_space_init(struct space *space); /* false: no frame */
 bool arch_map(struct space *space, uint64_t address, uint64_t physical, uint32_t protection);
 uint64_t arch_unmap(struct space *space, uint64_t address); /* the frame that was there, or 0 */
-/* Physical address behind a user address, or 0; with `write`, only if the process itself could write it. */
+bool arch_is_mapped(const struct space *space, uint64_t address);
+/* Physical address of the memory (not: device) behind a user address, or 0; with `write`, only if the process itself
+ * could write it. */
 uint64_t arch_translate(const struct space *space, uint64_t address, bool write);
 /* Lets go of every user frame, then frees the tables. The space must be loaded on no core. */
 void arch_space_destroy(struct space *space);

@@ -14,6 +14,7 @@ enum frame_kind {
 	FRAME_MEMORY = 6,  /* of a memory object */
 	FRAME_STATE = 7,   /* SIMD registers of a process */
 	FRAME_KERNEL = 8,  /* stacks and the like */
+	FRAME_IOMMU = 9,   /* a table that the IOMMU reads */
 };
 
 struct frame {

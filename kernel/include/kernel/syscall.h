@@ -37,6 +37,9 @@ system_call sys_notify, sys_notify_and_wait, sys_doorbell, sys_channel_bind, sys
 /* core/system_calls.c */
 system_call sys_getrandom, sys_system_info, sys_console_read, sys_console_write, sys_event_read, sys_process_list,
 	sys_channel_list, sys_initrd_list, sys_reboot, sys_hil;
+/* dev/device_calls.c */
+system_call sys_device_list, sys_device_info, sys_device_config, sys_device_control, sys_device_map, sys_dma_map,
+	sys_dma_unmap, sys_device_wait;
 
 /* hil/hil.c, linked into HIL builds only. */
 struct result hil_syscall(uint64_t operation, uint64_t a, uint64_t b) __attribute__((weak));

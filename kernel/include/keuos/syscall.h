@@ -51,7 +51,16 @@ enum keuos_syscall {
 	KEUOS_SYS_INITRD_LIST = 33,   /* (system, index, char name[32]) -> bytes of the file, or ENOENT past the last */
 	KEUOS_SYS_REBOOT = 34,        /* (system, enum keuos_reboot) */
 	KEUOS_SYS_HIL = 35,           /* (system, enum keuos_hil_op, ...): HIL builds only, else ENOSYS */
-	KEUOS_SYS_COUNT = 36,
+	KEUOS_SYS_DEVICE_LIST = 36,   /* (system, struct keuos_device_info *, n) -> how many there are */
+	KEUOS_SYS_DEVICE_INFO = 37,   /* (device, struct keuos_device_info *) -> 0 */
+	KEUOS_SYS_DEVICE_CONFIG = 38, /* (device, offset, width) -> 1, 2 or 4 bytes of configuration space; read only */
+	KEUOS_SYS_DEVICE_CONTROL = 39, /* (device, enum keuos_device_op, argument) -> 0 */
+	KEUOS_SYS_DEVICE_MAP = 40,     /* (device, BAR, offset, pages) -> address of the registers at that offset */
+	KEUOS_SYS_DMA_MAP = 41,   /* (device, memory or end of a channel, first page, pages, IOVA, writable) -> 0 */
+	KEUOS_SYS_DMA_UNMAP = 42, /* (device, IOVA of a range that was mapped) -> 0, when no access is under way */
+	KEUOS_SYS_DEVICE_WAIT =
+		43, /* (device, mask, deadline ns): lets its interrupts through once more, then waits like WAIT */
+	KEUOS_SYS_COUNT = 44,
 };
 
 enum keuos_error {
@@ -67,7 +76,7 @@ enum keuos_error {
 	KEUOS_ESTATE = 10,   /* the process is not in a state for this */
 	KEUOS_EENTROPY = 11, /* no source of randomness: no channels */
 	KEUOS_ENOEXEC = 12,  /* not an ELF that can be run here */
-	KEUOS_ENOSYS = 13,   /* no such call in this build */
+	KEUOS_ENOSYS = 13,   /* no such call in this build, or on this machine */
 };
 
 enum keuos_capability_type {
@@ -78,14 +87,16 @@ enum keuos_capability_type {
 	KEUOS_CAP_CONSUMER = 4,
 	KEUOS_CAP_CHANNEL = 5,
 	KEUOS_CAP_MEMORY = 6,
+	KEUOS_CAP_DEVICE = 7, /* a PCI function */
 };
 
 enum keuos_right {
-	KEUOS_RIGHT_CONTROL = 1, /* process: start, kill, read, write, grant into; channel: close, revoke */
-	KEUOS_RIGHT_BIND = 2,    /* process: may be a side of a channel that the holder binds */
-	KEUOS_RIGHT_READ = 4,    /* memory: map; process and channel: info */
-	KEUOS_RIGHT_WRITE = 8,   /* memory: map writable */
-	KEUOS_RIGHT_GRANT = 16,  /* may be granted on */
+	KEUOS_RIGHT_CONTROL =
+		1,            /* process: start, kill, read, write, grant into; channel: close, revoke; device: drive */
+	KEUOS_RIGHT_BIND = 2, /* process: may be a side of a channel that the holder binds */
+	KEUOS_RIGHT_READ = 4, /* memory: map; process, channel and device: info */
+	KEUOS_RIGHT_WRITE = 8,  /* memory: map writable */
+	KEUOS_RIGHT_GRANT = 16, /* may be granted on */
 	KEUOS_RIGHT_ALL = 31,
 };
 
@@ -242,6 +253,8 @@ enum keuos_event_kind {
 	KEUOS_EVENT_BIND = 4,
 	KEUOS_EVENT_CLOSE = 5,
 	KEUOS_EVENT_REVOKE = 6,
+	KEUOS_EVENT_DMA_FAULT = 7, /* the IOMMU stopped a device; keuos/device.h */
+	KEUOS_EVENT_STRAY = 8,     /* an interrupt that nobody asked for; detail: how many so far */
 };
 
 struct keuos_event {
