@@ -24,6 +24,7 @@ from .bench import Bench, bench_key
 from .capabilities import KNOWN, Kind, lookup, reason
 from .console import Console
 from .errors import HilError, InfraError, UsageError
+from .fuzz import Fuzzing
 from .hookspecs import TargetType
 from .image import Image
 from .locks import timing_lock
@@ -35,6 +36,8 @@ from .rig import LiveTarget
 from .terminal import write_summary
 
 DEFAULT_TARGET = "qemu-x86"
+#: Below the rootdir.
+CORPUS = ".keuos-hil/corpus"
 _plugins_key = pytest.StashKey[pluggy.PluginManager]()
 _failed_key = pytest.StashKey[bool]()
 _terminal_key = pytest.StashKey[TextIO | None]()
@@ -48,6 +51,13 @@ def _whole_number(text: str) -> int:
         if (number := int(text, 0)) >= 0:
             return number
     raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, and not {text!r}")
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (number := float(text)) < float("inf"):
+            return number
+    raise argparse.ArgumentTypeError(f"expected seconds, more than 0, and not {text!r}")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -79,6 +89,14 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="where each run makes a folder with its results (default: build/results/TARGET)")  # fmt: skip
     add("--seed", dest="keuos_seed", type=_whole_number, metavar="N", default=None,
         help="seed of every random choice (default: a new one, shown with each failure)")  # fmt: skip
+    add("--fuzz-seed", dest="keuos_fuzz_seed", type=_whole_number, metavar="N", default=None,
+        help="seed of fuzzed cases, to repeat a run (default: that of --seed)")  # fmt: skip
+    add("--fuzz-count", dest="keuos_fuzz_count", type=_whole_number, metavar="N", default=None,
+        help="bulk cases to fuzz a gate with; full ones in proportion (default: what each test says)")  # fmt: skip
+    add("--fuzz-time", dest="keuos_fuzz_time", type=_seconds, metavar="SECONDS", default=None,
+        help="how long each fuzzing test goes on; with --fuzz-count, whichever ends first")  # fmt: skip
+    add("--fuzz-corpus", dest="keuos_fuzz_corpus", metavar="DIR", default=None,
+        help=f"where failing cases are kept, and tried first by every later run (default: {CORPUS})")  # fmt: skip
     group.addoption("--hold", dest="keuos_hold", action="store_true",
         help="keep the target after a failure and print how to attach gdb, until Enter")  # fmt: skip
     printed_plugin.add_printed_options(add)
@@ -460,6 +478,19 @@ def seed(request: pytest.FixtureRequest) -> int:
     value = request.config.stash[bench_key].seed
     request.node.stash[reporting.seed_key] = value
     return value
+
+
+@pytest.fixture
+def fuzzing(request: pytest.FixtureRequest, seed: int) -> Fuzzing:
+    """How much to fuzz, with which seed, and where failures are kept: the options --fuzz-..."""
+    config = request.config
+    given = config.getoption("keuos_fuzz_seed")
+    return Fuzzing(
+        seed=seed if given is None else given,
+        count=config.getoption("keuos_fuzz_count"),
+        seconds=config.getoption("keuos_fuzz_time"),
+        corpus=_path(config, "keuos_fuzz_corpus") or config.rootpath / CORPUS,
+    )
 
 
 @pytest.fixture

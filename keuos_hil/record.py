@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from .fuzz import Matrix
 from .results import Results
 
 
@@ -36,6 +37,7 @@ class Recorder:
         ci_of: str | None = None,
         timebase: str | None = None,
         at_most: float | None = None,
+        at_least: float | None = None,
         beside: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         """Record a quantity; the row as it stands in results.json.
@@ -46,7 +48,7 @@ class Recorder:
             samples: all raw samples, warm-up dropped; percentiles and the median's interval are computed.
             value: instead of samples, one figure; `ci95` and `ci_of` may say its interval and what that is of.
             timebase: if it is not the target's, as for milliseconds of the host: "host".
-            at_most: the figure asked for, in the same unit; shown beside ours.
+            at_most, at_least: the figure asked for, in the same unit; shown beside ours.
             beside: others' published figures, by source. They are cited, never measured here.
         """
         return self._results.add_measurement(
@@ -60,6 +62,7 @@ class Recorder:
             ci95=ci95,
             ci_of=ci_of,
             at_most=at_most,
+            at_least=at_least,
             beside=beside,
         )
 
@@ -68,6 +71,17 @@ class Recorder:
     def gate(self, name: str, verdict: str, cases: int = 1) -> None:
         """How a gate did: "passed" or "failed", over so many cases."""
         self._results.add_verdict("gates", name, self._target, verdict, cases)
+
+    def fuzz(self, speed: str, seed: int, cases: int, matrix: Matrix) -> None:
+        """What came of fuzzing the gates.
+
+        Args:
+            speed: "bulk" or "full".
+            cases: how many in all.
+            matrix: those of them whose verdicts were compared one by one.
+        """
+        run = {"target": self._target, "speed": speed, "seed": seed, "cases": cases, "compared": matrix.cases}
+        self._results.fuzz.append(run | {"verdicts": matrix.verdicts, "rows": matrix.rows()})
 
     def requirement(self, name: str, verdict: str, cases: int = 1) -> None:
         """How a numbered requirement did: "passed" or "failed", over so many cases."""

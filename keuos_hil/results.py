@@ -38,6 +38,7 @@ class Results:
     tests: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     gates: dict[str, dict[str, Any]] = field(default_factory=dict)
     requirements: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fuzz: list[dict[str, Any]] = field(default_factory=list)
     build_ids: dict[str, str] = field(default_factory=dict)
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
     timebases: dict[str, str] = field(default_factory=dict)
@@ -56,6 +57,7 @@ class Results:
         ci95: tuple[float, float] | None = None,
         ci_of: str | None = None,
         at_most: float | None = None,
+        at_least: float | None = None,
         beside: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         """One row, from all samples or from one value; see :meth:`keuos_hil.record.Recorder.add`."""
@@ -75,6 +77,8 @@ class Results:
         row |= {"ci95": None if ci95 is None else list(ci95), "ci_of": ci_of if ci95 is not None else None}
         if at_most is not None:
             row["at_most"] = float(at_most)
+        if at_least is not None:
+            row["at_least"] = float(at_least)
         if beside:
             row["beside"] = [{"source": source, "value": float(figure)} for source, figure in beside.items()]
         row["samples"] = None if key is None else {"file": SAMPLES_FILE, "key": key}
@@ -101,7 +105,7 @@ class Results:
         """Everything, as text that :meth:`merge` of another process takes."""
         packed = io.BytesIO()
         np.savez_compressed(packed, **self.samples)  # type: ignore[arg-type]
-        names = ("measurements", "gates", "requirements", "build_ids", "timebases", "commands")
+        names = ("measurements", "gates", "requirements", "fuzz", "build_ids", "timebases", "commands")
         document = {name: getattr(self, name) for name in names}
         document["tests"] = list(self.tests.values())
         document["samples"] = base64.b64encode(packed.getvalue()).decode()
@@ -123,6 +127,7 @@ class Results:
             for name, targets in document[table].items():
                 for target, entry in targets.items():
                     self.add_verdict(table, name, target, entry["verdict"], entry["cases"])
+        self.fuzz += document["fuzz"]
         self.build_ids |= document["build_ids"]
         self.timebases |= document["timebases"]
         self.commands |= document["commands"]
@@ -143,6 +148,7 @@ class Results:
             "tests": list(self.tests.values()),
             "gates": self.gates,
             "requirements": self.requirements,
+            "fuzz": self.fuzz,
         }
         path = directory / "results.json"
         partial = path.with_suffix(".partial")

@@ -102,7 +102,7 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
 
     Target and timebase have a column where rows differ in it.
     """
-    rows = [row for row in measurements if "at_most" in row or "beside" in row]
+    rows = [row for row in measurements if {"at_most", "at_least", "beside"} & row.keys()]
     if not rows:
         return None
     table = Table(
@@ -115,16 +115,48 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
     for heading in ("quantity", "with", *apart):
         table.add_column(heading)
     table.add_column("ours", justify="right")
-    table.add_column("at most", justify="right")
+    limits = {"at most": "at_most", "at least": "at_least"}
+    limits = {heading: name for heading, name in limits.items() if any(name in row for row in rows)}
+    for heading in limits:
+        table.add_column(heading, justify="right")
     table.add_column("others")
     for row in rows:
         params = " ".join(f"{name}={value}" for name, value in row["params"].items())
         others = "\n".join(f"{number(other['value'])}  {other['source']}" for other in row.get("beside", []))
         ours = row["value"] if "value" in row else row["p50"]
-        limit = number(row["at_most"]) if "at_most" in row else ""
+        asked = [number(row[name]) if name in row else "" for name in limits.values()]
         places = [row[name] for name in apart]
-        table.add_row(row["name"], params, *places, f"{number(ours)} {row['unit']}", limit, others)
+        table.add_row(row["name"], params, *places, f"{number(ours)} {row['unit']}", *asked, others)
     return table
+
+
+def fuzz_matrix(fuzz: Iterable[dict[str, Any]]) -> list[Table]:
+    """What came of fuzzing the gates, by target: one line for each field and mutation, a column for each verdict."""
+    made = []
+    for target, group in groupby(sorted(fuzz, key=lambda run: str(run["target"])), lambda run: run["target"]):
+        runs = list(group)
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for row in (row for run in runs for row in run["rows"]):
+            counts.setdefault((row["field"], row["mutation"]), Counter()).update(row["verdicts"])
+        kinds = "; ".join(
+            f"{run['speed']}: {run['cases']:,} cases, {run['compared']:,} compared one by one, seed {run['seed']}"
+            for run in runs
+        )
+        table = Table(
+            title=f"gates fuzzed on {target}, compared cases by verdict ({kinds})",
+            box=box.SIMPLE_HEAD,
+            title_justify="left",
+            pad_edge=False,
+        )
+        verdicts = list(dict.fromkeys(verdict for run in runs for verdict in run["verdicts"]))
+        table.add_column("field")
+        table.add_column("mutation")
+        for verdict in verdicts:
+            table.add_column(verdict, justify="right", no_wrap=True)
+        for (field, mutation), found in counts.items():
+            table.add_row(field, mutation, *(f"{found[v]:,}" if found[v] else "" for v in verdicts))
+        made.append(table)
+    return made
 
 
 def number(value: float) -> str:
@@ -141,6 +173,8 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     # Names may be a kernel's own: nothing in them is markup.
     terminal = RichConsole(file=writer._file, width=width, highlight=False, markup=False, emoji=False)
     for table in tables(bench.results.measurements):
+        terminal.print(table)
+    for table in fuzz_matrix(bench.results.fuzz):
         terminal.print(table)
     beside = comparison(bench.results.measurements)
     if beside is not None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from typing import ClassVar, cast
 
 import jsonschema
 import numpy as np
 import pytest
 
 from keuos_hil.errors import InfraError
+from keuos_hil.fuzz import Matrix
 from keuos_hil.record import Recorder
 from keuos_hil.results import Results, host_environment, make_run_directory, point_latest
-from keuos_hil.terminal import comparison, number, tables
+from keuos_hil.terminal import comparison, fuzz_matrix, number, tables
 
 SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
 ENVIRONMENT = {"seed": 1, "timebases": {"qemu-x86": "emulated"}, "commands": {}}
@@ -138,6 +140,52 @@ def test_figures_asked_for_and_of_others_stand_beside_ours(filled):
     table = comparison(filled.measurements)
     assert table is not None
     assert [next(iter(column.cells)) for column in table.columns] == ["syscall.null", "", "55 ticks", "60", "96  seL4"]
+
+
+def test_a_figure_asked_for_at_least_has_a_column_where_there_is_one(filled):
+    filled.add_measurement("a.b", {}, "1/s", target="t", timebase="host", value=5, at_least=4)
+    assert filled.measurements[-1]["at_least"] == 4
+    table = comparison(filled.measurements)
+    assert table is not None
+    assert [column.header for column in table.columns][2:4] == ["ours", "at least"]
+    filled.add_measurement("a.c", {}, "ticks", target="t", timebase="host", value=5, at_most=6)
+    table = comparison(filled.measurements)
+    assert table is not None
+    assert [list(column.cells) for column in table.columns if str(column.header).startswith("at ")] == [
+        ["", "6"],
+        ["4", ""],
+    ]
+
+
+class _Matrix:
+    """As keuos_hil.fuzz.Matrix counts."""
+
+    cases = 30
+    verdicts: ClassVar = ["ok", "tag"]
+
+    def __init__(self, more):
+        self._more = more
+
+    def rows(self):
+        return [{"field": "tag", "mutation": "bit", "verdicts": {"tag": 10}},
+                {"field": "none", "mutation": "none", "verdicts": {"ok": 20, **self._more}}]  # fmt: skip
+
+
+def test_what_came_of_fuzzing_is_written_merged_and_shown(filled, tmp_path):
+    record = Recorder(filled, "qemu-x86", "emulated")
+    record.fuzz("bulk", 7, 100, cast(Matrix, _Matrix({})))
+    other = Results()
+    Recorder(other, "qemu-x86", "emulated").fuzz("full", 8, 30, cast(Matrix, _Matrix({"tag": 1})))
+    filled.merge(other.to_text())
+    document = load(filled.write(tmp_path, host_environment() | ENVIRONMENT))
+    assert [(run["speed"], run["seed"], run["cases"], run["compared"]) for run in document["fuzz"]] == [
+        ("bulk", 7, 100, 30),
+        ("full", 8, 30, 30),
+    ]
+    [table] = fuzz_matrix(document["fuzz"])
+    assert [column.header for column in table.columns] == ["field", "mutation", "ok", "tag"]
+    assert [list(column.cells) for column in table.columns[2:]] == [["", "40"], ["20", "1"]]
+    assert "100 cases, 30 compared one by one, seed 7" in str(table.title)
 
 
 def test_figures_of_several_targets_and_timebases_can_be_told_apart_in_the_comparison():

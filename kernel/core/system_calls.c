@@ -1,4 +1,4 @@
-/* System calls on the machine as a whole. All but getrandom and system_info need the system capability. */
+/* System calls on the machine as a whole. All but getrandom, system_info and hil need the system capability. */
 #include <kernel/channel.h>
 #include <kernel/console.h>
 #include <kernel/event.h>
@@ -150,8 +150,5 @@ struct result sys_reboot(uint64_t index, uint64_t kind, REST2)
 
 struct result sys_hil(uint64_t index, uint64_t operation, uint64_t a, uint64_t b, REST4)
 {
-	int error = check(index);
-	if (error)
-		return result_of(error);
-	return hil_syscall ? hil_syscall(operation, a, b) : result_of(-KEUOS_ENOSYS);
+	return hil_syscall ? hil_syscall(index, operation, a, b) : result_of(-KEUOS_ENOSYS);
 }

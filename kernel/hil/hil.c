@@ -1,9 +1,10 @@
 /*
- * What only a HIL build can do: fail on purpose, and draw its keys from a seed. Linked into the `hil` image beside the
+ * What only a HIL build can do: fail on purpose, draw its keys from a seed, and check gates in bulk (gate.c). Linked into the `hil` image beside the
  * very objects of the release image, never into the latter.
  */
+#include "hil.h"
+
 #include <kernel/random.h>
-#include <kernel/syscall.h>
 
 static uint64_t seed, drawn;
 static enum { SEED_UNREAD, SEED_NONE, SEED_GIVEN } seed_state;
@@ -44,8 +45,12 @@ __attribute__((noinline)) static uint64_t deeper(uint64_t depth)
 	return depth == UINT64_MAX ? 0 : deeper(depth + 1) + frame[0];
 }
 
-struct result hil_syscall(uint64_t operation, __attribute__((unused)) uint64_t a, __attribute__((unused)) uint64_t b)
+/* For whoever may do anything to the machine. */
+static struct result fail_on_purpose(uint64_t system, uint64_t operation)
 {
+	int error;
+	if (capability_get(current_process(), system, KEUOS_CAP_SYSTEM, 0, &error) == NULL)
+		return result_of(error);
 	switch (operation) {
 	case KEUOS_HIL_PANIC:
 		panic("asked for by the host");
@@ -60,5 +65,19 @@ struct result hil_syscall(uint64_t operation, __attribute__((unused)) uint64_t a
 		return result_of((int64_t)deeper(0));
 	default:
 		return result_of(-KEUOS_EINVAL);
+	}
+}
+
+struct result hil_syscall(uint64_t index, uint64_t operation, uint64_t a, __attribute__((unused)) uint64_t b)
+{
+	switch (operation) {
+	case KEUOS_HIL_GATE:
+		return hil_gate(index);
+	case KEUOS_HIL_PHYSICAL:
+		return hil_physical(index, a);
+	case KEUOS_HIL_HASH:
+		return hil_hash(index, a);
+	default:
+		return fail_on_purpose(index, operation);
 	}
 }

@@ -19,6 +19,12 @@ Verdicts = NDArray[np.uint8]
 Indices = NDArray[np.uint32]
 
 
+def rows_of(descriptors: NDArray[Any], indices: NDArray[np.intp]) -> NDArray[Any]:
+    """`descriptors[indices]`, copied by the word: several times as fast as by the field."""
+    words = descriptors.view("<u8").reshape(len(descriptors), -1)
+    return words.take(indices, axis=0).view(descriptors.dtype).reshape(len(indices))
+
+
 class BulkOracle:
     """The verdicts of one channel.
 
@@ -68,7 +74,7 @@ class BulkOracle:
         number = self.abi.verdicts
         verdict = so_far.copy()
         at = np.flatnonzero(so_far == number["ok"])
-        some = descriptors[at]
+        some = rows_of(descriptors, at)
         length = some["length"].astype(np.uint64)
         reach = (some["offset"] - datas[at]).astype(np.uint64) + length
         most = self.table["max_length"][some["sealed"]["template_index"]]

@@ -141,6 +141,26 @@ def test_release_image_has_no_hil_entry_point(target: LiveTarget, agent: Agent) 
         pytest.skip("this is a HIL build; the release build is tested without --kernel")
     names = [name for name, symbol in target.image.kernel.symbols.items() if name.startswith("hil_") and symbol.size]
     assert names == []
-    with pytest.raises(Refused, match=r"(?i)enosys"):
-        agent.request("hil", code=0)
+    assert b"kernel/hil/" not in target.image.kernel.data, "a file of the HIL build was compiled into this image"
+    for code in target.image.enum("keuos_hil_op"):
+        with pytest.raises(Refused, match=r"(?i)enosys"):
+            agent.request("hil", code=int(code))
     agent.ping()
+
+
+@pytest.mark.needs("channels")
+def test_release_image_checks_no_gates_in_bulk(target: LiveTarget, agent: Agent) -> None:
+    if "hil" in target.image.capabilities:
+        pytest.skip("this is a HIL build; the release build is tested without --kernel")
+    lender = agent.spawn("gate_bulk", suspended=True)
+    agent.bind(lender, agent.spawn("gate_receiver", suspended=True), "verified", order=0)
+    lender.start()
+    lender.wait_exit()
+    assert lender.read_struct("results").error == -target.image.constant("KEUOS_ENOSYS")
+
+
+@pytest.mark.needs("hil", "channels")
+def test_hil_build_has_the_files_that_a_release_must_not_have(target: LiveTarget) -> None:
+    """Or the check above would look for a name that nothing bears."""
+    assert b"kernel/hil/" in target.image.kernel.data
+    assert target.image.kernel.symbol("hil_gate").size

@@ -93,11 +93,17 @@ def bind_known(
 
 
 def make_pair(
-    target: LiveTarget, agent: Agent, image: Image, *, mode: str = "verified", order: int | None = ORDER
+    target: LiveTarget,
+    agent: Agent,
+    image: Image,
+    *,
+    sender: str = "gate_sender",
+    mode: str = "verified",
+    order: int | None = ORDER,
 ) -> Pair:
-    """Spawn and bind; nothing runs yet."""
+    """Spawn and bind; nothing runs yet. sender: the program that is the producer."""
     events_from = agent.next_event()
-    sender = agent.spawn("gate_sender", core=1 if agent.info().cores > 1 else 0, suspended=True)
+    producer = agent.spawn(sender, core=1 if agent.info().cores > 1 else 0, suspended=True)
     receiver = agent.spawn("gate_receiver", core=0, suspended=True)
-    handle, facts = bind_known(target, agent, sender, receiver, mode=mode, order=order)
-    return Pair(agent, sender, receiver, handle, facts, events_from)
+    handle, facts = bind_known(target, agent, producer, receiver, mode=mode, order=order)
+    return Pair(agent, producer, receiver, handle, facts, events_from)

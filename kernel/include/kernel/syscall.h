@@ -41,7 +41,7 @@ system_call sys_getrandom, sys_system_info, sys_console_read, sys_console_write,
 system_call sys_device_list, sys_device_info, sys_device_config, sys_device_control, sys_device_map, sys_dma_map,
 	sys_dma_unmap, sys_device_wait;
 
-/* hil/hil.c, linked into HIL builds only. */
-struct result hil_syscall(uint64_t operation, uint64_t a, uint64_t b) __attribute__((weak));
+/* hil/hil.c, linked into HIL builds only. It checks the capability at the index that the operation asks for. */
+struct result hil_syscall(uint64_t index, uint64_t operation, uint64_t a, uint64_t b) __attribute__((weak));
 
 #endif

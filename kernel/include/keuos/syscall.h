@@ -50,7 +50,7 @@ enum keuos_syscall {
 	KEUOS_SYS_CHANNEL_LIST = 32,  /* (system, struct keuos_channel_info *, n) -> how many there are */
 	KEUOS_SYS_INITRD_LIST = 33,   /* (system, index, char name[32]) -> bytes of the file, or ENOENT past the last */
 	KEUOS_SYS_REBOOT = 34,        /* (system, enum keuos_reboot) */
-	KEUOS_SYS_HIL = 35,           /* (system, enum keuos_hil_op, ...): HIL builds only, else ENOSYS */
+	KEUOS_SYS_HIL = 35,           /* (capability, enum keuos_hil_op, ...): HIL builds only, else ENOSYS */
 	KEUOS_SYS_DEVICE_LIST = 36,   /* (system, struct keuos_device_info *, n) -> how many there are */
 	KEUOS_SYS_DEVICE_INFO = 37,   /* (device, struct keuos_device_info *) -> 0 */
 	KEUOS_SYS_DEVICE_CONFIG = 38, /* (device, offset, width) -> 1, 2 or 4 bytes of configuration space; read only */
@@ -277,12 +277,19 @@ enum keuos_reboot {
 	KEUOS_REBOOT_POWER_OFF = 1,
 };
 
+/* By the system capability, but for those that name another. */
 enum keuos_hil_op {
 	KEUOS_HIL_PANIC = 0,        /* () panics with a known message */
 	KEUOS_HIL_TRIPLE_FAULT = 1, /* () */
 	KEUOS_HIL_HANG = 2,  /* () this core spins in the kernel with interrupts off, and holds the kernel lock */
 	KEUOS_HIL_FAULT = 3, /* () the kernel itself reads an unmapped address */
 	KEUOS_HIL_STACK = 4, /* () the kernel's stack runs into its guard page */
+	/* The capability is the caller's own producer's end of a verified channel. */
+	KEUOS_HIL_GATE = 5, /* () -> how many cases of the host's batches were judged by that channel's gates */
+	/* The capability is a process, with CONTROL. */
+	KEUOS_HIL_PHYSICAL = 6, /* (its address) -> physical address */
+	/* The capability is the caller's own producer's end. */
+	KEUOS_HIL_HASH = 7, /* (bytes <= 64) -> ticks of one SipHash-2-4 under its key */
 };
 
 _Static_assert(sizeof(struct keuos_process_info) == 112, "process information");

@@ -1,5 +1,5 @@
 /*
- * The other end of gate_sender's channel: keeps every descriptor that the kernel delivered, and says how it learned of
+ * The other end of gate_sender's and gate_bulk's channels: keeps every descriptor that the kernel delivered, and says how it learned of
  * the end. It can also be the one that misbehaves: by a tail that is impossible, or by never draining its mailbox.
  */
 #include "../gate_common/gate_program.h"
@@ -33,6 +33,9 @@ uint64_t checksums[KEUOS_SLOTS];
 KEUOS_ACCEPTS(GATE_OPCODE_MESSAGE, GATE_MESSAGE_MAX, KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(GATE_OPCODE_SHORT, GATE_SHORT_MAX, KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(GATE_OPCODE_ALIGNED, GATE_MESSAGE_MAX, GATE_ALIGNMENT, 0);
+KEUOS_ACCEPTS(GATE_OPCODE_FLAGGED, GATE_MESSAGE_MAX, KEUOS_DATA_ALIGNMENT, GATE_FLAGS);
+KEUOS_ACCEPTS(GATE_OPCODE_EMPTY, 0, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(GATE_OPCODE_LONGEST, UINT32_MAX, KEUOS_DATA_ALIGNMENT, 0);
 
 static _Alignas(64) uint8_t payload[GATE_MESSAGE_MAX];
 

@@ -225,9 +225,10 @@ static inline int64_t sys_reboot(uint32_t system, uint64_t kind)
 	return syscall2(KEUOS_SYS_REBOOT, system, kind);
 }
 
-static inline int64_t sys_hil(uint32_t system, uint64_t op, uint64_t a, uint64_t b)
+/* HIL builds only: each operation asks for a capability of its own (enum keuos_hil_op). */
+static inline int64_t sys_hil(uint32_t capability, uint64_t op, uint64_t a, uint64_t b)
 {
-	return syscall4(KEUOS_SYS_HIL, system, op, a, b);
+	return syscall4(KEUOS_SYS_HIL, capability, op, a, b);
 }
 
 /* --- templates --- */
