@@ -206,8 +206,17 @@ static void no(int error)
 	reply(answer);
 }
 
+static volatile sig_atomic_t notices;
+
+static void note_urgent(int number)
+{
+	(void)number;
+	notices++;
+}
+
 static int new_stream(int fd)
 {
+	fcntl(fd, F_SETOWN, getpid()); /* SIGURG is how Linux tells of urgent data */
 	for (int at = 0; at < SOCKETS; at++)
 		if (streams[at].fd < 0) {
 			streams[at] = (struct stream){.fd = fd, .bad = -1, .crc = 0xFFFFFFFFu};
@@ -562,6 +571,8 @@ static void serve(char **word, int words)
 		call_info(s);
 	else if (strcmp(name, "name") == 0)
 		call_name(s);
+	else if (strcmp(name, "notices") == 0)
+		ok(" %d", (int)notices);
 	else if (strcmp(name, "at_mark") == 0) {
 		int mark = sockatmark(s->fd);
 		if (mark < 0)
@@ -586,6 +597,8 @@ int main(int argc, char **argv)
 	enter_namespace();
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of credentials cleared it */
 	signal(SIGPIPE, SIG_IGN);
+	struct sigaction urgent = {.sa_handler = note_urgent, .sa_flags = SA_RESTART};
+	sigaction(SIGURG, &urgent, NULL);
 	int tap = make_tap(argv[3], argv[4], argv[5], argv[6], atoi(argv[7]));
 	for (int at = 8; at < argc; at++) {
 		char path[256], *value = strchr(argv[at], '=');

@@ -184,6 +184,10 @@ class Socket:
         address, port = self._call("name")
         return address, int(port)
 
+    def notices(self) -> int:
+        """How often the program was told of urgent data, on any socket, without having asked."""
+        return int(self._call("notices")[0])
+
     def at_mark(self) -> bool:
         """Whether the next byte is the one behind the urgent data."""
         return self._call("at_mark") == ["1"]

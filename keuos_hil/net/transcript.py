@@ -81,6 +81,11 @@ class Transcript:
         more = ", more follow" if packet.more_fragments else ""
         return f"IPv4 {way} protocol {packet.protocol} fragment at {packet.offset}, {len(packet.payload)} bytes{more}"
 
+    def tell(self, segment: wire.Segment) -> str:
+        """A segment that came, in words, relative to everything before it."""
+        self.lines()
+        return self.describe_segment(segment)
+
     def relative(self, segment: wire.Segment) -> tuple[int, int | None]:
         """SEG.SEQ and SEG.ACK relative to the first number of each side; None for an ACK whose side never spoke."""
         ip = segment.ip
