@@ -13,7 +13,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -138,6 +140,35 @@ static void bring_up(int any, const char *name)
 		give_up("the interface %s can't be brought up: %s", name, strerror(errno));
 }
 
+/* No segmentation offload: a stack that hands over several segments as one holds some back in the hope of more. */
+static void send_segments_singly(const char *name)
+{
+	struct {
+		struct nlmsghdr header;
+		struct ifinfomsg link;
+		struct rtattr attribute;
+		uint32_t value;
+	} request = {
+		.header = {.nlmsg_len = sizeof request,
+			.nlmsg_type = RTM_SETLINK,
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+		.link = {.ifi_family = AF_UNSPEC, .ifi_index = (int)if_nametoindex(name)},
+		.attribute = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFLA_GSO_MAX_SEGS},
+		.value = 1,
+	};
+	struct {
+		struct nlmsghdr header;
+		struct nlmsgerr error;
+		char rest[256];
+	} result = {0};
+	int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (send(netlink, &request, sizeof request, 0) < 0 || recv(netlink, &result, sizeof result, 0) < 0)
+		give_up("segmentation offload can't be switched off: %s", strerror(errno));
+	if (result.error.error != 0)
+		give_up("segmentation offload can't be switched off: %s", strerror(-result.error.error));
+	close(netlink);
+}
+
 static int make_tap(const char *mac, const char *address, const char *mask, const char *gateway, int mtu)
 {
 	int tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
@@ -162,6 +193,7 @@ static int make_tap(const char *mac, const char *address, const char *mask, cons
 		give_up("the MTU can't be set to %d: %s", mtu, strerror(errno));
 	set_address(any, &request, SIOCSIFADDR, address);
 	set_address(any, &request, SIOCSIFNETMASK, mask);
+	send_segments_singly("wire0");
 	bring_up(any, "wire0");
 	bring_up(any, "lo");
 	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
