@@ -48,6 +48,7 @@ SETTINGS = {
     "ipv4/icmp_msgs_per_sec": "100000",
     "ipv4/icmp_msgs_burst": "100000",
     "ipv4/tcp_early_retrans": "0",  # no tail loss probe within milliseconds: the wire's round trip is microseconds
+    "ipv4/neigh/wire0/locktime": "0",  # a neighbour's second word within a second counts, as the first does
     "ipv4/tcp_fastopen": "0",
     "ipv4/tcp_max_tw_buckets": "65536",
     "core/somaxconn": "4096",

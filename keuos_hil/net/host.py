@@ -6,6 +6,7 @@ conversation it belongs to (:class:`keuos_hil.net.tcp.Conversation` registers it
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from .transcript import Transcript
 #: A target that lives answers an echo at once; this tells a hang.
 FENCE_S = 5.0
 _ECHO_IDENTIFIER = 0x4B45
+_identifications = itertools.cycle(range(1, 1 << 16))
 _MAC = bytes.fromhex("02000000ad01")
 
 
@@ -67,7 +69,6 @@ class Host:
         self.judging = True
         self._sinks: dict[tuple[bytes, int, int], Sink] = {}
         self._echoes = 0
-        self._identification = 0
 
     def _own(self, address: bytes) -> bytes | None:
         return self.mac if self._inside(address) and address != self.target else None
@@ -87,9 +88,8 @@ class Host:
         self.send(wire.ethernet(to or self.network.mac, sender or self.mac, wire.ETHERTYPE_IPV4, datagram))
 
     def next_identification(self) -> int:
-        """An IPv4 identification that no other datagram of this host has had lately."""
-        self._identification = self._identification % 0xFFFF + 1
-        return self._identification
+        """An IPv4 identification that no datagram has had lately, of this case or of one before."""
+        return next(_identifications)
 
     def send_udp(
         self, source_port: int, port: int, payload: bytes, *, source: bytes | None = None, target: bytes | None = None

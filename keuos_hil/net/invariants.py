@@ -109,6 +109,8 @@ class Rules:
         self.sent_until: int | None = None
         self.edge: int | None = None
         self.echoes: set[int] = set()
+        #: The highest number of the target's that we have acknowledged.
+        self.acked: int | None = None
         self._news = 0
         # What the target has said. After a SYN of its own a simultaneous open's SYN-ACK may repeat that one's options.
         self.offered = False
@@ -138,6 +140,8 @@ class Rules:
         self._news += 1
         if flags & wire.ACK and not flags & wire.RST:
             scaled = window if flags & wire.SYN else window << self._shift(self.own_shift)
+            if self.acked is None or (diff(ack, self.acked) > 0 and diff(ack, self.max_sent or ack) <= 0):
+                self.acked = ack
             edge = add(ack, scaled)
             if self.edge is None or diff(edge, self.edge) > 0:
                 self.edge = edge

@@ -116,6 +116,11 @@ class Conversation:
         return self.rules.right_edge
 
     @property
+    def una_of_target(self) -> int:
+        """The target's SND.UNA: the highest number that we have acknowledged to it."""
+        return self.rules.acked if self.rules.acked is not None else self.irs
+
+    @property
     def flight(self) -> int:
         """Bytes that the target has sent and we have not acknowledged by a :meth:`tx` that follows :attr:`rcv`."""
         return diff(self.rules.max_sent or self.rcv, self.rcv)

@@ -96,6 +96,10 @@ def pytest_runtest_makereport(
 @pytest.fixture
 def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
     """Our end of the wire."""
+    known = deviation_of(without_target(request.node, target.name), target.sockets.system)
+    if known is not None:
+        why = f"{known.reason} ({known.text})"
+        request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
     made = Host(target.link, target.network)
     request.node.stash[_host_key] = made
     made.judging = False
@@ -114,12 +118,8 @@ def app(host: Host, target: LiveTarget) -> App:
 
 
 @pytest.fixture
-def net(request: pytest.FixtureRequest, host: Host, app: App, target: LiveTarget) -> Iterator[Stack]:
+def net(host: Host, app: App) -> Iterator[Stack]:
     """Opens conversations with the target; behind the test whatever is open is closed, on both sides."""
-    known = deviation_of(without_target(request.node, target.name), app.system)
-    if known is not None:
-        why = f"{known.reason} ({known.text})"
-        request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
     stack = Stack(host, app, _ports.__next__)
     yield stack
     stack.clean_up()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from keuos_hil.net import wire
-from keuos_hil.net.seq import add
 from keuos_hil.net.tcp import Stack
 
 pytestmark = pytest.mark.needs("link", "sockets")
@@ -14,7 +13,7 @@ pytestmark = pytest.mark.needs("link", "sockets")
 DAMAGE = {"bit-0": 1, "bit-7": 0x80, "bit-8": 0x100, "bit-15": 0x8000, "zero": None}
 
 
-def _wrong(net: Stack, c: object, damage: int | None, segment: bytes) -> int:
+def _wrong(damage: int | None, segment: bytes) -> int:
     right = int.from_bytes(segment[16:18], "big")
     return 0 if damage is None else right ^ damage
 
@@ -26,7 +25,7 @@ def test_data_with_a_wrong_checksum_is_dropped(net: Stack, name: str, size: int)
     c = net.est()
     good = wire.tcp(c.source, net.host.target, c.port, c.target_port, c.snd, c.rcv, wire.ACK | wire.PSH, c.window,
                     payload=c.pattern(size))  # fmt: skip
-    wrong = _wrong(net, c, DAMAGE[name], good)
+    wrong = _wrong(DAMAGE[name], good)
     assert wrong != int.from_bytes(good[16:18], "big"), "the segment's right checksum happens to be this one"
     c.tx("PA", seq=c.snd, data=size, given_checksum=wrong)
     c.silent()
@@ -109,6 +108,5 @@ def test_a_data_offset_past_the_segment_is_dropped(net: Stack, offset: int) -> N
     c = net.est()
     c.tx("A", offset=offset)
     c.silent()
-    assert add(c.snd, 0) == c.snd
     c.tx("PA", data=50)
     assert c.sock.recv_exactly(50).bad is None

@@ -7,6 +7,7 @@ exact window of one algorithm.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def _sizes(segments: list[Segment]) -> list[int]:
     return [len(segment.payload) for segment in segments if segment.payload]
 
 
-def _sender(net: Stack, count: int = 200_000, **how: object) -> Conversation:
+def _sender(net: Stack, count: int = 200_000, **how: Any) -> Conversation:
     """A connection whose application has a lot to send; nothing of it was taken yet."""
     how.setdefault("options", {"sndbuf": 1 << 20})
     how.setdefault("shift", 7)
@@ -56,10 +57,9 @@ def test_slow_start_grows_by_a_segment_for_each_acknowledgment_at_most(net: Stac
     """Acknowledgments of `every` segments each."""
     c = _sender(net, 400_000)
     window = sum(_sizes(c.burst())) // MSS
-    acked, acks, sent = 0, 0, window
-    for _ in range(2 * window // every):
+    acked, sent = 0, window
+    for acks in range(1, 2 * window // every + 1):
         acked += every
-        acks += 1
         c.tx("A", ack=add(c.irs, 1 + acked * MSS))
         sent += len(_sizes(c.burst()))
         assert sent - acked <= window + acks, f"{sent - acked} in flight after {acks} acknowledgments"

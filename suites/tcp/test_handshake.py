@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_no_connection_is_accepted_before_the_handshake_is_complete(net: Stack) 
     c, listener = net.syn_received()
     assert not listener.has_connection()
     c.tx("A")
-    assert listener.accept()
+    assert listener.has_connection()
 
 
 @pytest.mark.requirement("9293:S-04")
@@ -331,7 +332,7 @@ def test_under_a_flood_a_last_ack_with_a_wrong_cookie_opens_nothing(net: Stack) 
     assert listener.accept().peer == (wire.dotted(c.source), c.port)
 
 
-def _isns(net: Stack, count: int, **how: object) -> list[int]:
+def _isns(net: Stack, count: int, **how: Any) -> list[int]:
     found = []
     listener, number = net.listen(backlog=count)
     for _ in range(count):

@@ -155,7 +155,7 @@ def test_without_an_mss_option_segments_hold_536_bytes_at_most(net: Stack, activ
 @pytest.mark.parametrize("mss", [100, 256, 536, 1000, 1460, 9000, 65535])
 @pytest.mark.parametrize("ts", [False, True])
 def test_segments_hold_what_the_peers_mss_allows(net: Stack, mss: int, ts: bool) -> None:
-    c = net.est(mss=mss, ts=ts)
+    c = net.est(mss=mss, ts=ts, options={"sndbuf": 1 << 20})
     c.sock.send(4000)
     taken = c.rx_data(4000, reply=True)
     bound = min(mss, net.host.network.mtu - 40) - (12 if ts else 0)
@@ -166,7 +166,7 @@ def test_segments_hold_what_the_peers_mss_allows(net: Stack, mss: int, ts: bool)
 @pytest.mark.parametrize("mss", [0, 1, 8, 40])
 def test_a_tiny_mss_does_not_make_a_flood_of_tiny_segments(net: Stack, mss: int) -> None:
     """A floor on the MSS is wise: RFC 9293 sets none, and what a stack chooses is its own, but bytes keep flowing."""
-    c = net.est(mss=mss)
+    c = net.est(mss=mss, options={"sndbuf": 1 << 20})
     c.rules.allowed.add("mss")
     c.sock.send(2000)
     taken = c.rx_data(2000, reply=True)
@@ -240,10 +240,10 @@ def test_a_shift_over_14_counts_as_14(net: Stack, shift: int) -> None:
 def test_window_scale_outside_a_syn_changes_nothing(net: Stack) -> None:
     c = net.est()
     c.tx("PA", data=1)
-    c.tx("PA", data=1, win=1000, opts=NOP + wire.wscale(10))
+    c.tx("PA", data=1, win=2920, opts=NOP + wire.wscale(10))
     c.sock.send(5000)
     got = sum(len(segment.payload) for segment in c.burst())
-    assert got == 1000
+    assert got == 2920
 
 
 @pytest.mark.requirement("7323:TS1")

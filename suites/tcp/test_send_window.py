@@ -155,7 +155,7 @@ def test_a_probe_of_ours_is_answered(net: Stack, octets: int) -> None:
 
 @pytest.mark.requirement("7323:WS4")
 def test_an_edge_that_moves_left_by_rounding_does_no_harm(net: Stack) -> None:
-    c = net.est(shift=10, window=20 << 10)
+    c = net.est(shift=10, window=20 << 10, options={"sndbuf": 1 << 20})
     c.sock.send(40_000)
     received = 0
     while received < 40_000:
