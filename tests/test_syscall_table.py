@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from keuos_hil.suites.gates.syscall_results import DOCUMENTED, ELSEWHERE, ENDS
+from keuos_hil.oracle.syscalls import DOCUMENTED, ELSEWHERE, ENDS
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -240,6 +240,10 @@ static int machine_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 		a[1] = fuzz_draw(2) ? fuzz_draw(40) : edge();
 		a[2] = pointer_to(answer, KEUOS_NAME_BYTES);
 		return 1;
+	case KEUOS_SYS_DEVICE_LIST:
+		a[2] = fuzz_draw(2) ? fuzz_draw(4) : edge();
+		a[1] = address(a[2] * 200);
+		return 1;
 	case KEUOS_SYS_REBOOT:
 		a[1] = KEUOS_REBOOT_POWER_OFF + 1 + fuzz_draw(UINT32_MAX);
 		return 1;
@@ -280,7 +284,7 @@ static int channel_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 
 int fuzz_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 {
-	int deadly_allowed = params.role != FUZZ_FAMILY && fuzz_draw(128) == 0;
+	int deadly_allowed = params.role != FUZZ_FAMILY && fuzz_draw(16) == 0;
 
 	for (int i = 0; i < FUZZ_ARGUMENTS; i++)
 		a[i] = edge();
@@ -340,7 +344,11 @@ int fuzz_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 		return 1;
 	default:
 		if (number >= KEUOS_SYS_COUNT)
-			return deadly_allowed;
+			return params.role != FUZZ_FAMILY && fuzz_draw(16) == 0;
+		if (number > KEUOS_SYS_DEVICE_LIST) { /* this program is no driver */
+			a[0] = any_capability();
+			return 1;
+		}
 		if (number >= KEUOS_SYS_CONSOLE_READ)
 			return machine_arguments(number, a);
 		if (number >= KEUOS_SYS_CHANNEL_BIND || (number >= KEUOS_SYS_NOTIFY && number <= KEUOS_SYS_DOORBELL))

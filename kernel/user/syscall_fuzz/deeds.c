@@ -93,6 +93,9 @@ static void notify_well(struct own_channel *channel)
 		for (uint64_t count = 1 + fuzz_draw(KEUOS_NOTIFY_MAX); count; count--)
 			publish(channel);
 	n = channel->published - channel->accepted;
+	if (params.role == FUZZ_CHILD && fuzz_draw(16) == 0) /* the gates end it for that */
+		((struct keuos_slot *)(uintptr_t)channel->ends[KEUOS_PRODUCER].base)[channel->accepted % KEUOS_SLOTS]
+			.word ^= 1ull << fuzz_draw(64);
 	if (fuzz_draw(2)) {
 		result = fuzz_call(KEUOS_SYS_NOTIFY, producer, n, 0, 0);
 		channel->accepted += result > 0 ? (uint32_t)result : 0;
@@ -147,6 +150,7 @@ void fuzz_collect(uint32_t child)
 		fuzz_call(KEUOS_SYS_PROCESS_READ, child, (uintptr_t)&results, (uintptr_t)&taken, sizeof(taken)) == 0) {
 		seen[info.pid % 256] = info.pid;
 		results.children++;
+		results.ends[info.exit_reason % FUZZ_ENDINGS]++;
 		results.made += taken.made;
 		for (int i = 0; i < KEUOS_SYS_COUNT; i++)
 			for (int error = 0; error < FUZZ_ERRORS; error++)

@@ -12,7 +12,8 @@
 
 enum fuzz_limit {
 	FUZZ_ERRORS = 16, /* by enum keuos_error; 0 is success, the last is any negative result that is no error */
-	FUZZ_TRACE = 56,  /* the calls that are remembered */
+	FUZZ_ENDINGS = 16,
+	FUZZ_TRACE = 56, /* the calls that are remembered */
 	FUZZ_TRACE_MAGIC = 0x667a7a21,
 	FUZZ_ARGUMENTS = 6,
 	FUZZ_SCRATCH_PAGES = 4,
@@ -60,8 +61,9 @@ struct fuzz_results {
 	uint32_t lost;     /* what had to work, and did not: enum keuos_error */
 	uint32_t line;     /* where */
 	uint32_t reserved;
-	struct fuzz_call leak;  /* the first of them */
-	uint64_t registers[12]; /* and what it found: see fuzz_instruction */
+	struct fuzz_call leak;       /* the first of them */
+	uint64_t registers[12];      /* and what it found: see fuzz_instruction */
+	uint32_t ends[FUZZ_ENDINGS]; /* of the children, by enum keuos_exit_reason */
 	uint32_t counts[KEUOS_SYS_COUNT][FUZZ_ERRORS];
 };
 
