@@ -30,6 +30,7 @@ class Capability:
 _ALL = (
     Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86"),
     Capability("registers", Kind.TARGET, "a target whose Debug part reads registers: qemu-x86"),
+    Capability("pause", Kind.TARGET, "a target whose Debug part can stop the machine: qemu-x86"),
     Capability("reset", Kind.TARGET, "a target with a reset button"),
     Capability("reset-reason", Kind.TARGET, "a target that tells a triple fault from a reset: qemu-x86"),
     Capability("power", Kind.TARGET, "a target with a power switch"),

@@ -85,6 +85,23 @@ class Debug(Protocol):
 
 
 @runtime_checkable
+class RunControl(Protocol):
+    """Stops the target between two instructions, so that what Debug reads belongs to one moment.
+
+    A Debug part that can do this has these methods beside its own, and the target the capability `pause`. Who is
+    stopped does not notice: its clocks stand still, too.
+    """
+
+    def pause(self) -> None:
+        """Stop every core, and return when all stand. Safe to repeat."""
+        ...
+
+    def resume(self) -> None:
+        """Let every core run on. Safe to repeat."""
+        ...
+
+
+@runtime_checkable
 class Link(Protocol):
     """An Ethernet wire to the target: whole frames without their checksum."""
 

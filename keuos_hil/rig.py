@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,19 @@ from .console import Console
 from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
 from .image import Grade, Image
 from .memory import KernelMemory
-from .parts import AnyTarget, Debug, Link, Network, Networked, Session, Sockets, Timebase, booting, resident
+from .parts import (
+    AnyTarget,
+    Debug,
+    Link,
+    Network,
+    Networked,
+    RunControl,
+    Session,
+    Sockets,
+    Timebase,
+    booting,
+    resident,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +92,18 @@ class LiveTarget:
         if self.session.debug is None:
             raise UsageError(f"target {self.name} has no Debug part; mark the test with needs('debug')")
         return self.session.debug
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The target stands still while the block runs. Raises UsageError if it has no such part."""
+        debug = self.debug
+        if not isinstance(debug, RunControl):
+            raise UsageError(f"target {self.name} can't be paused; mark the test with needs('pause')")
+        debug.pause()
+        try:
+            yield
+        finally:
+            debug.resume()
 
     @property
     def link(self) -> Link:

@@ -48,7 +48,7 @@ def say(status: int) -> str:
 
 
 class QemuSession:
-    """See :class:`keuos_hil.parts.Session`. It is its own Debug and Power part.
+    """See :class:`keuos_hil.parts.Session`. It is its own Debug and RunControl part.
 
     Args:
         argv: the emulator and its arguments, without those that this class adds.
@@ -213,11 +213,11 @@ class QemuSession:
         self._monitor.execute("set-action", reboot="shutdown")
 
     def pause(self) -> None:
-        """Stop all cores; the machine's clock stands still, too."""
+        """See RunControl.pause."""
         self._monitor.execute("stop")
 
     def resume(self) -> None:
-        """Let all cores run on."""
+        """See RunControl.resume."""
         self._monitor.execute("cont")
 
     def read_physical(self, address: int, size: int) -> bytes:

@@ -71,7 +71,8 @@ class QemuX86:
         self._panic_patterns = run.panic_patterns
         self._accel = "tcg" if self._counting else run.accel
         self.capabilities = frozenset(
-            {"debug", "registers", "reset", "reset-reason", "command-line"} | ({"link"} if self._nic() else set())
+            {"debug", "registers", "pause", "reset", "reset-reason", "command-line"}
+            | ({"link"} if self._nic() else set())
         )
 
     @property

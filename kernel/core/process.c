@@ -8,7 +8,7 @@
 enum { STACK_PAGES = 16, DEFAULT_PAGES = 1024, DEFAULT_CHANNELS = 4 };
 
 /* The stack ends below an unmapped page; what is above it is the argument string. */
-#define STACK_TOP 0x00007ffff0000000ull
+const uint64_t process_stack_top = 0x00007ffff0000000ull, process_stack_pages = STACK_PAGES;
 
 struct process processes[KEUOS_PROCESSES];
 uint32_t process_count;
@@ -91,7 +91,7 @@ static int map_stack(struct process *process, const struct keuos_spawn *request,
 		uint64_t frame = frame_alloc(FRAME_USER, (uint16_t)process->pid);
 		if (frame == 0)
 			return -KEUOS_ENOMEM;
-		if (!arch_map(&process->space, STACK_TOP - i * KEUOS_PAGE_BYTES, frame,
+		if (!arch_map(&process->space, process_stack_top - i * KEUOS_PAGE_BYTES, frame,
 			    PROTECTION_USER | PROTECTION_WRITE)) {
 			frame_release(frame);
 			return -KEUOS_ENOMEM;
@@ -101,7 +101,7 @@ static int map_stack(struct process *process, const struct keuos_spawn *request,
 			memcpy((uint8_t *)arch_direct(frame) + KEUOS_PAGE_BYTES - KEUOS_ARGS_BYTES, request->args,
 				KEUOS_ARGS_BYTES);
 	}
-	*top = STACK_TOP - KEUOS_ARGS_BYTES;
+	*top = process_stack_top - KEUOS_ARGS_BYTES;
 	return process->pages <= process->pages_max ? 0 : -KEUOS_EQUOTA;
 }
 

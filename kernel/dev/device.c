@@ -9,9 +9,7 @@
 #include <kernel/memory.h>
 
 /* Where a device lies in a process follows from its capability's index; each BAR has 4 GiB of addresses. */
-#define DEVICE_WINDOW 0x0000300000000000ull
-#define DEVICE_WINDOW_BYTES (1ull << 35)
-#define BAR_WINDOW_BYTES (1ull << 32)
+const uint64_t device_window = 0x0000300000000000ull, device_window_bytes = 1ull << 35, bar_window_bytes = 1ull << 32;
 
 enum {
 	RESET_NS = 100000000, /* PCI Express Base Specification 4.0, 6.6.2 */
@@ -93,14 +91,14 @@ int device_claim(struct process *process, uint32_t index, struct device *device)
 
 static uint64_t bar_window(const struct device *device, uint32_t bar)
 {
-	return DEVICE_WINDOW + device->capability * DEVICE_WINDOW_BYTES + bar * BAR_WINDOW_BYTES;
+	return device_window + device->capability * device_window_bytes + bar * bar_window_bytes;
 }
 
 static void unmap_registers(struct device *device)
 {
 	for (uint32_t bar = 0; bar < KEUOS_DEVICE_BARS; bar++) {
 		uint64_t bytes = device->function.bars[bar].bytes;
-		bytes = bytes < BAR_WINDOW_BYTES ? bytes : BAR_WINDOW_BYTES;
+		bytes = bytes < bar_window_bytes ? bytes : bar_window_bytes;
 		if (device->function.bars[bar].kind != KEUOS_BAR_MEMORY || !(device->mapped_bars >> bar & 1))
 			continue;
 		for (uint64_t at = 0; at < bytes; at += KEUOS_PAGE_BYTES)
@@ -290,7 +288,7 @@ int device_map(struct device *device, uint32_t bar, uint64_t offset, uint32_t pa
 		function->bars[bar].address == 0)
 		return -KEUOS_EINVAL;
 	uint64_t end = ALIGN_UP(function->bars[bar].bytes, (uint64_t)KEUOS_PAGE_BYTES);
-	end = end < BAR_WINDOW_BYTES ? end : BAR_WINDOW_BYTES;
+	end = end < bar_window_bytes ? end : bar_window_bytes;
 	uint64_t bytes = (uint64_t)pages * KEUOS_PAGE_BYTES;
 	if (pages == 0 || pages > KEUOS_DEVICE_MAP_PAGES_MAX || offset % KEUOS_PAGE_BYTES != 0 || offset >= end ||
 		bytes > end - offset)

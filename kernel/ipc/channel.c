@@ -10,12 +10,12 @@
 #include <kernel/random.h>
 
 /* Where a channel lies in a process follows from its capability's index; windows never touch, so guards come for free. */
-#define CHANNEL_WINDOW 0x0000100000000000ull
-#define CHANNEL_WINDOW_BYTES (1ull << 20)
+enum { WINDOW_BYTES = 1 << 20 };
+const uint64_t channel_window = 0x0000100000000000ull, channel_window_bytes = WINDOW_BYTES;
 
 enum page { PAGE_SLOTS, PAGE_HEAD, PAGE_TAIL, PAGE_STATUS, PAGE_TAGS, PAGE_MAILBOX, PAGE_DATA };
 
-_Static_assert(KEUOS_PAGE_BYTES *(CHANNEL_FIXED_PAGES + CHANNEL_DATA_PAGES_MAX + 2) <= CHANNEL_WINDOW_BYTES, "window");
+_Static_assert(KEUOS_PAGE_BYTES *(CHANNEL_FIXED_PAGES + CHANNEL_DATA_PAGES_MAX + 2) <= WINDOW_BYTES, "window");
 
 struct channel channels[KEUOS_CHANNELS];
 uint32_t channel_count;
@@ -157,7 +157,7 @@ static int attach(struct channel *channel, struct channel_side *side, struct pro
 	side->process = process;
 	side->pid = process->pid;
 	side->capability = (uint32_t)index;
-	side->base = CHANNEL_WINDOW + (uint32_t)index * CHANNEL_WINDOW_BYTES + KEUOS_PAGE_BYTES;
+	side->base = channel_window + (uint32_t)index * channel_window_bytes + KEUOS_PAGE_BYTES;
 	uint32_t count = page_count(channel);
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t protection = page_protection(channel, i, producer);

@@ -3,8 +3,7 @@
 #include <kernel/lock.h>
 #include <kernel/memory.h>
 
-#define MEMORY_WINDOW 0x0000200000000000ull
-#define MEMORY_WINDOW_BYTES (1ull << 24)
+const uint64_t memory_window = 0x0000200000000000ull, memory_window_bytes = 1ull << 24;
 
 struct memory_object memory_objects[MEMORY_OBJECTS];
 
@@ -26,7 +25,7 @@ void space_flush(struct process *process)
 
 uint64_t memory_address(uint32_t capability_index)
 {
-	return MEMORY_WINDOW + capability_index * MEMORY_WINDOW_BYTES;
+	return memory_window + capability_index * memory_window_bytes;
 }
 
 static void free_frames(struct memory_object *object)

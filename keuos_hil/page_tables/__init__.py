@@ -12,6 +12,7 @@ from __future__ import annotations
 from keuos_hil.errors import UsageError
 
 from .format import Caching, Decoded, Format, Rights
+from .vtd import VtdSecondLevel
 from .walk import Mapping, PageMap, Read, Step, Walker, path, translate
 from .x86_64 import X86_64
 
@@ -25,6 +26,7 @@ __all__ = [
     "Read",
     "Rights",
     "Step",
+    "VtdSecondLevel",
     "Walker",
     "format_for",
     "path",

@@ -25,10 +25,10 @@ ENTRIES = 512
 #: More tables than this on one level are no page tables: a terabyte of 4 KiB pages has fewer.
 _TABLES_MAX = 1 << 19
 
-#: A run of pages with equal attributes, adjacent in both address spaces.
+#: A run of pages with equal attributes, adjacent in both address spaces. `own`: the rights of the last entry alone.
 MAPPING = np.dtype([
     ("virtual", "<u8"), ("physical", "<u8"), ("size", "<u8"), ("rights", "u1"), ("level", "u1"), ("global", "?"),
-    ("caching", "u1"),
+    ("caching", "u1"), ("own", "u1"),
 ])  # fmt: skip
 #: A table but the root: what it maps starts at `virtual`; `rights` are those of the entry that leads to it.
 TABLE = np.dtype([("virtual", "<u8"), ("physical", "<u8"), ("level", "u1"), ("rights", "u1")])
@@ -60,7 +60,7 @@ class Mapping:
     def __str__(self) -> str:
         extra = "" if self.caching == Caching.WRITE_BACK else f", {self.caching.name.lower()}"
         extra += ", global" if self.global_ else ""
-        return f"{self.virtual:#018x}..{self.end:#x} -> {self.physical:#x} {self.rights}{extra}"
+        return f"{self.virtual:#x}..{self.end:#x} -> {self.physical:#x} {self.rights}{extra}"
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,10 @@ class PageMap:
 
     def __iter__(self) -> Iterator[Mapping]:
         return (_mapping(row) for row in self.mappings)
+
+    def where(self, mask: NDArray[np.bool_]) -> Iterator[Mapping]:
+        """Those of the mappings that the mask names."""
+        return (_mapping(row) for row in self.mappings[mask])
 
     def find(self, address: int) -> Mapping | None:
         """The mapping that holds a virtual address, or None."""
@@ -240,6 +244,7 @@ class Walker:
             page = np.empty(int(leaf.sum()), dtype=MAPPING)
             page["virtual"], page["physical"] = virtual[leaf], decoded.address[leaf]
             page["size"], page["level"], page["rights"] = 1 << _shift(level), level, rights[leaf]
+            page["own"] = decoded.rights[leaf]
             page["global"], page["caching"] = decoded.global_[leaf], decoded.caching[leaf]
             mappings.append(page)
 
@@ -287,7 +292,7 @@ def _merged(rows: NDArray[Any]) -> NDArray[Any]:
     joined = (before["virtual"] + before["size"] == behind["virtual"]) & (
         before["physical"] + before["size"] == behind["physical"]
     )
-    for name in ("rights", "level", "global", "caching"):
+    for name in ("rights", "own", "level", "global", "caching"):
         joined &= before[name] == behind[name]
     starts = np.flatnonzero(np.concatenate(([True], ~joined)))
     merged = rows[starts].copy()

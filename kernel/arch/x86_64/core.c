@@ -38,7 +38,9 @@ enum {
 	IST_DEBUG = 1,
 	IST_NMI = 2,
 	IST_DOUBLE_FAULT = 3,
-	IST_MACHINE_CHECK = 4
+	IST_MACHINE_CHECK = 4,
+	KERNEL_STACK_PAGES = 4,
+	EXCEPTION_STACK_PAGES = 2
 };
 
 static uint64_t gdt[KEUOS_CORES_MAX][GDT_ENTRIES];
@@ -180,9 +182,9 @@ void arch_init_core(struct cpu *cpu)
 	cpu->arch.self = (uint64_t)cpu;
 	cpu->arch.tss = &tss[cpu->index];
 	cpu->arch.trap_stack = tss[cpu->index].rsp;
-	cpu->arch.kernel_stack = make_stack(4);
+	cpu->arch.kernel_stack = make_stack(KERNEL_STACK_PAGES);
 	for (int i = IST_DEBUG; i <= IST_MACHINE_CHECK; i++)
-		tss[cpu->index].ist[i - 1] = make_stack(2);
+		tss[cpu->index].ist[i - 1] = make_stack(EXCEPTION_STACK_PAGES);
 	tss[cpu->index].io_map = TSS_BYTES;
 	load_descriptors(cpu);
 	write_msr(MSR_GS_BASE, (uint64_t)cpu);

@@ -55,6 +55,7 @@ struct channel {
 	uint64_t frames[CHANNEL_FIXED_PAGES + CHANNEL_DATA_PAGES_MAX]; /* by page of the layout; 0: none */
 };
 
+extern const uint64_t channel_window, channel_window_bytes; /* capability i's pages lie in window i, behind a guard */
 extern struct channel channels[KEUOS_CHANNELS];
 extern uint32_t channel_count; /* records that are not free */
 

@@ -36,6 +36,8 @@ struct device {
 	uint64_t faults, faults_since_reset, interrupts;
 };
 
+/* BAR b of the device that capability i names lies at window i, b bar windows on. */
+extern const uint64_t device_window, device_window_bytes, bar_window_bytes;
 extern struct device devices[KEUOS_DEVICES];
 extern uint32_t device_count;
 

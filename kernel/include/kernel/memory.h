@@ -16,7 +16,8 @@ struct memory_object {
 extern struct memory_object memory_objects[MEMORY_OBJECTS];
 
 int memory_create(struct process *process, uint32_t pages); /* a capability, or an error */
-/* The address of object i in every process depends on the capability's index alone. */
+/* The address of an object in a process follows from its capability's index alone: a window each. */
+extern const uint64_t memory_window, memory_window_bytes;
 uint64_t memory_address(uint32_t capability_index);
 int memory_map(struct process *process, uint32_t index, struct memory_object *object, bool write);
 void memory_unmap(struct process *process, uint32_t index, struct memory_object *object);

@@ -55,6 +55,7 @@ struct process {
 	struct capability capabilities[KEUOS_CAPABILITIES];
 } __attribute__((aligned(64)));
 
+extern const uint64_t process_stack_top, process_stack_pages; /* the stack ends below an unmapped page */
 extern struct process processes[KEUOS_PROCESSES];
 extern struct process *first_process; /* without it there is no system */
 extern uint32_t process_count;        /* all that are not free, dead ones included */
