@@ -22,7 +22,7 @@ PYTEST := $(BIN)/pytest $(addprefix --target=,$(TARGET))
 # Emulated targets can count instructions: there the ring suite runs once more, and holds its figures to their limits.
 COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(filter qemu-%,$(TARGET))) --timebase=instructions suites/ring)
 
-PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools examples)
+PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
 C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
 .PHONY: help setup kernel run test soak run-qemu lint format wheel check-wheel clean
