@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .stack import Peer, Stack
+from tests.netd.stack import Peer, Stack
 
 TOP = Path(__file__).parents[2]
 BUILD_SECONDS = 600

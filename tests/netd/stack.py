@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import wire
-from .wire import Segment, address
+from tests.netd import wire
+from tests.netd.wire import Segment, address
 
 MAC = bytes.fromhex("5254006e6401")
 PEER_MAC = bytes.fromhex("020000000001")
