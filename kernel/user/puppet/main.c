@@ -85,8 +85,9 @@ static void obey(const struct puppet_command *c)
 			answer.turns++;
 		}
 	case PUPPET_SLEEP_READ:
+		sys_wait(sys_bit(KEUOS_CAP_SELF), 0);
 		look(address, c->args[1]);
-		sys_wait(0, sys_time() + c->args[2]);
+		sys_wait(sys_bit(KEUOS_CAP_SELF), KEUOS_FOREVER);
 		look(address, c->args[1]);
 		break;
 	case PUPPET_PROTECTIONS:

@@ -9,12 +9,13 @@
 #include <stdint.h>
 
 enum puppet_op {
-	PUPPET_SYSCALL = 0,     /* `number` with `args` -> value, second */
-	PUPPET_FILL = 1,        /* args: address, bytes, seed: a word of the seed and its own place each */
-	PUPPET_COMPARE = 2,     /* args: address, bytes, seed -> value: words that are not as FILL leaves them */
-	PUPPET_READ_ON = 3,     /* args: address, expected word: reads it over and over; only a fault ends it */
-	PUPPET_WRITE_ON = 4,    /* args: address, word: the same, writing */
-	PUPPET_SLEEP_READ = 5,  /* args: address, expected word, ns: reads, sleeps, reads again */
+	PUPPET_SYSCALL = 0,  /* `number` with `args` -> value, second */
+	PUPPET_FILL = 1,     /* args: address, bytes, seed: a word of the seed and its own place each */
+	PUPPET_COMPARE = 2,  /* args: address, bytes, seed -> value: words that are not as FILL leaves them */
+	PUPPET_READ_ON = 3,  /* args: address, expected word: reads it over and over; only a fault ends it */
+	PUPPET_WRITE_ON = 4, /* args: address, word: the same, writing */
+	PUPPET_SLEEP_READ =
+		5, /* args: address, expected word: reads, sleeps until an end is bound to it, reads again */
 	PUPPET_PROTECTIONS = 6, /* -> value: enum puppet_protection, or-ed: what this CPU has */
 };
 
