@@ -136,11 +136,20 @@ def test_a_process_can_not_spend_more_than_its_quota(agent: Agent) -> None:
         assert hog.info().pages <= 200
 
 
+#: Texts that the code of the HIL build refers to: what is loaded holds them only if that code is in it, names or not.
+HIL_TEXTS = (b"asked for by the host", b"seed=")
+
+
+def _loaded(target: LiveTarget) -> bytes:
+    return b"".join(segment.data for segment in target.image.kernel.segments)
+
+
 def test_release_image_has_no_hil_entry_point(target: LiveTarget, agent: Agent) -> None:
     if "hil" in target.image.capabilities:
         pytest.skip("this is a HIL build; the release build is tested without --kernel")
     names = [name for name, symbol in target.image.kernel.symbols.items() if name.startswith("hil_") and symbol.size]
     assert names == []
+    assert [text for text in HIL_TEXTS if text in _loaded(target)] == []
     assert b"kernel/hil/" not in target.image.kernel.data, "a file of the HIL build was compiled into this image"
     for code in target.image.enum("keuos_hil_op"):
         with pytest.raises(Refused, match=r"(?i)enosys"):
@@ -163,4 +172,5 @@ def test_release_image_checks_no_gates_in_bulk(target: LiveTarget, agent: Agent)
 def test_hil_build_has_the_files_that_a_release_must_not_have(target: LiveTarget) -> None:
     """Or the check above would look for a name that nothing bears."""
     assert b"kernel/hil/" in target.image.kernel.data
+    assert [text for text in HIL_TEXTS if text not in _loaded(target)] == []
     assert target.image.kernel.symbol("hil_gate").size
