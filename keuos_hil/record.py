@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from .fuzz import Matrix
 from .results import Results
+
+if TYPE_CHECKING:
+    from .fuzz import Matrix
 
 
 class Recorder:

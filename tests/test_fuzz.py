@@ -81,7 +81,7 @@ def test_every_gate_is_met_and_the_last_by_a_fifth(abi, channel, batch):
     assert matrix.cases == COUNT
     assert matrix.of("ok", "sequence") / COUNT > 0.2
     assert {row["mutation"] for row in matrix.rows()} == set(MUTATIONS)
-    assert {row["field"] for row in matrix.rows()} == set(FIELDS)
+    assert {row["field"] for row in matrix.rows()} == set(FIELDS) - {"head", "n"}
     assert sum(sum(row["verdicts"].values()) for row in matrix.rows()) == COUNT
 
 

@@ -5,6 +5,7 @@ Layouts come from a compiled object that includes the kernel's own header: nothi
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -124,9 +125,9 @@ def test_a_tag_depends_on_every_sealed_field_and_on_the_key(abi):
 def test_a_descriptor_survives_its_bytes(abi):
     descriptor = Descriptor(1, Sealed(2, 3, 4, 5, 6, 7, 8, 9), 10, 11, (12, 13))
     assert Descriptor.parse(abi, descriptor.packed(abi)) == descriptor
-    with pytest.raises(ValueError, match="not 3"):
+    with pytest.raises(struct.error):
         Descriptor.parse(abi, b"abc")
-    with pytest.raises(OverflowError):
+    with pytest.raises(struct.error):
         replace(descriptor, length=1 << 32).packed(abi)
 
 

@@ -22,6 +22,14 @@ void *memset(void *to, int value, size_t bytes)
 {
 	uint8_t *t = to;
 	uint64_t word = 0x0101010101010101ull * (uint8_t)value;
+	while (bytes >= 32) { /* pages are what is cleared most */
+		__builtin_memcpy(t, &word, 8);
+		__builtin_memcpy(t + 8, &word, 8);
+		__builtin_memcpy(t + 16, &word, 8);
+		__builtin_memcpy(t + 24, &word, 8);
+		t += 32;
+		bytes -= 32;
+	}
 	while (bytes >= 8) {
 		__builtin_memcpy(t, &word, 8);
 		t += 8;

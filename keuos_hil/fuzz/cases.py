@@ -7,7 +7,7 @@ is met often, the last one by at least a fifth of the cases (a random descriptor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,9 +135,18 @@ class Generator:
         other: another channel between the same programs: its tags are tried here.
         proofs: the sender's templates, granted or not.
         seed: of everything that is drawn.
+        shadows: pairs of head and data to draw the indices from; by default any are.
     """
 
-    def __init__(self, channel: Channel, other: Channel, proofs: list[Template], seed: int) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        other: Channel,
+        proofs: list[Template],
+        seed: int,
+        shadows: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        self._shadows = None if shadows is None else np.array(shadows, U32)
         self.channel = channel
         self.abi = channel.abi
         self._rng = np.random.default_rng(seed)
@@ -188,8 +197,11 @@ class Generator:
         """Valid descriptors. Offsets skip some of the ring now and then, lengths go up to what is left."""
         abi, rng = self.abi, self._rng
         line = abi.line
-        heads = self._counters(count).astype(U32)
-        datas = self._counters(count).astype(U32) & ~U32(line - 1)
+        if self._shadows is None:
+            heads = self._counters(count).astype(U32)
+            datas = self._counters(count).astype(U32) & ~U32(line - 1)
+        else:
+            heads, datas = self._shadows[rng.integers(0, len(self._shadows), count)].T.copy()
         template = self._granted[rng.integers(0, len(self._granted), count)]
         rows = rows_of(self._bare, template)
         alignment: NDArray[np.uint32] = rows["sealed"]["alignment"]

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from keuos_hil.oracle import GateAbi
 
-#: What of a descriptor was changed: nothing, one of its fields, a few of them, or all of it.
+#: What of a descriptor was changed: nothing, one of its fields, a few of them, or all of it; or of a notification.
 FIELDS = (
     "none", "sequence", "mark", "template", "channel", "generation", "template_index", "opcode", "flags", "max_length",
-    "alignment", "tag", "offset", "length", "cookie", "sealed", "several", "all",
+    "alignment", "tag", "offset", "length", "cookie", "sealed", "several", "all", "head", "n",
 )  # fmt: skip
 #: How: docs/measuring.md explains each.
 MUTATIONS = (

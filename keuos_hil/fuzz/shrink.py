@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
-
-from hypothesis import HealthCheck, Phase, find, settings
-from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample, Unsatisfiable
+from typing import TYPE_CHECKING
 
 from .difference import Difference
+
+if TYPE_CHECKING:
+    from hypothesis import strategies as st
 
 Fails = Callable[[Difference], bool]
 #: Cases tried for one shrink, at most about so many.
@@ -24,6 +24,10 @@ def shrink(case: Difference, fails: Fails, *, seed: int = 0) -> Difference:
         fails: tries a case. It may be asked several hundred times.
         seed: of hypothesis's choices.
     """
+    # Only now: importing it takes a second, and a run that passes needs none of it.
+    from hypothesis import HealthCheck, Phase, find, settings
+    from hypothesis.errors import NoSuchExample, Unsatisfiable
+
     if not fails(case):
         return case
     case = _without_fields(case, fails)
@@ -58,6 +62,8 @@ def _without_fields(case: Difference, fails: Fails) -> Difference:
 
 def _within(case: Difference) -> st.SearchStrategy[Difference]:
     """Cases that differ in no bit in which this one does not; hypothesis takes the first choices to be the simplest."""
+    from hypothesis import strategies as st
+
     fields = st.fixed_dictionaries({name: _subset(bits) for name, bits in case.bits.items()})
     return st.builds(
         lambda head, data, bits: replace(
@@ -71,6 +77,8 @@ def _within(case: Difference) -> st.SearchStrategy[Difference]:
 
 def _subset(bits: int) -> st.SearchStrategy[int]:
     """One bit, some bits, or all of them; fewer are simpler."""
+    from hypothesis import strategies as st
+
     each = [1 << at for at in range(bits.bit_length()) if bits >> at & 1]
     some = st.lists(st.sampled_from(each), min_size=1, unique=True, max_size=len(each)).map(sum)
     return st.one_of(st.sampled_from(each), some, st.just(bits))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import siphash24
 
 from .abi import GateAbi
 
 U32 = 0xFFFF_FFFF
+COOKIES = struct.Struct("<QQ")
 
 
 def tag(key: bytes, sealed_fields: bytes) -> int:
@@ -60,8 +61,10 @@ class Sealed:
     tag: int = 0
 
     def packed(self, abi: GateAbi) -> bytes:
-        """As it lies in memory. Raises OverflowError if a field doesn't fit."""
-        return _packed(abi.sealed, vars(self))
+        """As it lies in memory. Raises struct.error if a field doesn't fit."""
+        layout, names = abi.sealed_layout
+        own = vars(self)
+        return layout.pack(*(own[name] for name in names))
 
     def covered(self, abi: GateAbi) -> bytes:
         """The bytes that the tag is made of."""
@@ -79,26 +82,19 @@ class Descriptor:
     cookie: tuple[int, int] = (0, 0)
 
     def packed(self, abi: GateAbi) -> bytes:
-        """As it lies in a slot. Raises OverflowError if a field doesn't fit."""
-        sealed = np.frombuffer(self.sealed.packed(abi), abi.sealed)[0]
-        return _packed(abi.descriptor, vars(self) | {"sealed": sealed})
+        """As it lies in a slot. Raises struct.error if a field doesn't fit."""
+        layout, names = abi.descriptor_layout
+        own = vars(self) | {"sealed": self.sealed.packed(abi), "cookie": COOKIES.pack(*self.cookie)}
+        return layout.pack(*(own[name] for name in names))
 
     @classmethod
     def parse(cls, abi: GateAbi, data: bytes) -> Descriptor:
-        """From the bytes of a slot. Raises ValueError for another number of bytes."""
-        if len(data) != abi.descriptor.itemsize:
-            raise ValueError(f"a descriptor takes {abi.descriptor.itemsize} bytes, not {len(data)}")
-        row = np.frombuffer(data, abi.descriptor)[0]
-        sealed = Sealed(**{name: int(row["sealed"][name]) for name in Sealed.__dataclass_fields__})
-        cookie = (int(row["cookie"][0]), int(row["cookie"][1]))
-        return cls(int(row["word"]), sealed, int(row["offset"]), int(row["length"]), cookie)
-
-
-def _packed(dtype: np.dtype[Any], fields: dict[str, Any]) -> bytes:
-    row = np.zeros((), dtype)
-    for name, value in fields.items():
-        row[name] = value
-    return row.tobytes()
+        """From the bytes of a slot. Raises struct.error for another number of bytes."""
+        layout, names = abi.descriptor_layout
+        sealed_layout, sealed_names = abi.sealed_layout
+        fields = dict(zip(names, layout.unpack(data), strict=True))
+        sealed = Sealed(**dict(zip(sealed_names, sealed_layout.unpack(fields["sealed"]), strict=True)))
+        return cls(**fields | {"sealed": sealed, "cookie": COOKIES.unpack(fields["cookie"])})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,304 @@
+"""Notifications by real processes, which are really killed: gate_full (kernel/user/gate_full) driven from outside.
+
+A case is what one gate_sender does: valid messages first, then a notification of some descriptors of which one is the
+case's own. Cases are written, and outcomes read, in gate_full's memory through Debug.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keuos_hil.agent import Agent, Process
+from keuos_hil.dwarf import Record
+from keuos_hil.errors import WaitTimeout
+from keuos_hil.fuzz import Difference
+from keuos_hil.image import Image
+from keuos_hil.oracle import Channel, Descriptor, GateAbi, Outcome, Shadow, Template, notify
+from keuos_hil.rig import LiveTarget
+
+from .pair import after_good
+
+SENDER = "gate_sender"
+SUPERVISOR = "gate_full"
+#: Data ring of 2^ORDER pages.
+ORDER = 0
+HANG_S = 60.0
+LOOK_S = 0.0002
+U32 = 0xFFFF_FFFF
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one sender does.
+
+    Attributes:
+        difference: the descriptor, by what it differs in from the valid one for `head` and `data`, which follow from:
+        good: valid messages of `length` bytes sent before, a notification each;
+        before, after: valid ones in the same notification.
+        n: what notify is told; 0 for as many as were written.
+        head_slots: added to the head that is published.
+    """
+
+    difference: Difference
+    good: int
+    length: int
+    before: int = 0
+    after: int = 0
+    n: int = 0
+    head_slots: int = 0
+    field: int = 0
+    mutation: int = 0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What became of a sender: predicted, or seen on the target.
+
+    Attributes:
+        exit: how the process ended, as "gate tag" or "code 0".
+        result: what notify returned, if it did.
+        told: what the status page tells the peer, as "violation tag".
+        woken: whether the peer was woken for it.
+        event: the gate's record: verdict, index that was refused, and the descriptor; None if there is none.
+        mailbox: the descriptors that lie in the peer's mailbox, by slot.
+    """
+
+    exit: str
+    result: int | None
+    told: str
+    woken: bool
+    event: tuple[str, int, bytes] | None
+    mailbox: dict[int, bytes] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        event = "none" if self.event is None else f"{self.event[0]} at {self.event[1]:#x}, {self.event[2].hex()}"
+        mail = ", ".join(f"{at}: {data.hex()}" for at, data in self.mailbox.items()) or "empty"
+        returned = "did not return" if self.result is None else f"returned {self.result}"
+        return f"{self.exit}; notify {returned}; peer told: {self.told}, woken {self.woken}; event {event}; mail {mail}"
+
+
+def _valid(channel: Channel, at: int, data: int, length: int) -> Descriptor:
+    """What gate_sender writes at that head: its own data counter, its own cookies."""
+    return channel.valid(Shadow(at, data), length, offset=data, cookie=(at, ~at & 0xFFFF_FFFF_FFFF_FFFF))
+
+
+def predicted(channel: Channel, case: Case, errors: dict[str, int]) -> tuple[Ending, Outcome]:
+    """By the oracle. errors: enum keuos_error by name, without prefix and in lower case."""
+    abi = channel.abi
+    step = -(-case.length // abi.line) * abi.line
+    start = after_good(case.good, case.length)
+    count = case.before + 1 + case.after
+    _, own = case.difference.descriptor(channel)
+
+    def slot(at: int) -> Descriptor:
+        index = (at - start.head) & U32
+        return own if index == case.before else _valid(channel, at, (start.data + index * step) & U32, case.length)
+
+    head = (start.head + count + case.head_slots) & U32
+    outcome = notify(channel, start, slot, n=case.n or count, head=head)
+    mail = {at: _valid(channel, at, at * step, case.length).packed(abi) for at in range(case.good)}
+    mail |= {(start.head + i) % abi.slots: slot(start.head + i).packed(abi) for i in range(outcome.accepted)}
+    if outcome.culprit:
+        bad = bytes(abi.descriptor.itemsize) if outcome.verdict == "index" else slot(outcome.shadow.head).packed(abi)
+        index = head if outcome.verdict == "index" else outcome.shadow.head
+        ending = Ending(
+            f"gate {outcome.verdict}", None, f"violation {outcome.verdict}", True, (outcome.verdict, index, bad), mail
+        )
+    else:
+        result = -errors[outcome.error] if outcome.error else outcome.accepted
+        ending = Ending("code 0", result, "producer_died ok", True, None, mail)
+    return ending, outcome
+
+
+def _words(descriptors: NDArray[Any]) -> NDArray[np.uint64]:
+    return descriptors.view("<u8").reshape(len(descriptors), -1)
+
+
+class FullGate:
+    """Waves of senders. A context: leaving it lets gate_full leave.
+
+    Args:
+        target: runs a HIL build.
+    """
+
+    def __init__(self, target: LiveTarget, agent: Agent, image: Image) -> None:
+        self._target, self._image = target, image
+        self.abi = GateAbi.of(image)
+        self._proofs = [Template.of(t) for t in image.templates(SENDER)]
+        self._interface = [Template.of(t) for t in image.templates(SUPERVISOR, ".keuos.interface")]
+        self.data_bytes = image.constant("KEUOS_PAGE_BYTES") << ORDER
+        self._params: Any = image.program(SENDER).layouts.variable("params")
+        self._results: Any = image.program(SENDER).layouts.variable("results")
+        self.supervisor: Process = agent.spawn(
+            SUPERVISOR, core=1 if agent.info().cores > 1 else 0, suspended=True, pages=4096, channels=40, processes=40
+        )
+        layouts = self.supervisor.elf.layouts
+        self._layout: Any = layouts.variable("exchange")
+        self._sender: Any = self._layout["senders"].base
+        self.wave_max: int = self._layout["senders"].shape[0]
+        self._page = image.constant("KEUOS_PAGE_BYTES")
+        sender = image.program(SENDER)
+        self.supervisor.write_struct(
+            "params",
+            sender=SENDER,
+            params_address=sender.symbol("params").address,
+            results_address=sender.symbol("results").address,
+            params_bytes=self._params.itemsize,
+            results_bytes=self._results.itemsize,
+            core=1 if agent.info().cores > 1 else 0,
+            data_order=ORDER,
+        )
+        self.errors = {name: value for value, name in image.enumerators("keuos_error", "KEUOS_").items()}
+        self._names = {
+            "exit": image.enumerators("keuos_exit_reason", "KEUOS_EXIT_"),
+            "close": image.enumerators("keuos_close_reason", "KEUOS_CLOSE_"),
+        }
+        self._gate_event = image.constant("KEUOS_EVENT_GATE")
+        self._literal = sender.layouts.constant("GATE_LITERAL")
+        self._number = 0
+        self._pages: list[int] = []
+        self.channels: list[Channel] = []
+        self.supervisor.start()
+        self._await_pages()
+        self._next_wave()
+
+    # Its memory, from outside --------------------------------------------------------------------------------------
+
+    def _await_pages(self) -> None:
+        """The first wave is awaited over the line: where its memory lies is known only then."""
+        deadline = self._target.console.clock() + HANG_S
+        while self.supervisor.read_struct("exchange").ready != 1:
+            self._still_runs(deadline)
+        self._pages = [int(page) for page in self.supervisor.read_array("physical")]
+
+    def _still_runs(self, deadline: float) -> None:
+        self._target.console.wait_for(lambda: None, 0)  # a panic is raised
+        info = self.supervisor.info()
+        if info.exit_reason:
+            error = self.supervisor.read_struct("exchange").error
+            raise AssertionError(f"gate_full ended: reason {info.exit_reason}, error {error}")
+        if self._target.console.clock() >= deadline:
+            raise WaitTimeout(f"a wave of senders did not end within {HANG_S:g} s")
+
+    def _read(self, offset: int, size: int) -> bytes:
+        out = bytearray()
+        while len(out) < size:
+            page, within = divmod(offset + len(out), self._page)
+            part = min(size - len(out), self._page - within)
+            out += self._target.debug.read_physical(self._pages[page] + within, part)
+        return bytes(out)
+
+    def _write(self, offset: int, data: bytes) -> None:
+        done = 0
+        while done < len(data):
+            page, within = divmod(offset + done, self._page)
+            part = min(len(data) - done, self._page - within)
+            self._target.debug.write_physical(self._pages[page] + within, data[done : done + part])
+            done += part
+
+    def _field(self, name: str) -> NDArray[Any]:
+        dtype, offset = self._layout.fields[name][:2]
+        shape = dtype.shape
+        return np.frombuffer(self._read(offset, dtype.itemsize), dtype.base).reshape(shape)
+
+    def _await(self, name: str) -> None:
+        deadline = self._target.console.clock() + HANG_S
+        next_look = time.monotonic() + 0.5
+        while int(self._field(name)) != self._number:
+            time.sleep(LOOK_S)
+            if time.monotonic() >= next_look:
+                self._still_runs(deadline)
+                next_look = time.monotonic() + 0.5
+
+    # Waves ---------------------------------------------------------------------------------------------------------
+
+    def _next_wave(self) -> None:
+        """Wait until the next wave is bound, and find out of each channel what its gates must go by."""
+        self._number += 1
+        self._await("ready")
+        self.quotas = Record(self._field("self").reshape(())).as_dict()
+        senders = self._field("senders")
+        records = self._target.kernel.read_array("channels")
+        self.channels = []
+        for sender in senders:
+            record = records[int(sender["channel"]) - 1]
+            assert (record["id"], record["generation"]) == (sender["channel"], sender["generation"])
+            self.channels.append(
+                Channel.bound(
+                    self.abi,
+                    int(sender["channel"]),
+                    int(sender["generation"]),
+                    b"".join(int(part).to_bytes(8, "little") for part in record["key"]),
+                    int(record["data_bytes"]),
+                    self._proofs,
+                    self._interface,
+                )
+            )
+
+    def run(self, cases: Sequence[Case]) -> list[tuple[Ending, Ending, Outcome]]:
+        """One wave: of each case what was predicted, what was seen, and the oracle's outcome."""
+        cases = list(cases)
+        filled = cases + [cases[-1]] * (self.wave_max - len(cases))
+        senders = self._field("senders").copy()
+        senders["params"][:, : self._params.itemsize] = self._parameters(filled).view(np.uint8).reshape(len(filled), -1)
+        self._write(self._layout.fields["senders"][1], senders.tobytes())
+        events_from = int(self._target.kernel.read("event_next"))
+        self._write(self._layout.fields["go"][1], self._number.to_bytes(4, "little"))
+        # While they run.
+        expected = [predicted(c, case, self.errors) for case, c in zip(filled, self.channels, strict=True)]
+        self._await("done")
+        memory = self._field("senders"), self._field("mailboxes"), self._target.kernel.read_array("event_log")
+        seen = self._endings(events_from, *memory)
+        self._next_wave()
+        return [(e, s, o) for (e, o), s in zip(expected, seen, strict=True)][: len(cases)]
+
+    def _parameters(self, cases: Sequence[Case]) -> NDArray[Any]:
+        """What each sender shall do: struct gate_sender_params."""
+        rows = np.zeros(len(cases), self._params)
+        for name in ("good", "length", "before", "after", "n", "head_slots"):
+            rows[name] = [getattr(case, name) for case in cases]
+        rows["action"] = self._literal
+        own = (
+            c.difference.descriptor(channel)[1].packed(self.abi)
+            for c, channel in zip(cases, self.channels, strict=True)
+        )
+        rows["descriptor"] = np.frombuffer(b"".join(own), self.abi.descriptor)
+        return rows
+
+    def _endings(
+        self, events_from: int, senders: NDArray[Any], mailboxes: NDArray[Any], log: NDArray[Any]
+    ) -> list[Ending]:
+        of_gates = log[(log["kind"] == self._gate_event) & (log["sequence"] >= events_from)]
+        gates = {int(event["pid"]): event for event in of_gates}
+        return [
+            self._ending(sender, mailbox, gates.get(int(sender["end"]["pid"])))
+            for sender, mailbox in zip(senders, mailboxes, strict=True)
+        ]
+
+    def _ending(self, sender: Any, mailbox: Any, event: Any) -> Ending:
+        names = self.abi.names
+        reason = self._names["exit"].get(int(sender["end"]["exit_reason"]), "?")
+        detail = int(sender["end"]["exit_detail"])
+        results = Record.of(self._results, sender["results"][: self._results.itemsize].tobytes())
+        status = sender["status"]
+        told = self._names["close"].get(int(status["reason"]), "?")
+        return Ending(
+            exit=f"{reason} {names.get(detail, detail) if reason == 'gate' else detail}",
+            result=int(results.result) if results.survived else None,
+            told=f"{told} {names.get(int(status['verdict']), int(status['verdict']))}",
+            woken=bool(sender["notified"]),
+            event=None
+            if event is None
+            else (names.get(int(event["verdict"]), "?"), int(event["detail"]), event["descriptor"].tobytes()),
+            mailbox={int(at): mailbox[at].tobytes() for at in np.flatnonzero(_words(mailbox).any(axis=1))},
+        )
+
+    def stop(self) -> None:
+        """Have gate_full leave; what it holds goes with it."""
+        self._write(self._layout.fields["stop"][1], (1).to_bytes(4, "little"))
