@@ -1,0 +1,63 @@
+"""The whole way of a failure: a kernel that compares tags in 32 bits is found out, its case shrunk, kept, replayed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BUILT = ROOT / "build" / "kernel" / "x86_64"
+RIGHT = "(x[3] ^ y[3])) == 0"
+WRONG = "(uint32_t)(x[3] ^ y[3])) == 0"
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="needs qemu-system-x86_64"),
+    pytest.mark.skipif(not (BUILT / "hil" / "keuos.elf").is_file(), reason="needs the kernel: make kernel"),
+]
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """A copy of the sources and of what was built of them, with one file changed and compiled again."""
+    place = tmp_path_factory.mktemp("broken")
+    shutil.copytree(ROOT / "kernel", place / "kernel")
+    shutil.copytree(BUILT, place / "built")
+    gate = place / "kernel" / "ipc" / "gate.c"
+    assert gate.read_text().count(RIGHT) == 1
+    gate.write_text(gate.read_text().replace(RIGHT, WRONG))
+    made = ["make", "-s", "-C", str(place / "kernel"), "ARCH=x86_64", f"BUILD={place / 'built'}"]
+    subprocess.run([*made, str(place / "built" / "hil" / "keuos.elf")], check=True, capture_output=True, timeout=300)
+    return place
+
+
+def run(broken, *options):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "suites/gates/test_fuzz.py"),
+         f"--kernel={broken / 'built/hil/keuos.elf'}", f"--initrd={broken / 'built/initrd.cpio'}",
+         f"--results={broken / 'results'}", f"--fuzz-corpus={broken / 'corpus'}", "--fuzz-count=100000",
+         "--fuzz-seed=5", *options],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def test_a_tag_compared_in_32_bits_is_found_shrunk_kept_and_replayed(broken):
+    first = run(broken)
+    assert first.returncode == 1, first.stdout + first.stderr
+    assert "expected: tag" in first.stdout
+    assert "kernel's: ok" in first.stdout
+    assert "--fuzz-seed=5" in first.stdout
+    [kept] = (broken / "corpus").glob("*.json")
+    document = json.loads(kept.read_text())
+    assert (document["about"]["expected"], document["about"]["found"]) == ("tag", "ok")
+    assert list(document["case"]["bits"]) == ["tag"]
+    assert int(document["case"]["bits"]["tag"], 16).bit_count() == 1
+    again = run(broken, "--fuzz-seed=6")
+    assert again.returncode == 1, again.stdout + again.stderr
+    assert f"a case of the corpus is judged wrongly: {kept}" in again.stdout
