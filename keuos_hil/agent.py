@@ -350,6 +350,18 @@ class Agent:
         """Hand `to` a capability to `what` with `rights` (enum keuos_right, or-ed); its index there."""
         return int(self.request("grant", to=to.pid, what=what.pid, rights=rights)["capability"])
 
+    def devices(self) -> list[Record]:
+        """struct keuos_device_info of every PCI function that a driver can have."""
+        return records(self.image.struct("keuos_device_info"), self.request("devices")["devices"])
+
+    def grant_device(self, to: Process, device: int, rights: int) -> int:
+        """Hand `to` a capability to device number `device` with `rights` (enum keuos_right, or-ed); its index there."""
+        return int(self.request("grant_device", to=to.pid, device=device, rights=rights)["capability"])
+
+    def revoke_device(self, device: int) -> None:
+        """Take back every copy of the capability to device number `device`: its driver has lost it by then."""
+        self.request("revoke_device", device=device)
+
     def reboot(self, kind: int = 0) -> None:
         """Have the kernel reboot or switch off (enum keuos_reboot). No answer comes: see Console.wait_end."""
         self._last_words("reboot", kind=kind)

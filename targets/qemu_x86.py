@@ -27,6 +27,8 @@ ARCHITECTURE = "x86_64"
 _LOW_RAM = 0x8000_0000
 _SPLIT_FROM = 0xB000_0000
 _HIGH_RAM = 1 << 32
+#: The root port that the NIC is plugged into.
+_PORT = "port0"
 
 
 @dataclass(frozen=True)
@@ -99,20 +101,28 @@ class QemuX86:
         return nullcontext()
 
     @property
+    def _is_q35(self) -> bool:
+        return self.options.machine.split(",")[0] == "q35"
+
+    @property
     def _has_iommu(self) -> bool:
         """QEMU's other PCs can't have one."""
-        return self.options.iommu and self.options.machine.split(",")[0] == "q35"
+        return self.options.iommu and self._is_q35
 
     def _nic(self) -> str:
         """QEMU's -device argument for the NIC; "" for none.
 
-        Without iommu_platform a virtio device goes past the IOMMU (VIRTIO_F_ACCESS_PLATFORM is not offered).
+        Without iommu_platform a virtio device goes past the IOMMU (VIRTIO_F_ACCESS_PLATFORM is not offered). On q35 it
+        gets a root port: on the root bus itself QEMU makes it a conventional function, which can't be reset.
         """
         model = self.options.nic
         if model in ("", "none"):
             return ""
-        behind = self._has_iommu and model.startswith("virtio") and "iommu_platform" not in model
-        return model + (",iommu_platform=on,disable-legacy=on" if behind else "")
+        if self._has_iommu and model.startswith("virtio") and "iommu_platform" not in model:
+            model += ",iommu_platform=on,disable-legacy=on"
+        if self._is_q35 and "bus=" not in model:
+            model += f",bus={_PORT}"
+        return model
 
     def _boot_arguments(self, image: Image, directory: Path) -> list[str]:
         command_line = " ".join(part for part in (image.command_line, self.options.append) if part)
@@ -131,6 +141,8 @@ class QemuX86:
         argv += ["-nodefaults", "-display", "none", "-no-reboot", *self._boot_arguments(image, directory)]
         if self._has_iommu:
             argv += ["-device", "intel-iommu,intremap=on"]
+        if f"bus={_PORT}" in self._nic():
+            argv += ["-device", f"pcie-root-port,id={_PORT}"]
         if self._counting:
             argv += ["-icount", "shift=0,sleep=off"]
         return argv + list(options.extra)

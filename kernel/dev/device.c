@@ -42,7 +42,7 @@ void devices_init(void)
 		if (!can_be_driven(&pci_functions[i]))
 			continue;
 		struct device *device = &devices[device_count++];
-		*device = (struct device){.function = pci_functions[i], .id = device_count};
+		*device = (struct device){.function = &pci_functions[i], .id = device_count};
 		for (uint32_t vector = 0; vector < KEUOS_DEVICE_VECTORS; vector++)
 			device->slots[vector] = NO_SLOT;
 	}
@@ -62,11 +62,11 @@ void devices_grant(struct process *process)
 static void begin_reset(struct device *device)
 {
 	device->mastering = false;
-	if (!pci_can_reset(&device->function)) {
-		pci_master(&device->function, false);
+	if (!pci_can_reset(device->function)) {
+		pci_master(device->function, false);
 		return;
 	}
-	pci_reset_begin(&device->function);
+	pci_reset_begin(device->function);
 	device->resetting_until = arch_time_ns() + RESET_NS;
 }
 
@@ -80,7 +80,7 @@ int device_claim(struct process *process, uint32_t index, struct device *device)
 	if (error)
 		return error;
 	device->domain = (struct iommu_domain){.number = device->id, .payer = process};
-	if (!arch_iommu_attach(device->function.requester, &device->domain))
+	if (!arch_iommu_attach(device->function->requester, &device->domain))
 		return -KEUOS_EQUOTA;
 	device->holder = process;
 	device->capability = index;
@@ -97,9 +97,9 @@ static uint64_t bar_window(const struct device *device, uint32_t bar)
 static void unmap_registers(struct device *device)
 {
 	for (uint32_t bar = 0; bar < KEUOS_DEVICE_BARS; bar++) {
-		uint64_t bytes = device->function.bars[bar].bytes;
+		uint64_t bytes = device->function->bars[bar].bytes;
 		bytes = bytes < bar_window_bytes ? bytes : bar_window_bytes;
-		if (device->function.bars[bar].kind != KEUOS_BAR_MEMORY || !(device->mapped_bars >> bar & 1))
+		if (device->function->bars[bar].kind != KEUOS_BAR_MEMORY || !(device->mapped_bars >> bar & 1))
 			continue;
 		for (uint64_t at = 0; at < bytes; at += KEUOS_PAGE_BYTES)
 			arch_unmap(&device->holder->space, bar_window(device, bar) + at);
@@ -113,11 +113,11 @@ void device_release(struct device *device)
 {
 	if (device->holder == NULL)
 		return;
-	pci_master(&device->function, false);
+	pci_master(device->function, false);
 	for (uint32_t vector = 0; vector < KEUOS_DEVICE_VECTORS; vector++)
 		device_interrupt_off(device, vector);
 	dma_unmap_all(device);
-	arch_iommu_detach(device->function.requester, &device->domain);
+	arch_iommu_detach(device->function->requester, &device->domain);
 	unmap_registers(device);
 	begin_reset(device);
 	device->holder = NULL;
@@ -130,9 +130,9 @@ void device_release(struct device *device)
 static void write_vector(struct device *device, uint32_t vector)
 {
 	struct interrupt_message message;
-	volatile uint32_t *entry = device->function.table + 4 * vector;
+	volatile uint32_t *entry = device->function->table + 4 * vector;
 	arch_interrupt_bind(
-		(uint32_t)device->slots[vector], device->function.requester, &cpus[device->holder->core], &message);
+		(uint32_t)device->slots[vector], device->function->requester, &cpus[device->holder->core], &message);
 	entry[VECTOR_CONTROL] = 1;
 	entry[0] = (uint32_t)message.address;
 	entry[1] = (uint32_t)(message.address >> 32);
@@ -147,7 +147,7 @@ int device_ready(struct device *device)
 	if (arch_time_ns() < device->resetting_until)
 		return -KEUOS_EAGAIN;
 	device->resetting_until = 0;
-	pci_reset_end(&device->function);
+	pci_reset_end(device->function);
 	bool any = false;
 	for (uint32_t vector = 0; vector < KEUOS_DEVICE_VECTORS; vector++) {
 		if (device->slots[vector] == NO_SLOT)
@@ -156,32 +156,30 @@ int device_ready(struct device *device)
 		any = true;
 	}
 	if (any)
-		pci_msix_enable(&device->function, true);
+		pci_msix_enable(device->function, true);
 	return 0;
 }
 
 int device_reset(struct device *device)
 {
-	if (!pci_can_reset(&device->function))
-		return -KEUOS_ENOSYS;
 	begin_reset(device);
 	device->quarantined = false;
 	device->faults_since_reset = 0;
-	return 0;
+	return pci_can_reset(device->function) ? 0 : -KEUOS_ENOSYS;
 }
 
 int device_master(struct device *device, bool on)
 {
 	if (on && device->quarantined)
 		return -KEUOS_ESTATE;
-	pci_master(&device->function, on);
+	pci_master(device->function, on);
 	device->mastering = on;
 	return 0;
 }
 
 int device_interrupt_on(struct device *device, uint32_t vector)
 {
-	if (vector >= KEUOS_DEVICE_VECTORS || vector >= device->function.vectors)
+	if (vector >= KEUOS_DEVICE_VECTORS || vector >= device->function->vectors)
 		return -KEUOS_EINVAL;
 	if (device->slots[vector] != NO_SLOT)
 		return 0;
@@ -193,7 +191,7 @@ int device_interrupt_on(struct device *device, uint32_t vector)
 		device->slots[vector] = (int)slot;
 		device->masked &= ~(1u << vector);
 		write_vector(device, vector);
-		pci_msix_enable(&device->function, true);
+		pci_msix_enable(device->function, true);
 		return 0;
 	}
 	return -KEUOS_EQUOTA;
@@ -207,7 +205,7 @@ int device_interrupt_off(struct device *device, uint32_t vector)
 	if (slot == NO_SLOT)
 		return 0;
 	if (device->resetting_until == 0)
-		device->function.table[4 * vector + VECTOR_CONTROL] = 1;
+		device->function->table[4 * vector + VECTOR_CONTROL] = 1;
 	arch_interrupt_unbind((uint32_t)slot);
 	slot_device[slot] = NULL;
 	device->slots[vector] = NO_SLOT;
@@ -221,7 +219,7 @@ void device_interrupts_arm(struct device *device)
 			continue;
 		device->masked &= ~(1u << vector);
 		if (device->slots[vector] != NO_SLOT && device->resetting_until == 0)
-			device->function.table[4 * vector + VECTOR_CONTROL] = 0;
+			device->function->table[4 * vector + VECTOR_CONTROL] = 0;
 	}
 }
 
@@ -236,7 +234,7 @@ void device_interrupt(uint32_t slot)
 	device->interrupts++;
 	device->masked |= 1u << vector;
 	if (device->resetting_until == 0)
-		device->function.table[4 * vector + VECTOR_CONTROL] = 1;
+		device->function->table[4 * vector + VECTOR_CONTROL] = 1;
 	notify_process(device->holder, notification_bit(device->capability));
 }
 
@@ -259,7 +257,7 @@ void device_fault(uint16_t requester, enum keuos_dma_fault kind, uint64_t addres
 	static uint64_t unknown;
 	struct device *device = NULL;
 	for (uint32_t i = 0; i < device_count; i++)
-		if (devices[i].function.requester == requester)
+		if (devices[i].function->requester == requester)
 			device = &devices[i];
 	uint64_t count = device ? ++device->faults_since_reset : ++unknown;
 	if (device)
@@ -273,7 +271,7 @@ void device_fault(uint16_t requester, enum keuos_dma_fault kind, uint64_t addres
 			.detail = address,
 			.address = reason});
 	if (device && count == KEUOS_DMA_FAULTS_MAX) {
-		pci_master(&device->function, false);
+		pci_master(device->function, false);
 		device->mastering = false;
 		device->quarantined = true;
 		if (device->holder)
@@ -283,7 +281,7 @@ void device_fault(uint16_t requester, enum keuos_dma_fault kind, uint64_t addres
 
 int device_map(struct device *device, uint32_t bar, uint64_t offset, uint32_t pages, uint64_t *address)
 {
-	const struct pci_function *function = &device->function;
+	const struct pci_function *function = device->function;
 	if (bar >= KEUOS_DEVICE_BARS || function->bars[bar].kind != KEUOS_BAR_MEMORY ||
 		function->bars[bar].address == 0)
 		return -KEUOS_EINVAL;
@@ -318,7 +316,7 @@ static uint32_t state_of(const struct device *device)
 
 void device_describe(const struct device *device, struct keuos_device_info *info)
 {
-	const struct pci_function *function = &device->function;
+	const struct pci_function *function = device->function;
 	*info = (struct keuos_device_info){.device = device->id,
 		.requester = function->requester,
 		.vendor = function->vendor,

@@ -65,7 +65,7 @@ struct result sys_device_config(uint64_t index, uint64_t offset, uint64_t width,
 	if ((width != 1 && width != 2 && width != 4) || offset >= 4096 || offset % width != 0)
 		return result_of(-KEUOS_EINVAL);
 	error = device_ready(device);
-	return result_of(error ? error : (int64_t)pci_read(&device->function, (uint32_t)offset, (uint32_t)width));
+	return result_of(error ? error : (int64_t)pci_read(device->function, (uint32_t)offset, (uint32_t)width));
 }
 
 struct result sys_device_control(uint64_t index, uint64_t operation, uint64_t argument, REST3)

@@ -33,15 +33,23 @@ USER_CFLAGS := --target=$(USER_TARGET) -std=c17 -O2 -g -gdwarf-4 -fno-eliminate-
 USER_LDFLAGS := -static -nostdlib -T $(USER_DIR)/lib/user.ld -z max-page-size=4096 -z norelro -z noexecstack \
 	--gc-sections --fatal-warnings --orphan-handling=error
 
+# What a program takes from elsewhere in the tree: more_NAME, paths from its top.
+more_nic_probe := netd/drivers/virtio_net.c
+USER_CPPFLAGS += -I$(USER_TOP)/netd/include -I$(USER_TOP)/netd/drivers
+
 # $(call user_objects,NAME): the objects of a program's or the library's folder
 user_objects = $(patsubst $(USER_DIR)/%,$(USER_BUILD)/obj/%.o,$(sort \
-	$(wildcard $(USER_DIR)/$(1)/*.c $(USER_DIR)/$(1)/$(ARCH)/*.[cS])))
+	$(wildcard $(USER_DIR)/$(1)/*.c $(USER_DIR)/$(1)/$(ARCH)/*.[cS]))) $(more_$(1):%=$(USER_BUILD)/obj/more/%.o)
 
 .PHONY: user initrd
 user: $(USER_ELFS)
 initrd: $(BUILD)/initrd.cpio
 
 $(USER_BUILD)/obj/%.o: $(USER_DIR)/% $(USER_DIR)/user.mk
+	@mkdir -p $(@D)
+	$(CC) $(USER_CFLAGS) $(USER_CPPFLAGS) -MMD -MP -c -o $@ $<
+
+$(USER_BUILD)/obj/more/%.o: $(USER_TOP)/% $(USER_DIR)/user.mk
 	@mkdir -p $(@D)
 	$(CC) $(USER_CFLAGS) $(USER_CPPFLAGS) -MMD -MP -c -o $@ $<
 

@@ -20,7 +20,7 @@ struct dma_range {
 };
 
 struct device {
-	struct pci_function function;
+	const struct pci_function *function;
 	uint32_t id;
 	struct process *holder; /* who has claimed it */
 	uint32_t capability;    /* the holder's index of it */

@@ -16,7 +16,7 @@ enum keuos_device_limit {
 	KEUOS_DEVICE_VECTORS = 8,         /* interrupt vectors of one function that can be switched on */
 	KEUOS_DEVICE_MAP_PAGES_MAX = 256, /* of one DEVICE_MAP */
 	KEUOS_DMA_RANGES = 64,            /* mapped for one device at a time */
-	KEUOS_DMA_FAULTS_MAX = 1024,      /* so many faults without a reset cost a device its bus mastering */
+	KEUOS_DMA_FAULTS_MAX = 64,        /* so many faults without a reset cost a device its bus mastering */
 };
 
 /* DEVICE_CONTROL. All but CLAIM want the caller to have claimed the device. */

@@ -475,6 +475,49 @@ static void op_grant(struct call *call)
 		map_unsigned(&call->reply, "capability", (uint64_t)index);
 }
 
+static void op_devices(struct call *call)
+{
+	static struct keuos_device_info devices[KEUOS_DEVICES];
+	int64_t count = sys_device_list(SYSTEM, devices, KEUOS_DEVICES);
+
+	if (good(call, count))
+		list(call, "devices", devices, sizeof(devices[0]),
+			count < KEUOS_DEVICES ? (uint64_t)count : KEUOS_DEVICES);
+}
+
+static void op_grant_device(struct call *call)
+{
+	static struct keuos_device_info devices[KEUOS_DEVICES];
+	struct child *to = argument_child(call, "to");
+	uint32_t device = argument_u32(call, "device");
+	uint32_t rights = (uint32_t)argument_unsigned(call, "rights", KEUOS_RIGHT_ALL);
+	int64_t count = sys_device_list(SYSTEM, devices, KEUOS_DEVICES), index;
+
+	if (call->failed || !good(call, count))
+		return;
+	if (device == 0 || device > (uint64_t)count || device > KEUOS_DEVICES) {
+		fail(call, KEUOS_ENOENT, "no device %u; operation 'devices' lists them", device);
+		return;
+	}
+	index = sys_cap_grant(to->capability, devices[device - 1].capability, rights);
+	if (good(call, index))
+		map_unsigned(&call->reply, "capability", (uint64_t)index);
+}
+
+static void op_revoke_device(struct call *call)
+{
+	static struct keuos_device_info devices[KEUOS_DEVICES];
+	uint32_t device = argument_u32(call, "device");
+	int64_t count = sys_device_list(SYSTEM, devices, KEUOS_DEVICES);
+
+	if (call->failed || !good(call, count))
+		return;
+	if (device == 0 || device > (uint64_t)count || device > KEUOS_DEVICES)
+		fail(call, KEUOS_ENOENT, "no device %u; operation 'devices' lists them", device);
+	else
+		good(call, sys_cap_revoke(devices[device - 1].capability));
+}
+
 static void op_reboot(struct call *call)
 {
 	uint64_t kind = argument_unsigned(call, "kind", UINT32_MAX);
@@ -512,6 +555,9 @@ static const struct operation {
 	{"bind", op_bind},
 	{"unbind", op_unbind},
 	{"grant", op_grant},
+	{"devices", op_devices},
+	{"grant_device", op_grant_device},
+	{"revoke_device", op_revoke_device},
 	{"reboot", op_reboot},
 	{"hil", op_hil},
 };

@@ -194,6 +194,28 @@ static void command_channels(char *rest)
 	}
 }
 
+static void command_devices(char *rest)
+{
+	static struct keuos_device_info devices[KEUOS_DEVICES];
+	int64_t count = sys_device_list(SYSTEM, devices, KEUOS_DEVICES);
+
+	(void)rest;
+	if (refused("devices", count))
+		return;
+	output_text("%6s %-8s %-9s %-6s %6s %9s %9s %9s  %s\n", "DEVICE", "PLACE", "ID", "CLASS", "DRIVER", "DMA PAGES",
+		"FAULTS", "INTERRUPT", "STATE");
+	for (int64_t i = 0; i < count && i < KEUOS_DEVICES; i++) {
+		const struct keuos_device_info *d = &devices[i];
+
+		output_text("%6u %02x:%02x.%x  %04x:%04x %06x %6u %9u %9lu %9lu  %s%s%s\n", d->device,
+			(uint32_t)d->requester >> 8, (uint32_t)d->requester >> 3 & 31, (uint32_t)d->requester & 7,
+			d->vendor, d->product, d->class_code, d->holder, d->dma_pages, (unsigned long)d->faults,
+			(unsigned long)d->interrupts, d->state & KEUOS_DEVICE_CLAIMED ? "claimed" : "free",
+			d->state & KEUOS_DEVICE_MASTERING ? ", mastering" : "",
+			d->state & KEUOS_DEVICE_QUARANTINED ? ", quarantined" : "");
+	}
+}
+
 /* What happened, behind the columns that every event has. */
 static void show_event(const struct keuos_event *e)
 {
@@ -216,6 +238,18 @@ static void show_event(const struct keuos_event *e)
 	case KEUOS_EVENT_CLOSE:
 		output_text("channel %u, generation %u, with [%u]: %s\n", e->channel, e->generation, e->peer,
 			word_close_reason(e->verdict));
+		break;
+	case KEUOS_EVENT_DMA_FAULT:
+		output_text("device %u (%02x:%02x.%x): %s of 0x%lx stopped, reason 0x%lx\n", e->channel,
+			e->generation >> 8, e->generation >> 3 & 31, e->generation & 7,
+			e->verdict == KEUOS_DMA_FAULT_READ            ? "read"
+				: e->verdict == KEUOS_DMA_FAULT_WRITE ? "write"
+								      : "interrupt",
+			(unsigned long)e->detail, (unsigned long)e->address);
+		break;
+	case KEUOS_EVENT_STRAY:
+		output_text("interrupt 0x%lx that nobody asked for; %lu so far\n", (unsigned long)e->address,
+			(unsigned long)e->detail);
 		break;
 	default:
 		output_text("channel %u, generation %u, detail 0x%lx\n", e->channel, e->generation,
@@ -330,6 +364,7 @@ static const struct command {
 	{"kill", "kill PID", "end a process that was spawned from here", command_kill},
 	{"files", "files", "the programs of the initrd", command_files},
 	{"channels", "channels", "channels, their sides and counters", command_channels},
+	{"devices", "devices", "PCI functions that drivers can have", command_devices},
 	{"events", "events [FROM]", "what gates, faults and ends were recorded", command_events},
 	{"info", "info", "cores, memory, features", command_info},
 	{"reboot", "reboot [off]", "reset the machine, or switch it off", command_reboot},

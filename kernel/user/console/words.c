@@ -84,6 +84,8 @@ const char *word_event(uint32_t kind)
 		[KEUOS_EVENT_BIND] = "bind",
 		[KEUOS_EVENT_CLOSE] = "close",
 		[KEUOS_EVENT_REVOKE] = "revoke",
+		[KEUOS_EVENT_DMA_FAULT] = "dma",
+		[KEUOS_EVENT_STRAY] = "stray",
 	};
 
 	return WORD(words, kind);

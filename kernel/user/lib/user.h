@@ -13,6 +13,7 @@
 #include "arch_syscall.h"
 
 #include <keuos/channel.h>
+#include <keuos/device.h>
 #include <keuos/syscall.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -188,7 +189,52 @@ static inline int64_t sys_memory_unmap(uint32_t memory)
 	return syscall1(KEUOS_SYS_MEMORY_UNMAP, memory);
 }
 
+/* --- devices: keuos/device.h --- */
+
+static inline int64_t sys_device_info(uint32_t device, struct keuos_device_info *info)
+{
+	return syscall2(KEUOS_SYS_DEVICE_INFO, device, (uintptr_t)info);
+}
+
+/* The value read, or an error. */
+static inline int64_t sys_device_config(uint32_t device, uint64_t offset, uint64_t width)
+{
+	return syscall3(KEUOS_SYS_DEVICE_CONFIG, device, offset, width);
+}
+
+static inline int64_t sys_device_control(uint32_t device, enum keuos_device_op operation, uint64_t argument)
+{
+	return syscall3(KEUOS_SYS_DEVICE_CONTROL, device, operation, argument);
+}
+
+static inline int64_t sys_device_map(uint32_t device, uint64_t bar, uint64_t offset, uint64_t pages)
+{
+	return syscall4(KEUOS_SYS_DEVICE_MAP, device, bar, offset, pages);
+}
+
+static inline int64_t sys_dma_map(
+	uint32_t device, uint32_t object, uint64_t first, uint64_t pages, uint64_t iova, int writable)
+{
+	return syscall_pair(KEUOS_SYS_DMA_MAP, device, object, first, pages, iova, writable != 0).value;
+}
+
+static inline int64_t sys_dma_unmap(uint32_t device, uint64_t iova)
+{
+	return syscall2(KEUOS_SYS_DMA_UNMAP, device, iova);
+}
+
+/* As sys_wait(), with the device's interrupts let through; an error as sys_is_error() tells. */
+static inline uint64_t sys_device_wait(uint32_t device, uint64_t mask, uint64_t deadline_ns)
+{
+	return (uint64_t)syscall3(KEUOS_SYS_DEVICE_WAIT, device, mask, deadline_ns);
+}
+
 /* --- the system capability: the first process only --- */
+
+static inline int64_t sys_device_list(uint32_t system, struct keuos_device_info *list, size_t n)
+{
+	return syscall3(KEUOS_SYS_DEVICE_LIST, system, (uintptr_t)list, n);
+}
 
 static inline int64_t sys_console_read(uint32_t system, void *buffer, size_t bytes)
 {
