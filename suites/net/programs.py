@@ -184,7 +184,7 @@ class Rogue(_NicProgram):
         return self.agent.name_of("keuos_error", "KEUOS_", -value)
 
     def post(self, queue: str, iova: int, size: int, *, wait_ns: int = 20_000_000, repeat: int = 1) -> Any:
-        """One descriptor for the device, `repeat` times, and what it did with it within `wait_ns` of target time each."""
+        """One descriptor, `repeat` times, and what the device did with it within `wait_ns` of target time each."""
         return self.step("post", **self._posting(queue, iova, size, wait_ns), repeat=repeat)
 
     def receive_into(

@@ -8,7 +8,7 @@
 #include <user.h>
 #include <virtio_pci.h>
 
-enum { QUEUE_IOVA = 0x7000000, QUEUES = 2, LOOK_NS = 500000 };
+enum { QUEUE_IOVA = 0x7000000, QUEUES = 2, LOOK_NS = 500000, PAUSE_NS = 300000 };
 
 volatile struct nic_rogue_params params;
 volatile struct nic_rogue_results results;
@@ -127,6 +127,8 @@ static int64_t post(void)
 		pci.bus.notify(&pci, (uint16_t)number, notify_offsets[number]);
 		if (!wait_used(queue, sys_time() + params.wait_ns))
 			return 0;
+		if (params.repeat > 1) /* what each of them caused is seen apart */
+			sys_wait(0, sys_time() + PAUSE_NS);
 	}
 	return 0;
 }
