@@ -16,12 +16,15 @@ import pytest
 
 from keuos_hil.bench import bench_key, suite_relative
 from keuos_hil.errors import TargetFailure
+from keuos_hil.net.fault_plugin import link_of
 from keuos_hil.net.host import Host
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Stack
 from keuos_hil.rig import LiveTarget
 
 _DEVIATIONS = Path(__file__).with_name("deviations.toml")
+#: Longer than this nobody waits for a case in real time.
+_PATIENCE_S = 300
 _host_key = pytest.StashKey[Host]()
 #: Below those that stacks choose from by themselves (RFC 6056), above the well-known ones.
 _ports = itertools.cycle(range(2000, 32000))
@@ -68,14 +71,18 @@ def without_target(node: pytest.Item, target: str) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A case that takes the target's time is slow where that time is real."""
+    """A case that takes the target's time is slow where that time is real, and out of reach if it takes hours."""
     bench = config.stash[bench_key]
     for item in items:
-        if item.get_closest_marker("timed") is not None:
+        timed = item.get_closest_marker("timed")
+        if timed is not None:
             parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
             name = parameters.get("keuos_target_name")
             if name is not None and "test-clock" not in bench.target_capabilities(bench.rig.target(name)):
                 item.add_marker(pytest.mark.slow)
+                if timed.args[0] > _PATIENCE_S:
+                    why = f"takes {timed.args[0]} s of the target's time, and target {name} has no clock to wind"
+                    item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -100,7 +107,7 @@ def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
     if known is not None:
         why = f"{known.reason} ({known.text})"
         request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
-    made = Host(target.link, target.network)
+    made = Host(link_of(request.config, target.link, target.network), target.network)
     request.node.stash[_host_key] = made
     made.judging = False
     made.fence()
