@@ -8,13 +8,13 @@ for one that we numbered. `observable` says what it takes to see it: the wire, t
 from __future__ import annotations
 
 import csv
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from .errors import UsageError
-from .options import nearest
 
 _TABLE = Path(__file__).parent / "net" / "requirements.csv"
 #: What a stack is held to; the other levels say what it may do.
@@ -48,8 +48,7 @@ def require(ids: Iterable[str], where: str) -> list[str]:
     found = list(ids)
     for name in found:
         if name not in table():
-            close = nearest(
-                name, [row for row in table() if row.partition(":")[0] == name.partition(":")[0]] or table()
-            )
-            raise UsageError(f"{where}: no requirement is called {name!r}{close}")
+            near = difflib.get_close_matches(name, table(), 3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ";"
+            raise UsageError(f"{where}: no requirement is called {name!r}{hint} They stand in net/{_TABLE.name}")
     return found

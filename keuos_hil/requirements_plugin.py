@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from . import requirements
-from .bench import bench_key
+from .bench import bench_key, suite_relative
 from .errors import UsageError
 
 
@@ -54,8 +54,10 @@ def pytest_runtest_makereport(
         return report
     verdict = _verdict(report)
     if verdict:
+        reason = str(getattr(report, "wasxfail", "")) if verdict == "xfailed" else ""
         for name in names:
-            item.config.stash[bench_key].results.add_verdict("requirements", name, target, verdict, 1)
+            results = item.config.stash[bench_key].results
+            results.add_evidence(name, target, suite_relative(item.nodeid), verdict, reason.removeprefix("reason: "))
     return report
 
 

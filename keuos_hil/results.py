@@ -99,6 +99,15 @@ class Results:
         entry["verdict"] = max(entry["verdict"], verdict, key=VERDICTS.index)
         entry["cases"] += cases
 
+    def add_evidence(self, name: str, target: str, test: str, verdict: str, reason: str = "") -> None:
+        """A test that shows the requirement `name`, how it did and, if it was expected to fail, why."""
+        self.add_verdict("requirements", name, target, verdict, 1)
+        entry = self.requirements[name][target]
+        shown = entry.setdefault("tests", {})
+        shown[test] = max(shown.get(test, verdict), verdict, key=VERDICTS.index)
+        if reason and reason not in entry.setdefault("waived", []):
+            entry["waived"].append(reason)
+
     # Between processes -----------------------------------------------------------------------------------------
 
     def to_text(self) -> str:
@@ -127,6 +136,11 @@ class Results:
             for name, targets in document[table].items():
                 for target, entry in targets.items():
                     self.add_verdict(table, name, target, entry["verdict"], entry["cases"])
+                    mine = getattr(self, table)[name][target]
+                    if "tests" in entry:
+                        mine["tests"] = mine.get("tests", {}) | entry["tests"]
+                    if "waived" in entry:
+                        mine["waived"] = list(dict.fromkeys(mine.get("waived", []) + entry["waived"]))
         self.fuzz += document["fuzz"]
         self.build_ids |= document["build_ids"]
         self.timebases |= document["timebases"]

@@ -147,10 +147,12 @@ def _says(name: str, what: str, change: Callable[[Segment], dict[str, Any] | Non
     FAULTS[name] = type(name, (Fault,), {"says": says, "__doc__": what})
 
 
-def _hears(name: str, what: str, change: Callable[[Segment], dict[str, Any] | None]) -> None:
-    """A fault that changes fields of what the target hears."""
+def _hears(name: str, what: str, change: Callable[[Segment], dict[str, Any] | None], *, repairs: bool = False) -> None:
+    """A fault that changes fields of what the target hears; only one that `repairs` touches a wrong checksum."""
 
     def hears(self: Fault, segment: Segment, frame: bytes, ends: Ends) -> list[bytes]:
+        if not segment.checksum_ok and not repairs:
+            return [frame]
         fields = change(segment)
         return [frame] if fields is None else [rebuilt(segment, **fields)]
 
@@ -202,7 +204,12 @@ _says(
     "It scales the window of its SYN-ACK.",
     lambda s: {"window": s.window >> s.options.wscale} if s.flags & SYN and s.options.wscale else None,
 )
-_hears("bad-checksum-accepted", "It does not look at the TCP checksum.", lambda s: None if s.checksum_ok else {})
+_hears(
+    "bad-checksum-accepted",
+    "It does not look at the TCP checksum.",
+    lambda s: None if s.checksum_ok else {},
+    repairs=True,
+)
 _hears("ack-flag-not-needed", "It takes data without the ACK flag.",
        lambda s: None if s.flags & (ACK | SYN | RST) else {"flags": s.flags | ACK})  # fmt: skip
 _hears("window-doubled", "It sends twice what the peer's window allows.",

@@ -504,3 +504,24 @@ def test_data_bears_ect_where_ecn_was_negotiated_and_answers_ece_by_cwr(net: Sta
     after = [segment for segment in c.burst() if segment.payload]
     assert after
     assert any(segment.flags & wire.CWR for segment in after)
+
+
+@pytest.mark.requirement("5681:CA", "9293:MUST-19")
+def test_congestion_avoidance_grows_by_a_segment_a_round_at_most(net: Stack) -> None:
+    """After a fast retransmit ssthresh is known; each round is acknowledged segment by segment."""
+    c = _sender(net, 600_000)
+    c.burst()
+    start = add(c.irs, 1)
+    for _ in range(6):
+        c.tx("A", ack=start)
+    c.burst()
+    c.tx("A")  # the end of recovery: from here on the window is ssthresh
+    before = 0
+    for _ in range(5):
+        flight = [segment for segment in c.burst() if segment.payload]
+        if before:
+            assert len(flight) <= before + 1, f"{len(flight)} segments in a round after one of {before}"
+        before = max(before, len(flight))
+        for segment in flight:
+            c.tx("A", ack=add(segment.seq, len(segment.payload)))
+    assert before

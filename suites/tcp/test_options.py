@@ -387,3 +387,30 @@ def test_options_are_taken_off_the_payload(net: Stack) -> None:
     c.sock.send(3000)
     taken = c.rx_data(3000, reply=True)
     assert max(len(s.payload) + (s.ip.payload[12] >> 4) * 4 for s in taken) <= 1480
+
+
+@pytest.mark.requirement("9293:MUST-68", "9293:MUST-69", "9293:MUST-65", "9293:MUST-2", "9293:MUST-45")
+@pytest.mark.parametrize("active", [False, True])
+def test_every_segment_of_a_whole_conversation_is_well_formed(net: Stack, active: bool) -> None:
+    """Options of every kind, a hole, a probe, both FINs: what holds of every frame is held against each of them."""
+    c = net.active(shift=3, sack=True, ts=True) if active else net.est(shift=3, sack=True, ts=True)
+    c.tx("PA", seq=add(c.snd, 100), data=100)
+    c.tx("PA", data=100)
+    c.snd = add(c.snd, 100)
+    c.rx_ack()
+    c.sock.recv_exactly(200)
+    c.sock.send(5000)
+    c.rx_data(5000, reply=True)
+    c.tx("A", seq=add(c.snd, -1))
+    c.tx("FA")
+    c.rx_ack()
+    c.sock.close()
+    c.rx("FA")
+    c.tx("A")
+    frames = [entry.frame for entry in c.host.transcript.entries if entry.direction == "<"]
+    segments = [packet for packet in map(wire.parse, frames) if isinstance(packet, wire.Segment)]
+    assert len(segments) >= 8
+    for segment in segments:
+        assert segment.options.problem == ""
+        assert segment.checksum_ok
+        assert segment.ip.source == net.host.target

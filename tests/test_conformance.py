@@ -1,0 +1,123 @@
+"""Requirements: the table, the marker and option, verdicts in results, and the page that is made of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from keuos_hil import conformance, requirements
+from keuos_hil.errors import UsageError
+from keuos_hil.results import Results
+
+TABLE = Path(requirements.__file__).parent / "net" / "requirements.csv"
+
+
+def test_every_row_is_whole_and_its_id_its_own():
+    rows = list(csv.reader(TABLE.read_text().splitlines()))[1:]
+    assert all(len(row) == 8 and all(row) for row in rows)
+    assert len(requirements.table()) == len(rows)
+
+
+def test_every_numbered_requirement_of_rfc_9293_is_in_the_table():
+    for kind, last in (("MUST", 69), ("SHLD", 31), ("MAY", 18), ("REC", 1)):
+        for number in range(1, last + 1):
+            assert f"9293:{kind}-{number}" in requirements.table()
+
+
+def test_waivers_name_rows_and_say_why():
+    found = conformance.waivers()
+    assert set(found) <= set(requirements.table())
+    assert all(found.values())
+
+
+def test_an_unknown_id_names_the_nearest():
+    with pytest.raises(UsageError, match=r"no requirement is called '9293:MUST-350'; did you mean .*9293:MUST-35\b"):
+        requirements.require(["9293:MUST-350"], "here")
+
+
+TESTS = """
+import pytest
+
+@pytest.mark.requirement("9293:MUST-35", "9293:MUST-36")
+def test_probe(target): pass
+
+@pytest.mark.requirement("9293:MUST-36")
+@pytest.mark.parametrize("good", [True, False])
+def test_more(target, good): assert good
+
+@pytest.mark.requirement("9293:MUST-1")
+@pytest.mark.xfail(reason="it is known (RFC 9293)", strict=True)
+def test_known(target): raise AssertionError("as ever")
+
+@pytest.mark.requirement("9293:MUST-2")
+@pytest.mark.slow
+def test_long(target): pass
+"""
+
+
+def _run(pytester, *arguments):
+    pytester.makepyfile(TESTS)
+    results = pytester.path / "results"
+    result = pytester.runpytest_subprocess(
+        "-p", "no:cacheprovider", "--target=linux", f"--results={results}", *arguments, timeout=120
+    )
+    return result, results / "latest" / "results.json"
+
+
+def test_a_run_leaves_a_verdict_for_each_requirement_and_its_tests(pytester):
+    result, path = _run(pytester)
+    result.assert_outcomes(passed=2, failed=1, xfailed=1, deselected=1)
+    found = json.loads(path.read_text())["requirements"]
+    assert found["9293:MUST-35"]["linux"]["verdict"] == "passed"
+    assert found["9293:MUST-36"]["linux"]["verdict"] == "failed"
+    assert found["9293:MUST-36"]["linux"]["cases"] == 3
+    assert sorted(found["9293:MUST-36"]["linux"]["tests"].values()) == ["failed", "passed", "passed"]
+    assert found["9293:MUST-1"]["linux"]["waived"] == ["it is known (RFC 9293)"]
+    assert "9293:MUST-2" not in found
+
+
+def test_a_requirement_selects_what_shows_it(pytester):
+    result, _ = _run(pytester, "--requirement=9293:MUST-35")
+    result.assert_outcomes(passed=1, deselected=4)
+
+
+def test_a_misspelt_requirement_is_a_usage_error(pytester):
+    result, _ = _run(pytester, "--requirement=9293:MUST-350")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*did you mean *9293:MUST-35*"])
+
+
+def test_the_page_has_a_row_for_each_requirement(pytester, capsys):
+    _, path = _run(pytester)
+    html = pytester.path / "page.html"
+    assert conformance.main([str(path), "--html", str(html)]) == 0
+    page = capsys.readouterr().out
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
+    assert set(requirements.table()) <= set(rows)
+    assert "| passed (1) |" in rows["9293:MUST-35"]
+    assert "| FAILED (3) |" in rows["9293:MUST-36"]
+    assert "| waived in 1 of 1 |" in rows["9293:MUST-1"]
+    assert "| untested |" in rows["9293:MUST-2"]
+    assert "- **9293:MUST-1** on linux: it is known (RFC 9293)." in page
+    assert "9293:MUST-51** on linux: source routing" in page
+    assert html.read_text().count("<tr>") == len(requirements.table()) + 1
+
+
+def test_a_file_that_is_no_result_is_one_line(tmp_path, capsys):
+    path = tmp_path / "results.json"
+    path.write_text("[]")
+    assert conformance.main([str(path)]) == 1
+    assert capsys.readouterr().err.startswith(f"conformance: {path} holds no results of a run")
+
+
+def test_evidence_survives_the_way_between_processes():
+    one, other = Results(), Results()
+    one.add_evidence("9293:MUST-1", "linux", "a", "passed")
+    other.add_evidence("9293:MUST-1", "linux", "b", "xfailed", "why")
+    one.merge(other.to_text())
+    assert one.requirements["9293:MUST-1"]["linux"] == {
+        "verdict": "xfailed", "cases": 2, "tests": {"a": "passed", "b": "xfailed"}, "waived": ["why"],
+    }  # fmt: skip
