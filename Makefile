@@ -25,7 +25,7 @@ COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
 C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
-.PHONY: help setup kernel run test soak run-qemu lint format wheel check-wheel clean
+.PHONY: help setup kernel run test soak conformance tcp-mutants run-qemu lint format wheel check-wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -48,6 +48,13 @@ test: lint kernel check-wheel ## everything that belongs to every push
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests suites $(ARGS)
+
+conformance: setup ## the network suites against Linux, slow cases too, and the page that is made of the results
+	$(BIN)/pytest --target=linux suites/tcp -m 'slow or not slow'
+	$(BIN)/python -m keuos_hil.conformance build/results/linux/latest/results.json --output docs/tcp-conformance.md --html build/tcp-conformance.html
+
+tcp-mutants: setup ## faults done to Linux's traffic: the network suites have to notice each
+	$(BIN)/pytest -m soak tests/test_tcp_mutants.py
 
 run-qemu: kernel ## boot to the prompt on this terminal
 	@.ci/run-qemu $(IMAGES)

@@ -1,0 +1,39 @@
+"""suites/tcp/deviations.toml names tests that exist, and says of each entry where, what instead, and by which text."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ENTRIES = tomllib.loads((ROOT / "suites" / "tcp" / "deviations.toml").read_text())["deviation"]
+
+
+def test_every_entry_is_whole():
+    for entry in ENTRIES:
+        assert set(entry) == {"system", "tests", "reason", "text"}
+        assert re.compile(entry["system"]).match("Linux 6.18.1 x86_64") or "Linux" in entry["system"]
+        assert re.match(r"RFC \d+, \d", entry["text"]), entry["text"]
+
+
+def test_every_pattern_fits_a_test(pytester: pytest.Pytester):
+    arguments = ("-p", "no:cacheprovider", "--collect-only", "-q", "--target=linux", "-m", "slow or not slow")
+    result = pytester.runpytest_subprocess(
+        *arguments,
+        "--rootdir",
+        str(ROOT),
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        str(ROOT / "suites" / "tcp"),
+        timeout=300,
+    )
+    found = [line.removeprefix("suites/") for line in result.outlines if "::" in line]
+    names = [re.sub(r"\[linux-?", "[", line).removesuffix("[]") for line in found]
+    assert len(names) > 400
+    for entry in ENTRIES:
+        for glob in entry["tests"]:
+            assert any(fnmatch.fnmatchcase(name, glob.replace("[", "[[]")) for name in names), f"{glob} fits no test"
