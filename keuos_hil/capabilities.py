@@ -36,6 +36,7 @@ _ALL = (
     Capability("power", Kind.TARGET, "a target with a power switch"),
     Capability("link", Kind.TARGET, "a NIC: --qemu-nic=virtio-net-pci (the default there), or a board with a wire"),
     Capability("sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux"),
+    Capability("test-clock", Kind.TARGET, "a target whose network stack's time can be wound: netd"),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
     Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),

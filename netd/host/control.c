@@ -3,10 +3,11 @@
  * with the name of the netd_result. All calls of netd/socket.h can be made; sockets are numbers.
  *
  *   reset [NAME=VALUE ...]                a new stack: limits, mtu, msl (ms), ecn, up to what struct netd_config has
- *   step | advance MICROSECONDS           the manual clock: to the next deadline | by that much, over all deadlines between
+ *   step [MICROSECONDS]                   the manual clock: to the next deadline, but no further than that
+ *   advance MICROSECONDS                  by that much, over all deadlines between
  *   address A MASK GATEWAY DNS | dhcp | route NETWORK MASK GATEWAY | net | link 0|1
- *   listen A PORT BACKLOG | accept ID | connect A PORT A PORT
- *   send ID FLAGS HEX | recv ID BYTES | urgent ID | hold ID BYTES | held ID
+ *   listen A PORT BACKLOG | accept ID | open | connect ID A PORT A PORT
+ *   send ID FLAGS HEX | recv ID BYTES | peek ID BYTES | urgent ID | hold ID BYTES | held ID
  *   shutdown ID | close ID | abort ID | set ID OPTION VALUE | get ID OPTION
  *   ready ID | events ID | error ID | soft ID | info ID | connections
  *   udp A PORT | sendto ID A PORT HEX | recvfrom ID | udpset ID OPTION VALUE
@@ -296,7 +297,8 @@ static void reset(struct host *host, char *words, struct answer *answer)
 static void tcp_command(struct socket *socket, const char *verb, char *rest, struct answer *answer)
 {
 	struct netd_tcp *tcp = socket->tcp;
-	unsigned a = 0, b = 0;
+	unsigned a = 0, b = 0, c = 0, d = 0;
+	const void *peeked;
 	int at = 0;
 	long result;
 
@@ -350,6 +352,19 @@ static void tcp_command(struct socket *socket, const char *verb, char *rest, str
 	} else if (!strcmp(verb, "info")) {
 		say(answer, "ok ");
 		say_info(answer, tcp);
+	} else if (!strcmp(verb, "connect") && sscanf(rest, "%u %u %u %u", &a, &b, &c, &d) == 4) {
+		say_result(answer,
+			netd_tcp_connect(
+				tcp, (struct netd_endpoint){a, (uint16_t)b}, (struct netd_endpoint){c, (uint16_t)d}));
+	} else if (!strcmp(verb, "peek")) {
+		result = netd_tcp_peek(tcp, &peeked);
+		if (result < 0) {
+			say_result(answer, result);
+		} else {
+			a = (unsigned)strtoul(rest, NULL, 0);
+			say(answer, "ok ");
+			say_hex(answer, peeked, (size_t)result < a ? (size_t)result : a);
+		}
 	} else if (!strcmp(verb, "accept")) {
 		struct socket *new = new_socket();
 		struct netd_tcp_owner owner = tcp_owner(new);
@@ -407,6 +422,8 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 		reset(host, rest, answer);
 	} else if (!strcmp(verb, "step") && host->manual) {
 		due = netd_run(stack, host->now);
+		if (count >= 1 && due > host->now + a)
+			due = host->now + a;
 		if (due == NETD_NEVER) {
 			say(answer, "ok never");
 			return true;
@@ -440,14 +457,11 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 
 		say_socket(answer, netd_tcp_listen(stack, (struct netd_endpoint){a, (uint16_t)b}, c, &owner, &new->tcp),
 			new);
-	} else if (!strcmp(verb, "connect") && count == 4) {
+	} else if (!strcmp(verb, "open")) {
 		struct socket *new = new_socket();
 		struct netd_tcp_owner owner = tcp_owner(new);
 
-		say_socket(answer,
-			netd_tcp_connect(stack, (struct netd_endpoint){a, (uint16_t)b},
-				(struct netd_endpoint){c, (uint16_t)d}, &owner, &new->tcp),
-			new);
+		say_socket(answer, netd_tcp_open(stack, &owner, &new->tcp), new);
 	} else if (!strcmp(verb, "udp") && count >= 2) {
 		struct socket *new = new_socket();
 		struct netd_udp_owner owner = {.ready = udp_ready, .owner = new};

@@ -17,6 +17,12 @@ static bool local_is_possible(const struct netd *stack, struct netd_endpoint loc
 	return !local.address || ipv4_is_ours(stack, local.address);
 }
 
+/* Made by netd_tcp_open(), and nothing more. */
+static bool is_new(const struct netd_tcp *tcb)
+{
+	return tcb->state == TCP_CLOSED && !tcb->remote.port;
+}
+
 int netd_tcp_listen(struct netd *stack, struct netd_endpoint local, unsigned backlog,
 	const struct netd_tcp_owner *owner, struct netd_tcp **listener)
 {
@@ -58,14 +64,26 @@ int netd_tcp_accept(struct netd_tcp *listener, const struct netd_tcp_owner *owne
 	return NETD_OK;
 }
 
-int netd_tcp_connect(struct netd *stack, struct netd_endpoint local, struct netd_endpoint remote,
-	const struct netd_tcp_owner *owner, struct netd_tcp **socket)
+int netd_tcp_open(struct netd *stack, const struct netd_tcp_owner *owner, struct netd_tcp **socket)
 {
-	struct netd_tcp *tcb;
+	struct netd_tcp *tcb = tcp_new(stack);
+
+	if (!tcb)
+		return NETD_NO_ROOM;
+	tcb->owner = *owner;
+	tcb->owned = true;
+	choose_shift(tcb);
+	*socket = tcb;
+	return NETD_OK;
+}
+
+int netd_tcp_connect(struct netd_tcp *tcb, struct netd_endpoint local, struct netd_endpoint remote)
+{
+	struct netd *stack = tcb->stack;
 
 	/* RFC 9293, 3.9.1.1 (MUST-46) */
-	if (!remote.port || !remote.address || !local_is_possible(stack, local) || ipv4_is_multicast(remote.address) ||
-		ipv4_is_broadcast(stack, remote.address))
+	if (!is_new(tcb) || !remote.port || !remote.address || !local_is_possible(stack, local) ||
+		ipv4_is_multicast(remote.address) || ipv4_is_broadcast(stack, remote.address))
 		return NETD_INVALID;
 	if (!local.address) /* MUST-44 */
 		local.address = ipv4_source(stack, remote.address);
@@ -78,18 +96,10 @@ int netd_tcp_connect(struct netd *stack, struct netd_endpoint local, struct netd
 	}
 	if (tcp_find(stack, local, remote))
 		return NETD_IN_USE;
-	tcb = tcp_new(stack);
-	if (!tcb)
+	if (!tcp_take_buffers(tcb))
 		return NETD_NO_ROOM;
 	tcb->local = local;
 	tcb->remote = remote;
-	if (!tcp_take_buffers(tcb)) {
-		tcp_free(tcb);
-		return NETD_NO_ROOM;
-	}
-	choose_shift(tcb);
-	tcb->owner = *owner;
-	tcb->owned = true;
 	tcb->state = TCP_SYN_SENT;
 	tcb->scaled = tcb->sack = tcb->timestamps = true;
 	tcb->ts_offset = tcp_ts_offset(stack, local, remote);
@@ -98,14 +108,13 @@ int netd_tcp_connect(struct netd *stack, struct netd_endpoint local, struct netd
 	COUNT(stack, tcp_opened);
 	tcp_insert(tcb);
 	tcp_send_syn(tcb);
-	*socket = tcb;
 	return NETD_OK;
 }
 
 /* Why nothing can be sent or received any more; NETD_OK: it can, or it ended in good order. */
 static int failure(const struct netd_tcp *tcb)
 {
-	return tcb->state == TCP_LISTEN ? NETD_INVALID : tcb->error;
+	return tcb->state == TCP_LISTEN ? NETD_INVALID : is_new(tcb) ? NETD_NOT_CONNECTED : tcb->error;
 }
 
 long netd_tcp_send(struct netd_tcp *tcb, const void *data, size_t bytes, unsigned flags)
@@ -314,7 +323,7 @@ int netd_tcp_set(struct netd_tcp *tcb, enum netd_tcp_option option, uint32_t val
 		break;
 	case NETD_RECEIVE_BYTES: /* a buffer is a power of two, and its window must never shrink */
 		valid = value >= 1024 && value <= limits->receive_bytes && !(value & (value - 1)) &&
-			tcb->state == TCP_LISTEN;
+			(tcb->state == TCP_LISTEN || is_new(tcb));
 		break;
 	case NETD_TTL:
 		valid = value >= 1 && value <= 255;

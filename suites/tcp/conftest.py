@@ -107,7 +107,8 @@ def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
     if known is not None:
         why = f"{known.reason} ({known.text})"
         request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
-    made = Host(link_of(request.config, target.link, target.network), target.network)
+    link = link_of(request.config, target.link, target.network)
+    made = Host(link, target.network, getattr(target.session, "clock", None))
     request.node.stash[_host_key] = made
     made.judging = False
     made.fence()

@@ -178,6 +178,14 @@ class Stack:
         """A listener's number."""
         return int(self.command("listen", at, port, backlog))
 
+    def connect(self, port: int = 80, at: int = PEER, *, local: int = 0, lport: int = 0, **options: int) -> int:
+        """A socket that has begun to open a connection."""
+        id_ = int(self.command("open"))
+        for name, value in options.items():
+            self.option(id_, name, value)
+        self.command("connect", id_, local, lport, at, port)
+        return id_
+
     def recv(self, id_: int, most: int = 65536) -> bytes:
         """What was received; b"" at the end."""
         return bytes.fromhex(self.command("recv", id_, most))

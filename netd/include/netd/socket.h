@@ -64,9 +64,11 @@ int netd_tcp_listen(struct netd *stack, struct netd_endpoint local, unsigned bac
 /* Takes the oldest connection; its options are those of the listener. NETD_AGAIN: there is none. */
 int netd_tcp_accept(struct netd_tcp *listener, const struct netd_tcp_owner *owner, struct netd_tcp **socket);
 
+/* Makes a socket that is not connected yet, so that its options can be set before it is. */
+int netd_tcp_open(struct netd *stack, const struct netd_tcp_owner *owner, struct netd_tcp **socket);
+
 /* Starts to open a connection: NETD_WRITABLE or NETD_CLOSED tells the end of it. Data can be sent at once. */
-int netd_tcp_connect(struct netd *stack, struct netd_endpoint local, struct netd_endpoint remote,
-	const struct netd_tcp_owner *owner, struct netd_tcp **socket);
+int netd_tcp_connect(struct netd_tcp *socket, struct netd_endpoint local, struct netd_endpoint remote);
 
 enum netd_send_flags {
 	NETD_SEND_MORE = 1,   /* more follows at once: only full segments leave */
@@ -104,7 +106,7 @@ enum netd_tcp_option {
 	NETD_USER_TIMEOUT,       /* milliseconds that data may stay unacknowledged (RFC 9293, 3.8.3, R2); 300000 */
 	NETD_LINGER,             /* after close: seconds until a reset; 0 at once, UINT32_MAX (the default) never */
 	NETD_SEND_BYTES,         /* at most the limit */
-	NETD_RECEIVE_BYTES,      /* at most the limit, and before the connection is opened */
+	NETD_RECEIVE_BYTES,      /* a power of two from 1024 to the limit, and before the connection is opened */
 	NETD_TTL,                /* 1 to 255; 64 */
 	NETD_DSCP,               /* 0 to 63 */
 	NETD_TCP_OPTIONS,
