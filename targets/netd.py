@@ -151,6 +151,7 @@ class _Socket:
     kind: str
     id: int | None = None  # netd-host's
     local: tuple[int, int] = (0, 0)
+    remote: tuple[int, int] = (0, 0)  # of a UDP socket
     options: dict[str, int] = field(default_factory=dict)
     listening: bool = False
     sent: int = 0
@@ -170,7 +171,7 @@ class NetdSockets:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._sockets: dict[int, _Socket] = {}
-        self._notices = 0
+        self._noticed = 0
 
     def call(self, name: str, *arguments: int | str) -> list[str]:
         """See Sockets.call."""
@@ -246,7 +247,9 @@ class NetdSockets:
     def _connect(self, number: int, address: str, port: int | str) -> list[object]:
         one = self._sockets[number]
         if one.kind == "udp":
-            raise SocketError("connect", "EOPNOTSUPP")
+            one.remote = (int(IPv4Address(address)), int(port))
+            self._udp(number)
+            return []
         self._tcp(number)
         self._control("connect", one.id, *one.local, int(IPv4Address(address)), port)
         raise SocketError("connect", "EINPROGRESS")
@@ -277,12 +280,20 @@ class NetdSockets:
         return taken
 
     def _send(self, number: int, count: int | str, flags: str) -> list[object]:
+        one = self._sockets[number]
+        if one.kind == "udp":
+            self._control("sendto", self._udp(number).id, *one.remote, pattern(0, int(count)).hex())
+            return [count, count]
         one = self._tcp(number)
         taken = self._write(one, pattern(one.sent, int(count)), flags)
         one.sent += taken
         return [taken, one.sent]
 
     def _send_bytes(self, number: int, text: str, flags: str) -> list[object]:
+        if self._sockets[number].kind == "udp":
+            one = self._udp(number)
+            self._control("sendto", one.id, *one.remote, "" if text == "-" else text)
+            return []
         self._write(self._tcp(number), b"" if text == "-" else bytes.fromhex(text), flags)
         return []
 
@@ -368,7 +379,7 @@ class NetdSockets:
         elif option == "linger" and amount < 0:
             amount = 0xFFFFFFFF
         elif option == "rcvbuf":
-            amount = 1 << max(10, min(amount, _BUFFER) - 1).bit_length() if amount > 1024 else 1024
+            amount = max(1024, min(amount, _BUFFER))
         elif option == "sndbuf":
             amount = min(amount, _BUFFER)
         if one.id is not None:
@@ -423,8 +434,8 @@ class NetdSockets:
         del number
         for one in self._sockets.values():
             if one.kind == "tcp" and one.id is not None and int(self._control("events", one.id)) & _URGENT:
-                self._notices += 1
-        return [self._notices]
+                self._noticed += 1
+        return [self._noticed]
 
     def _at_mark(self, number: int) -> list[object]:
         return [int(self._sockets[number].mark)]

@@ -100,6 +100,7 @@ struct netd_tcp {
 	uint32_t iss, snd_una, snd_nxt;
 	uint32_t snd_wnd, snd_wl1, snd_wl2, max_wnd;
 	uint32_t snd_up;    /* one past the urgent data */
+	uint32_t small_end; /* one past the last small segment that was sent */
 	uint32_t send_base; /* sequence number of the send buffer's first byte */
 	struct buffer send;
 	uint8_t snd_shift;

@@ -147,7 +147,7 @@ bool tcp_take_buffers(struct netd_tcp *tcb)
 	}
 	memcpy(&stack->tcp.free_buffers, buffers, sizeof(void *));
 	tcb->send = (struct buffer){buffers, stack->limits.send_bytes, 0, 0};
-	tcb->receive = (struct buffer){buffers + stack->limits.send_bytes, tcb->options[NETD_RECEIVE_BYTES], 0, 0};
+	tcb->receive = (struct buffer){buffers + stack->limits.send_bytes, stack->limits.receive_bytes, 0, 0};
 	return true;
 }
 

@@ -6,8 +6,8 @@
 
 enum {
 	DUPLICATES = 3, /* RFC 5681, 3.2; RFC 6675's DupThresh */
-	IW_SMALL = 1095,
-	IW_LARGE = 2190,
+	IW_SEGMENTS = 10,
+	IW_BYTES = 14600,
 };
 
 static uint32_t flight(const struct netd_tcp *tcb)
@@ -15,14 +15,12 @@ static uint32_t flight(const struct netd_tcp *tcb)
 	return tcb->snd_nxt - tcb->snd_una;
 }
 
-/* RFC 5681, 3.1 */
+/* RFC 6928, 2; after a SYN was lost one segment (RFC 5681, 3.1). */
 static uint32_t initial_window(const struct netd_tcp *tcb)
 {
 	uint32_t mss = tcp_segment_room(tcb);
 
-	if (tcb->syn_repeated)
-		return mss;
-	return mss > IW_LARGE ? 2 * mss : mss > IW_SMALL ? 3 * mss : 4 * mss;
+	return tcb->syn_repeated ? mss : least(IW_SEGMENTS * mss, most(2 * mss, IW_BYTES));
 }
 
 void congestion_start(struct netd_tcp *tcb)

@@ -124,7 +124,7 @@ static struct netd_tcp *new_child(struct netd_tcp *listener, const struct wire_i
 static void set_iss(struct netd_tcp *tcb, uint32_t iss)
 {
 	tcb->iss = tcb->snd_una = iss;
-	tcb->snd_nxt = tcb->send_base = tcb->snd_up = iss + 1;
+	tcb->snd_nxt = tcb->send_base = tcb->snd_up = tcb->small_end = iss + 1;
 }
 
 /*

@@ -138,6 +138,8 @@ static bool transmit_new(struct netd_tcp *tcb, uint32_t bytes)
 	if (!transmit(tcb, tcb->snd_nxt, bytes))
 		return false;
 	tcb->snd_nxt += bytes;
+	if (bytes < tcp_segment_room(tcb))
+		tcb->small_end = tcb->snd_nxt;
 	tcb->bytes_out += bytes;
 	if (!tcb->timed_at) { /* RFC 6298, 3: a sample per round trip */
 		tcb->timed_at = tcp_stamp(tcb->stack);
@@ -174,8 +176,11 @@ static uint32_t next_new(const struct netd_tcp *tcb)
 		return 0;
 	if (bytes < full || !bytes) {
 		if (bytes == text) {
-			/* RFC 9293, 3.7.4 (SHLD-7, MUST-17): a small segment waits until nothing is outstanding. */
-			if (!tcb->fin && (tcb->more || !(idle || tcb->options[NETD_NO_DELAY] || tcb->urgent)))
+			/* RFC 9293, 3.7.4 (SHLD-7, MUST-17), as Minshall refined it: a small segment waits while another one is
+			 * outstanding, so that the end of a large write does not wait for a delayed acknowledgment. */
+			bool free = tcb->options[NETD_NO_DELAY] || tcb->urgent || seq_le(tcb->small_end, tcb->snd_una);
+
+			if (!tcb->fin && (tcb->more || !free))
 				return 0;
 		} else if (bytes < tcb->max_wnd / 2 || !bytes) {
 			return 0; /* RFC 9293, 3.8.6.2.1 (MUST-38) */

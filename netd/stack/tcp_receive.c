@@ -80,13 +80,13 @@ void tcp_receive_text(
 
 static uint32_t capacity(const struct netd_tcp *tcb)
 {
-	return tcb->receive.base ? tcb->receive.size : tcb->options[NETD_RECEIVE_BYTES];
+	return tcb->options[NETD_RECEIVE_BYTES];
 }
 
 /* RFC 9293, 3.8.6.2.2: the right edge moves by a segment or half the buffer, or not at all (MUST-39), and never back (SHLD-14). */
 static uint32_t edge(const struct netd_tcp *tcb, uint32_t step)
 {
-	uint32_t possible = tcb->rcv_nxt + capacity(tcb) - tcb->receive.used;
+	uint32_t possible = tcb->rcv_nxt + (capacity(tcb) > tcb->receive.used ? capacity(tcb) - tcb->receive.used : 0);
 
 	return (int32_t)(possible - tcb->rcv_edge) >= (int32_t)least(step, capacity(tcb) / 2) ? possible
 											      : tcb->rcv_edge;

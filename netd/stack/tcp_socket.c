@@ -104,7 +104,7 @@ int netd_tcp_connect(struct netd_tcp *tcb, struct netd_endpoint local, struct ne
 	tcb->scaled = tcb->sack = tcb->timestamps = true;
 	tcb->ts_offset = tcp_ts_offset(stack, local, remote);
 	tcb->iss = tcb->snd_una = tcp_isn(stack, local, remote);
-	tcb->snd_nxt = tcb->send_base = tcb->snd_up = tcb->iss + 1;
+	tcb->snd_nxt = tcb->send_base = tcb->snd_up = tcb->small_end = tcb->iss + 1;
 	COUNT(stack, tcp_opened);
 	tcp_insert(tcb);
 	tcp_send_syn(tcb);
@@ -321,9 +321,8 @@ int netd_tcp_set(struct netd_tcp *tcb, enum netd_tcp_option option, uint32_t val
 	case NETD_SEND_BYTES:
 		valid = value > 0 && value <= limits->send_bytes;
 		break;
-	case NETD_RECEIVE_BYTES: /* a buffer is a power of two, and its window must never shrink */
-		valid = value >= 1024 && value <= limits->receive_bytes && !(value & (value - 1)) &&
-			(tcb->state == TCP_LISTEN || is_new(tcb));
+	case NETD_RECEIVE_BYTES: /* less than is offered already takes effect as the peer uses that up */
+		valid = value >= 1024 && value <= limits->receive_bytes;
 		break;
 	case NETD_TTL:
 		valid = value >= 1 && value <= 255;
@@ -337,7 +336,7 @@ int netd_tcp_set(struct netd_tcp *tcb, enum netd_tcp_option option, uint32_t val
 	if (!valid)
 		return NETD_INVALID;
 	tcb->options[option] = value;
-	if (option == NETD_RECEIVE_BYTES)
+	if (option == NETD_RECEIVE_BYTES && (tcb->state == TCP_LISTEN || is_new(tcb)))
 		choose_shift(tcb);
 	if (option == NETD_KEEPALIVE || option == NETD_KEEPALIVE_IDLE) {
 		tcb->timer[TIMER_KEEPALIVE] = NETD_NEVER;

@@ -38,14 +38,14 @@ struct netd_limits {
 	uint16_t dns_queries; /* at a time. Reached: NETD_NO_ROOM */
 };
 
-/* 64 connections in about 8.5 MB. */
+/* 64 connections, and datagrams of any size, in about 11 MB. */
 #define NETD_LIMITS_DEFAULT                                                                                            \
 	((struct netd_limits){.blocks = 256,                                                                           \
 		.connections = 64,                                                                                     \
 		.send_bytes = 65536,                                                                                   \
 		.receive_bytes = 65536,                                                                                \
 		.udp_sockets = 16,                                                                                     \
-		.udp_bytes = 16384,                                                                                    \
+		.udp_bytes = 131072,                                                                                   \
 		.neighbours = 32,                                                                                      \
 		.packets = 32,                                                                                         \
 		.reassemblies = 4,                                                                                     \
