@@ -6,13 +6,14 @@ stack's time takes none of the test's. Socket calls (docs/socket-calls.md) are t
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
 import zlib
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
 from keuos_hil.plugins.child_process import ChildProcess
@@ -30,6 +31,7 @@ _ANSWER_S = 60.0
 _FRAME_MAX = 1 << 16
 _SOCKET_BYTES = 4 << 20
 _CHUNK = 1 << 16
+_FIRST = 16384  # bytes of a datagram that are told
 _ERRORS = {
     "again": "EAGAIN",
     "invalid": "EINVAL",
@@ -58,7 +60,7 @@ _OPTIONS = {
     "tos": 10,
 }
 _READABLE, _WRITABLE, _URGENT, _CLOSED = 1, 2, 4, 8
-_BUFFER = 65536
+_BUFFER = 1 << 19  # more than a case sends at once
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class WoundClock:
     def slice(self, most: float) -> float:
         """See Clock.slice."""
         self._control("lent")  # behind it, all that was sent has been seen
-        end = self._now + round(most * 1e6)
+        end = self._now + math.ceil(most * 1e6)  # never less: a wait of less than a tick ends, too
         while not self._link.waits() and self._now < end:
             self._now = int(self._control("step", min(end - self._now, 1 << 31)))
             if self._now >= end:
@@ -160,7 +162,7 @@ class _Socket:
     crc: int = 0
     told: bool = False  # the error
     mark: bool = False
-    urgent: bool = False
+    queue: list[str] = field(default_factory=list)  # datagrams taken while an error was looked for
 
 
 class NetdSockets:
@@ -346,9 +348,9 @@ class NetdSockets:
 
     def _recv_from(self, number: int) -> list[object]:
         one = self._udp(number)
-        address, port, *data = self._control("recvfrom", one.id).split(" ")
+        address, port, *data = (one.queue.pop(0) if one.queue else self._control("recvfrom", one.id)).split(" ")
         text = data[0] if data else ""
-        return [IPv4Address(int(address)), port, len(text) // 2, text[:8192] or "-"]
+        return [IPv4Address(int(address)), port, len(text) // 2, text[: 2 * _FIRST] or "-"]
 
     def _shutdown(self, number: int, how: str) -> list[object]:
         if how != "read":
@@ -411,6 +413,13 @@ class NetdSockets:
         return ""
 
     def _error(self, number: int) -> list[object]:
+        if self._sockets[number].kind == "udp":
+            one = self._udp(number)
+            try:
+                one.queue.append(self._control("recvfrom", one.id))
+            except SocketError as error:
+                return ["-" if error.name == "EAGAIN" else error.name]
+            return ["-"]
         one = self._tcp(number)
         name = self._failure(one)
         if name and not one.told:
@@ -472,9 +481,7 @@ class NetdSession:
             self.console = Console(SocketStream(console_near), log=directory / "console.log")
             self._stack.callback(self.console.close)
             self._process = ChildProcess(
-                [str(program), "--fd", str(wire_far.fileno()), "--control", str(far.fileno()), "--manual"]
-                + ["--mtu", str(network.mtu), "--address", f"{network.address}/{network.prefix}"]
-                + ["--gateway", network.gateway],
+                [str(program), "--fd", str(wire_far.fileno()), "--control", str(far.fileno()), "--manual"],
                 inherit=[wire_far.fileno(), far.fileno(), console_far.fileno()],
                 output=directory / "program.log",
                 on_exit=lambda status: self.console.interrupt(
@@ -487,6 +494,9 @@ class NetdSession:
             console_far.close()
         self._stack.callback(self._process.close)
         control = Control(near)
+        control("reset", f"mtu={network.mtu}", f"send_bytes={_BUFFER}", f"receive_bytes={_BUFFER}", "blocks=1024")
+        own = IPv4Interface(f"{network.address}/{network.prefix}")
+        control("address", int(own), int(own.netmask), int(IPv4Address(network.gateway)), 0)
         self.link = NetdLink(wire_near)
         self.sockets = NetdSockets(control)
         self.clock = WoundClock(control, self.link, int(control("step", 0)))

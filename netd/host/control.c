@@ -97,13 +97,17 @@ static void say_hex(struct answer *answer, const uint8_t *bytes, size_t count)
 	*answer->at = 0;
 }
 
+static int digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static size_t from_hex(const char *text)
 {
 	size_t count = 0;
-	unsigned byte;
 
-	while (count < DATA_MOST && text[2 * count] && sscanf(text + 2 * count, "%2x", &byte) == 1)
-		data[count++] = (uint8_t)byte;
+	for (; count < DATA_MOST && digit(text[0]) >= 0 && digit(text[1]) >= 0; text += 2)
+		data[count++] = (uint8_t)(digit(text[0]) << 4 | digit(text[1]));
 	return count;
 }
 

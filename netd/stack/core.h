@@ -259,6 +259,7 @@ void tcp_input(struct netd *stack, const struct wire_ipv4 *ip, struct netd_frame
 void tcp_report(struct netd *stack, const struct icmp_report *report);
 void tcp_address_changed(struct netd *stack);
 netd_time tcp_run(struct netd *stack); /* timers, then output */
-bool tcp_tell(struct netd *stack);     /* tells one owner one event; false: there was none */
+void tcp_flush(struct netd *stack);
+bool tcp_tell(struct netd *stack); /* tells one owner one event; false: there was none */
 
 #endif

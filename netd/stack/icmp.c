@@ -78,6 +78,7 @@ static void echo(struct netd *stack, const struct wire_ipv4 *ip, const struct wi
 	icmp.type = WIRE_ICMP_ECHO_REPLY;
 	icmp.code = 0;
 	COUNT(stack, icmp_echoes);
+	tcp_flush(stack); /* an echo says that what came before it has been dealt with: answers to that go first */
 	transmit(stack, &reply, &icmp, &part, 1);
 }
 

@@ -36,6 +36,7 @@ enum tcp_state {
 enum tcp_timer {
 	TIMER_RETRANSMIT, /* while something is outstanding; else for the persist timer: both send again, and back off */
 	TIMER_ACK,        /* an acknowledgment is delayed */
+	TIMER_OVERRIDE,   /* data waits for a window that is open, but small */
 	TIMER_KEEPALIVE,
 	TIMER_CLOSE, /* TIME-WAIT, FIN-WAIT-2 without an owner, linger */
 	TIMERS,
@@ -51,6 +52,7 @@ enum tcp_limits {
 	TCP_PIECES = 8,        /* pieces received out of order; a segment that would make one more is not kept */
 	TCP_SACKED = 16,       /* pieces that the peer has reported; of more the highest are not remembered */
 	TCP_MSS_DEFAULT = 536, /* RFC 9293, 3.7.1 (MUST-15) */
+	TCP_MSS_LEAST = 64,    /* what a peer names below is not believed: each byte would cost it and us a segment */
 	TCP_SHIFT_MOST = 14,   /* RFC 7323, 2.3 */
 	TCP_PORT_FIRST = 32768,
 	TCP_PORT_COUNT = 28232, /* RFC 6056, 3.2: a wide range */
@@ -236,6 +238,7 @@ void tcp_output(struct netd_tcp *tcb);
 void tcp_send_ack(struct netd_tcp *tcb);
 void tcp_send_syn(struct netd_tcp *tcb);
 void tcp_send_probe(struct netd_tcp *tcb);
+void tcp_send_override(struct netd_tcp *tcb);
 void tcp_send_keepalive(struct netd_tcp *tcb);
 void tcp_send_reset(struct netd_tcp *tcb);
 void tcp_refuse(struct netd *stack, const struct wire_ipv4 *ip, const struct wire_tcp *segment);

@@ -307,6 +307,25 @@ void buffer_consume(struct buffer *buffer, uint32_t bytes)
 	buffer->used -= bytes;
 }
 
+/* Sends what connections have to say. */
+void tcp_flush(struct netd *stack)
+{
+	struct tcp *tcp = &stack->tcp;
+	struct node *next;
+
+	for (struct node *at = tcp->work.next; at != &tcp->work && !stack->nic_blocked; at = next) {
+		struct netd_tcp *tcb = CONTAINER(at, struct netd_tcp, work);
+
+		next = at->next;
+		if (tcb->output) {
+			tcb->output = false;
+			tcp_output(tcb);
+		}
+		if (!tcb->events && !tcb->output)
+			node_unlink(&tcb->work);
+	}
+}
+
 netd_time tcp_run(struct netd *stack)
 {
 	struct tcp *tcp = &stack->tcp;
@@ -328,21 +347,7 @@ netd_time tcp_run(struct netd *stack)
 			tcp_timers(CONTAINER(at, struct netd_tcp, node)); /* may free it, and no other one */
 		}
 	}
-	if (!stack->nic_blocked) {
-		struct node *next;
-
-		for (struct node *at = tcp->work.next; at != &tcp->work; at = next) {
-			struct netd_tcp *tcb = CONTAINER(at, struct netd_tcp, work);
-
-			next = at->next;
-			if (tcb->output) {
-				tcb->output = false;
-				tcp_output(tcb);
-			}
-			if (!tcb->events && !tcb->output)
-				node_unlink(&tcb->work);
-		}
-	}
+	tcp_flush(stack);
 	/* Exactly the next deadline: the timers of a few connections are looked through faster than kept in order. */
 	due = node_linked(&tcp->time_wait) ? CONTAINER(tcp->time_wait.next, struct netd_tcp, node)->timer[TIMER_CLOSE]
 					   : NETD_NEVER;

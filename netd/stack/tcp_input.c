@@ -41,9 +41,10 @@ static void take_options(struct netd_tcp *tcb, const struct wire_tcp *segment)
 {
 	struct netd *stack = tcb->stack;
 
-	tcb->peer_mss = segment->mss ? segment->mss : TCP_MSS_DEFAULT; /* RFC 9293, 3.7.1 (MUST-15) */
-	tcb->scaled = tcb->scaled && segment->shift >= 0;              /* RFC 7323, 2.2 */
-	if (tcb->scaled)                                               /* RFC 7323, 2.3 */
+	tcb->peer_mss = segment->mss ? (uint16_t)most(segment->mss, TCP_MSS_LEAST)
+				     : TCP_MSS_DEFAULT;   /* RFC 9293, 3.7.1 (MUST-15) */
+	tcb->scaled = tcb->scaled && segment->shift >= 0; /* RFC 7323, 2.2 */
+	if (tcb->scaled)                                  /* RFC 7323, 2.3 */
 		tcb->snd_shift = (uint8_t)least((uint8_t)segment->shift, TCP_SHIFT_MOST);
 	tcb->sack = tcb->sack && segment->sack_allowed;
 	tcb->timestamps = tcb->timestamps && segment->timestamps;

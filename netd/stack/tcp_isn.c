@@ -11,7 +11,7 @@
 #include "tcp.h"
 
 static const netd_time SECRET_FOR = 64 * NETD_S;
-static const uint16_t mss_table[8] = {28, 256, 536, 1024, 1220, 1360, 1440, 1460};
+static const uint16_t mss_table[8] = {TCP_MSS_LEAST, 256, 536, 1024, 1220, 1360, 1440, 1460};
 
 enum {
 	NO_SHIFT = 15,

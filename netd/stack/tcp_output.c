@@ -10,6 +10,9 @@ enum {
 	SACK_ROOM = WIRE_TCP_HEADER_LIMIT - WIRE_TCP_HEADER,
 };
 
+/* RFC 9293, 3.8.6.2.1: 0.1 s to 1 s, after which data leaves into a window that is small. */
+static const netd_time OVERRIDE = 500 * NETD_MS;
+
 /* RFC 9293, 3.7.1 (MUST-67): from what the interface can take; the path's MTU does not matter (RFC 1191, 3.1). */
 uint16_t tcp_own_mss(const struct netd *stack)
 {
@@ -214,6 +217,24 @@ static bool repair(struct netd_tcp *tcb)
 	return true;
 }
 
+/* Data that the window keeps back: see to it that it leaves some time. */
+static void wait_for_window(struct netd_tcp *tcb)
+{
+	uint32_t left = window_left(tcb);
+
+	if (!unsent(tcb)) {
+		tcb->timer[TIMER_OVERRIDE] = NETD_NEVER;
+	} else if ((left && left < least(tcp_segment_room(tcb), unsent(tcb))) || (left && tcb->more)) {
+		if (tcb->timer[TIMER_OVERRIDE] == NETD_NEVER)
+			tcp_set_timer(tcb, TIMER_OVERRIDE, tcb->stack->now + OVERRIDE);
+	} else if (tcb->snd_una == tcb->snd_nxt && !tcb->probing) {
+		/* RFC 9293, 3.8.6.1: nothing is outstanding, so no acknowledgment will tell that there is room again. */
+		tcb->probing = true;
+		tcb->stalled = tcp_stamp(tcb->stack);
+		tcp_set_timer(tcb, TIMER_RETRANSMIT, tcb->stack->now + tcb->rto);
+	}
+}
+
 void tcp_output(struct netd_tcp *tcb)
 {
 	uint32_t bytes;
@@ -232,12 +253,7 @@ void tcp_output(struct netd_tcp *tcb)
 			if (!transmit_new(tcb, bytes))
 				return;
 		}
-		/* RFC 9293, 3.8.6.1: nothing is outstanding, so no acknowledgment will tell that there is room again. */
-		if (tcb->snd_una == tcb->snd_nxt && unsent(tcb) && !tcb->probing) {
-			tcb->probing = true;
-			tcb->stalled = tcp_stamp(tcb->stack);
-			tcp_set_timer(tcb, TIMER_RETRANSMIT, tcb->stack->now + tcb->rto);
-		}
+		wait_for_window(tcb);
 	}
 	if (tcb->ack_now)
 		transmit(tcb, tcb->snd_nxt, 0);
@@ -256,10 +272,18 @@ void tcp_send_keepalive(struct netd_tcp *tcb)
 	transmit(tcb, tcb->snd_nxt - 1, 0);
 }
 
-/*
- * RFC 9293, 3.8.6.1: one octet into a closed window, the same one until it is taken; or what fits into a window that was too
- * small to be worth it (3.8.6.2.1: the override).
- */
+/* RFC 9293, 3.8.6.2.1: what fits into a window that was too small to be worth it, or what more was to follow on. */
+void tcp_send_override(struct netd_tcp *tcb)
+{
+	uint32_t bytes = least(least(unsent(tcb), window_left(tcb)), tcp_segment_room(tcb));
+
+	tcb->more = false;
+	if (bytes && tcb->recovery == RECOVERY_NONE && bytes <= congestion_room(tcb))
+		transmit_new(tcb, bytes);
+	tcp_want_output(tcb);
+}
+
+/* RFC 9293, 3.8.6.1: one octet into a closed window, the same one until it is taken. */
 void tcp_send_probe(struct netd_tcp *tcb)
 {
 	uint32_t left = window_left(tcb);

@@ -145,6 +145,10 @@ void tcp_timers(struct netd_tcp *tcb)
 		tcb->ack_now = true;
 		tcp_want_output(tcb);
 	}
+	if (now >= tcb->timer[TIMER_OVERRIDE]) {
+		tcb->timer[TIMER_OVERRIDE] = NETD_NEVER;
+		tcp_send_override(tcb);
+	}
 	if (now >= tcb->timer[TIMER_RETRANSMIT] && retransmit(tcb))
 		return;
 	if (now >= tcb->timer[TIMER_KEEPALIVE] && keepalive(tcb))
