@@ -1,7 +1,8 @@
-"""netd: NetD's stack built for this host (netd/host), under sanitizers, on a wire that is a socketpair and a clock that is wound.
+"""netd: NetD's stack built for this host, under sanitizers, on a wire that is a socketpair and a clock that is wound.
 
-The stack is the very one of the daemon; what is not here are the kernel, the driver and the rings. A case that takes minutes of the
-stack's time takes none of the test's. Socket calls (docs/socket-calls.md) are translated into the commands of netd/host/control.c.
+The stack is the very one of the daemon; what is not here are the kernel, the driver and the rings. A case that takes
+minutes of the stack's time takes none of the test's. Socket calls (docs/socket-calls.md) are translated into the
+commands of netd/host/control.c.
 """
 
 from __future__ import annotations
