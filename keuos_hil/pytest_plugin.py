@@ -353,10 +353,11 @@ def _needs(node: pytest.Item) -> list[str]:
     return [name for marker in node.iter_markers("needs") for name in marker.args]
 
 
-def _skip_or_refuse(bench: Bench, name: str, why: str) -> None:
+def _skip_or_refuse(bench: Bench, name: str, why: str, *, alike: bool = False) -> None:
+    """Skip, or raise under --require. Skips that are `alike` for a whole suite are told in one line of the summary."""
     if name in bench.required:
         raise InfraError(f"--require {name}: {why}")
-    raise pytest.skip.Exception(why, _use_item_location=True)
+    raise pytest.skip.Exception(why, _use_item_location=not alike)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -383,7 +384,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             continue
         if capability.name not in has:
             path = str(image.kernel_path) if image is not None else ""
-            _skip_or_refuse(bench, capability.name, reason(capability, target=target.name, image=path))
+            why = reason(capability, target=target.name, image=path)
+            _skip_or_refuse(bench, capability.name, why, alike=capability.kind is Kind.TARGET)
 
 
 # Fixtures ----------------------------------------------------------------------------------------------------------

@@ -75,6 +75,17 @@ def without(options: bytes, kind: int) -> bytes:
     return bytes(made)
 
 
+def with_sack_moved(options: bytes, distance: int) -> bytes:
+    """A well-formed list of options, the edges of its SACK blocks moved by `distance`."""
+    made, at = bytearray(options), 0
+    while made[at] != wire.OPTION_SACK:
+        at += 1 if made[at] == wire.OPTION_NOP else made[at + 1]
+    for edge in range(at + 2, at + made[at + 1], 4):
+        moved = add(int.from_bytes(made[edge : edge + 4], "big"), distance)
+        made[edge : edge + 4] = moved.to_bytes(4, "big")
+    return bytes(made)
+
+
 class Fault:
     """Does nothing. A fault changes what the target says (`out`) or hears (`into`)."""
 
@@ -388,20 +399,24 @@ class _Renumbered(Fault):
     def __init__(self, link: FaultyLink) -> None:
         super().__init__(link)
         self._shift: dict[Ends, int] = {}
+        self._chosen: dict[Ends, int] = {}
 
     def choose(self, segment: Segment) -> int:
         """The initial number instead."""
         raise NotImplementedError
 
     def says(self, segment: Segment, frame: bytes, ends: Ends) -> list[bytes]:
-        if segment.flags & SYN and (segment.flags & ACK or ends not in self._shift):
+        if segment.flags & SYN and self._chosen.get(ends) != segment.seq:
+            self._chosen[ends] = segment.seq
             self._shift[ends] = diff(self.choose(segment), segment.seq)
         return [rebuilt(segment, seq=add(segment.seq, self._shift[ends]))] if ends in self._shift else [frame]
 
     def hears(self, segment: Segment, frame: bytes, ends: Ends) -> list[bytes]:
-        if ends not in self._shift or not segment.flags & ACK or not segment.checksum_ok or segment.options.sack:
+        if ends not in self._shift or not segment.flags & ACK or not segment.checksum_ok:
             return [frame]
-        return [rebuilt(segment, ack=add(segment.ack, -self._shift[ends]))]
+        distance = -self._shift[ends]
+        options = with_sack_moved(raw_options(segment), distance) if segment.options.sack else raw_options(segment)
+        return [rebuilt(segment, ack=add(segment.ack, distance), options=options)]
 
 
 @fault("initial-number-constant")

@@ -224,6 +224,17 @@ def test_the_window_of_a_syn_is_not_scaled(net: Stack) -> None:
     assert got <= 500
 
 
+@pytest.mark.requirement("7323:WS2")
+def test_the_window_of_a_syn_ack_is_not_scaled_either(net: Stack) -> None:
+    """What the SYN-ACK offers as it stands is about what the next segment offers scaled."""
+    c = net.est(shift=7)
+    assert c.last is not None
+    offered = c.last.window
+    c.tx("PA", data=1)
+    c.rx_ack()
+    assert offered >= min(c.target_window // 4, 0x8000), f"{offered} bytes in the SYN-ACK, {c.target_window} behind it"
+
+
 @pytest.mark.requirement("7323:WS3")
 @pytest.mark.parametrize("shift", [15, 30, 255])
 def test_a_shift_over_14_counts_as_14(net: Stack, shift: int) -> None:
