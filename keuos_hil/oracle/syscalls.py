@@ -73,6 +73,7 @@ DRIVERS = ("device_info", "device_config", "device_control", "device_map", "dma_
 ELSEWHERE: dict[tuple[str, str], str] = {
     **{(call, answer): "a driver's tests" for call in DRIVERS for answer in DOCUMENTED[call] - {"ebadcap"}},
     ("spawn", "enoexec"): "tests/test_damaged_elfs.py",
+    ("spawn", "enomem"): "suites/gates/test_syscalls.py, when the machine's memory runs out",
     ("memory_create", "enomem"): "suites/gates/test_syscalls.py, when the machine's memory runs out",
     ("channel_bind", "eentropy"): "tests/test_without_randomness.py",
     ("getrandom", "eentropy"): "tests/test_without_randomness.py",

@@ -130,19 +130,19 @@ def test_a_killed_process_writes_into_nobody_elses_frames(target: LiveTarget, ag
 
 @pytest.mark.parametrize("what", ["memory", "channel"])
 def test_what_a_process_unmaps_itself_it_can_not_reach_again(agent: Agent, what: str) -> None:
+    """Not even in the very next instruction, while its core may still hold the translation."""
     with Puppet(agent, core=1) as puppet:
         if what == "memory":
-            memory = puppet.call("memory_create", 1)
-            address = puppet.call("memory_map", memory, 1)
+            capability = puppet.call("memory_create", 1)
+            address = puppet.call("memory_map", capability, 1)
             puppet.do("fill", address, PAGE, OLD)
-            puppet.call("memory_unmap", memory)
         else:
             agent.bind(puppet.process, puppet.process, "polled", order=0)
             end = puppet.accept()
-            address = int(end.base)
+            capability, address = int(end.capability), int(end.base)
             puppet.do("fill", address, 64, OLD)
-            puppet.call("channel_unmap", end.capability)
-        puppet.begin("read_on", address, OLD)
+        unmap = puppet.constant("KEUOS_SYS_MEMORY_UNMAP" if what == "memory" else "KEUOS_SYS_CHANNEL_UNMAP")
+        puppet.begin("call_read_on", address, OLD, capability, number=unmap)
         end_ = puppet.ends()
         assert (end_.name, end_.detail) == ("fault_read", address)
 

@@ -76,6 +76,11 @@ static void obey(const struct puppet_command *c)
 	case PUPPET_COMPARE:
 		answer.value = compare(address, c->args[1], c->args[2]);
 		break;
+	case PUPPET_CALL_READ_ON: /* without a sleep in between, over which the core would forget its translations */
+		look(address, c->args[1]);
+		syscall_pair(c->number, c->args[2], 0, 0, 0, 0, 0);
+		for (;;)
+			look(address, c->args[1]);
 	case PUPPET_READ_ON:
 		for (;;)
 			look(address, c->args[1]);

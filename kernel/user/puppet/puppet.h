@@ -17,6 +17,8 @@ enum puppet_op {
 	PUPPET_SLEEP_READ =
 		5, /* args: address, expected word: reads, sleeps until an end is bound to it, reads again */
 	PUPPET_PROTECTIONS = 6, /* -> value: enum puppet_protection, or-ed: what this CPU has */
+	PUPPET_CALL_READ_ON =
+		7, /* args: address, expected word, first argument of `number`: reads, makes the call, reads on at once */
 };
 
 enum puppet_protection {
