@@ -98,7 +98,7 @@ static bool transmit(void *device, const struct netd_part *parts, unsigned count
 	struct virtio_net *net = device;
 	size_t bytes = 0;
 
-	if (net->free_count == 0)
+	if (net->running && net->free_count == 0)
 		reclaim(net);
 	if (!net->running || !net->nic->link_up || net->free_count == 0) {
 		net->wanted_room = true;
