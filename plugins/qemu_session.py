@@ -56,6 +56,7 @@ class QemuSession:
         memory: the guest's RAM; the session closes it.
         ram_arguments: makes, of the path by which the emulator can open the memory, the arguments that use it.
         nic: a device model to plug in at the other end of :attr:`link`; "" for none.
+        tap: the TAP device of this host that the NIC is plugged into instead; then there is no link here.
         stand_alone: the command a person can type instead.
     """
 
@@ -70,6 +71,7 @@ class QemuSession:
         ram_arguments: Callable[[str], list[str]],
         timebase: Timebase,
         nic: str = "",
+        tap: str = "",
         stand_alone: Sequence[str] = (),
         panic_patterns: Iterable[bytes] = (),
         describe: Callable[[int], str] = hex,
@@ -93,7 +95,7 @@ class QemuSession:
         self._reset_log = directory / "reset.log"
         self._reset_log_from = 0
         try:
-            self._start(argv, ram_arguments, nic, panic_patterns)
+            self._start(argv, ram_arguments, nic, tap, panic_patterns)
         except BaseException:
             self.close()
             raise
@@ -103,6 +105,7 @@ class QemuSession:
         argv: Sequence[str],
         ram_arguments: Callable[[str], list[str]],
         nic: str,
+        tap: str,
         panic_patterns: Iterable[bytes],
     ) -> None:
         console_end, console_far = socket.socketpair()
@@ -119,7 +122,10 @@ class QemuSession:
             *("-chardev", f"socket,id=console,fd={console_far.fileno()}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=control,fd={monitor_far.fileno()}", "-mon", "chardev=control,mode=control"),
         ]
-        if nic:
+        if nic and tap:
+            arguments += ["-netdev", f"tap,id=wire,ifname={tap},script=no,downscript=no"]
+            arguments += ["-device", f"{nic},netdev=wire,romfile="]
+        elif nic:
             link_end, link_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             inherit.append(link_far.fileno())
             far_ends.append(link_far)

@@ -6,6 +6,7 @@ PCI BARs: the kernel has to).
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -45,6 +46,10 @@ class QemuX86Options:
     nic: str = field(
         default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
     )
+    wire: str = field(
+        default="",
+        metadata={"help": "tap:NAME plugs the NIC into a TAP device of the host, for its own stack and tools"},
+    )
     iommu: bool = field(default=True, metadata={"help": "whether q35 gets an IOMMU (VT-d with interrupt remapping)"})
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
@@ -62,6 +67,8 @@ class QemuX86:
             raise UsageError(f"target {name}: boot = {options.boot!r}; expected direct or grub")
         if options.cores < 1:
             raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
+        if options.wire and not re.fullmatch(r"tap:[\w.-]{1,15}", options.wire):
+            raise UsageError(f"target {name}: wire = {options.wire!r}; expected tap:NAME, such as tap:tap0")
         self.name = name
         self.options = options
         self.memory_bytes = parse_size(options.memory, f"target {name}: memory")
@@ -74,7 +81,7 @@ class QemuX86:
         self._accel = "tcg" if self._counting else run.accel
         self.capabilities = frozenset(
             {"debug", "registers", "pause", "reset", "reset-reason", "command-line"}
-            | ({"link"} if self._nic() else set())
+            | ({"link"} if self._nic() and not options.wire else set())
         )
 
     @property
@@ -166,6 +173,7 @@ class QemuX86:
             ram_arguments=ram,
             timebase=self.timebase,
             nic=self._nic(),
+            tap=self.options.wire.removeprefix("tap:"),
             stand_alone=[*machine, "-M", self.options.machine, "-serial", "stdio"],
             panic_patterns=self._panic_patterns,
             describe=image.kernel.describe,

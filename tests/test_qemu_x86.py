@@ -26,6 +26,7 @@ from keuos_hil.errors import (
     Panic,
     Reset,
     TripleFault,
+    UsageError,
     WaitTimeout,
 )  # fmt: skip
 from keuos_hil.hookspecs import RunOptions
@@ -259,3 +260,23 @@ def test_the_instructions_timebase_counts_instructions(boot):
     session.console.expect("tiny", LONG)
     assert session.timebase.name == "instructions"
     assert "-icount" in session.command
+
+
+@pytest.mark.parametrize(
+    ("options", "has"),
+    [
+        ({}, True),
+        ({"nic": "none"}, False),
+        ({"nic": ""}, False),
+        ({"wire": "tap:tap0"}, False),
+        ({"iommu": False}, True),
+    ],
+)
+def test_a_link_is_there_unless_the_nic_is_left_out_or_plugged_in_elsewhere(options, has):
+    assert ("link" in QemuX86("t", QemuX86Options(**options), RunOptions()).capabilities) is has
+
+
+@pytest.mark.parametrize("wire", ["tap", "tap:", "tap:a,script=/bin/sh", "tap:a/b", "tun:x", "tap:" + "x" * 16])
+def test_a_wire_that_is_no_tap_device_is_refused(wire):
+    with pytest.raises(UsageError, match="expected tap:NAME"):
+        QemuX86("t", QemuX86Options(wire=wire), RunOptions())
