@@ -1,6 +1,6 @@
 """A Link as a scapy socket, so that `sr1(IP(dst=...) / ICMP())` goes over the target's wire.
 
-scapy is not needed by the framework: install keuos-hil[scapy]. Raw Ethernet only; address resolution is done here, on
+Raw Ethernet only; address resolution is done here, on
 the same wire, because scapy's own would ask the host's interfaces.
 """
 
@@ -9,16 +9,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from keuos_hil.errors import InfraError, TargetFailure
-from keuos_hil.parts import Link
+from scapy.layers.inet import IP
+from scapy.layers.l2 import ARP, Ether
+from scapy.sendrecv import SndRcvHandler
+from scapy.supersocket import SuperSocket
 
-try:
-    from scapy.layers.inet import IP
-    from scapy.layers.l2 import ARP, Ether
-    from scapy.sendrecv import SndRcvHandler
-    from scapy.supersocket import SuperSocket
-except ImportError as error:
-    raise InfraError("scapy is not installed: pip install 'keuos-hil[scapy]'") from error
+from keuos_hil.errors import TargetFailure
+from keuos_hil.parts import Link
 
 _RESOLVE_S = 5.0
 
