@@ -482,3 +482,78 @@ def test_a_neighbour_whose_hardware_address_changed_in_silence_is_found_again(ne
         if reached() == other:
             return
     raise host.failure("a minute later the old hardware address is still used")
+
+
+@pytest.mark.requirement("6298:5", "6298:5.1")
+def test_no_segment_is_sent_again_before_the_timeout_that_the_stack_names(net: Stack) -> None:
+    c = net.est()
+    c.sock.send(100)
+    first = c.rx("A", data=100, track=False)
+    timeout = c.sock.info().rto / 1e6
+    (again,) = _copies(c, 1, within=5)
+    assert again - first.time > timeout * 0.95
+
+
+@pytest.mark.timed(10)
+@pytest.mark.requirement("6298:3b", "6298:2.3")
+def test_the_timeout_follows_a_path_that_became_slower(net: Stack) -> None:
+    """Delays stay below the timeout of the moment, so that no copy is made and each round trip is a sample."""
+    c = net.est()
+    for delay in (0.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5):
+        c.sock.send(100)
+        c.rx("A", data=100)
+        c.host.elapse(delay)
+        if c.segments:
+            raise c.host.failure(f"a copy came though {delay} s is below the timeout")
+        c.tx("A")
+    c.sock.send(100)
+    times = _copies(c, 2, within=6, data=100)
+    assert times[1] - times[0] > 0.5
+
+
+@pytest.mark.timed(240)
+@pytest.mark.requirement("6298:2.5")
+def test_the_timeout_grows_to_a_minute_at_least(net: Stack) -> None:
+    c = net.est()
+    c.sock.send(100)
+    times = [c.rx("A", data=100, track=False).time]
+    start = c.host.clock.now()
+    while c.host.clock.now() - start < 230:
+        c.host.wait(lambda: bool(c.segments), 70)
+        times += [segment.time for segment in c.segments]
+        c.segments.clear()
+        if len(times) > 1 and times[-1] - times[-2] >= 45:
+            break
+    gaps = _gaps(times)
+    assert max(gaps) >= 45, f"gaps of {gaps} s"
+    assert all(other > one * 1.5 for one, other in pairwise(gaps[:7]))
+
+
+@pytest.mark.timed(300)
+@pytest.mark.requirement("1191:4")
+def test_a_larger_path_mtu_is_not_tried_within_five_minutes(net: Stack) -> None:
+    c = net.est(source=wire.ip("192.0.2.241"))
+    c.sock.send(1400)
+    c.rx_data(1400)
+    ends = (net.host.target, c.source, c.target_port, c.port)
+    segment = wire.tcp(*ends, add(c.irs, 1), c.snd, wire.ACK, 1000)
+    quoted = wire.ipv4(net.host.target, c.source, wire.PROTOCOL_TCP, segment, total=1440)
+    net.host.send_icmp(wire.icmp(3, 4, (1000).to_bytes(4, "big"), quoted[:28]))
+    for _ in range(28):
+        c.host.elapse(10)
+        c.burst()
+        c.tx("A")
+        c.sock.send(1400)
+        sizes = [len(found.ip.raw) for found in c.burst() if found.payload]
+        assert all(size <= 1000 for size in sizes), f"datagrams of {sizes} bytes"
+
+
+@pytest.mark.timed(2_200_000)
+@pytest.mark.requirement("7323:PAWS3")
+def test_a_timestamp_of_24_days_ago_is_not_held_against_a_segment(net: Stack) -> None:
+    c = net.est(ts=True)
+    c.tx("PA", data=10)
+    c.rx_ack()
+    c.host.elapse(25 * 86400)
+    c.tx("PA", data=10, opts=wire.timestamps(c.clock - 1000, c.ts_recent))
+    assert c.sock.recv_exactly(20).bad is None
