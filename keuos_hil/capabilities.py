@@ -28,11 +28,12 @@ class Capability:
 
 
 _ALL = (
-    Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86"),
-    Capability("registers", Kind.TARGET, "a target whose Debug part reads registers: qemu-x86"),
-    Capability("pause", Kind.TARGET, "a target whose Debug part can stop the machine: qemu-x86"),
+    Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86, qemu-arm64"),
+    Capability("registers", Kind.TARGET, "a target whose Debug part reads control registers, too: qemu-x86"),
+    Capability("pause", Kind.TARGET, "a target whose Debug part can stop the machine: qemu-x86, qemu-arm64"),
     Capability("reset", Kind.TARGET, "a target with a reset button"),
-    Capability("reset-reason", Kind.TARGET, "a target that tells a triple fault from a reset: qemu-x86"),
+    Capability("reset-reason", Kind.TARGET, "a target that tells a reset from switching off: qemu-x86, qemu-arm64"),
+    Capability("triple-fault", Kind.TARGET, "a machine that shuts down after such faults, and says so: qemu-x86"),
     Capability("power", Kind.TARGET, "a target with a power switch"),
     Capability("link", Kind.TARGET, "a NIC: --qemu-nic=virtio-net-pci (the default there), or a board with a wire"),
     Capability("sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux"),
@@ -52,11 +53,11 @@ _ALL = (
     Capability("smp", Kind.LIVE, "two cores or more: --qemu-cores=2"),
     Capability("entropy", Kind.LIVE, "a CPU with a source of randomness: --qemu-cpu=max"),
     Capability("iommu", Kind.LIVE, "a machine with an IOMMU: --qemu-iommu=yes (the default there)"),
-    Capability("nx", Kind.LIVE, "a CPU with NX: --qemu-cpu=max"),
-    Capability("smep", Kind.LIVE, "a CPU with SMEP: --qemu-cpu=max"),
-    Capability("smap", Kind.LIVE, "a CPU with SMAP: --qemu-cpu=max"),
-    Capability("umip", Kind.LIVE, "a CPU with UMIP: --qemu-cpu=max"),
-    Capability("wp", Kind.LIVE, "a kernel that runs with CR0.WP"),
+    Capability("nx", Kind.LIVE, "a CPU with NX (arm64: UXN): --qemu-cpu=max"),
+    Capability("smep", Kind.LIVE, "a CPU with SMEP (arm64: PXN): --qemu-cpu=max"),
+    Capability("smap", Kind.LIVE, "a CPU with SMAP (arm64: PAN): --qemu-cpu=max"),
+    Capability("umip", Kind.LIVE, "a CPU with UMIP, or arm64: --qemu-cpu=max"),
+    Capability("wp", Kind.LIVE, "a kernel that runs with CR0.WP, or arm64"),
 )
 KNOWN = {capability.name: capability for capability in _ALL}
 

@@ -28,7 +28,7 @@ class TargetType:
     Attributes:
         name: what ``--target NAME`` and ``type = "NAME"`` in the configuration say.
         summary: one line for a person.
-        architecture: of the kernels it runs: "x86_64", "aarch64"; "" if it boots none (keuos_hil.parts.Resident).
+        architecture: of the kernels it runs: "x86_64", "arm64"; "" if it boots none (keuos_hil.parts.Resident).
         options: a dataclass; its fields are the keys of the configuration, with type, default and help text.
         option_prefix: ``--PREFIX-FIELD`` on the command line sets a field for this run; "" for none.
         make: builds the target from its name, its options and the choices of this run. It must start nothing.

@@ -28,7 +28,7 @@ from .dwarf import Layouts, Record, records
 from .errors import ImageError
 
 #: ELF machines by the names that targets use.
-MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64"}
+MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64"}
 _SHF_ALLOC = 2
 #: A HIL build is one that has this entry point.
 HIL_SYMBOL = "hil_syscall"

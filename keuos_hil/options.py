@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
-from .errors import UsageError
+from .errors import InfraError, UsageError
+
+#: Defaults that tell a person nothing.
+_UNSAID: tuple[Any, ...] = (MISSING, "", [])
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -60,21 +63,30 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
     raise UsageError(f"{where}: expected {wanted.__name__}, found {value!r}")
 
 
-def add_to_command_line(add: Callable[..., object], prefix: str, kind: type[Any]) -> None:
-    """Declare `--PREFIX-FIELD` for every field. `add` is argparse's or pytest's way to add an option."""
-    types = get_type_hints(kind)
-    for option in fields(kind):
-        wanted = types[option.name]
+def add_to_command_line(add: Callable[..., object], prefix: str, *kinds: type[Any]) -> None:
+    """Declare `--PREFIX-FIELD` for every field of the dataclasses, those of one name and type as one option.
+
+    `add` is argparse's or pytest's way to add an option.
+    """
+    found: dict[str, list[tuple[Field[Any], Any]]] = {}
+    for kind in kinds:
+        types = get_type_hints(kind)
+        for option in fields(kind):
+            found.setdefault(option.name, []).append((option, types[option.name]))
+    for name, options in found.items():
+        option, wanted = options[0]
+        if any(other != wanted for _, other in options):
+            raise InfraError(f"two target types want an option --{prefix}-{name} of different types")
         several = get_origin(wanted) is list
-        default = default_of(option)
-        shown = f" (default: {default})" if default not in (MISSING, "", []) else ""
+        defaults = [default for default in map(default_of, (each for each, _ in options)) if default not in _UNSAID]
+        shown = f" (default: {' or '.join(str(default) for default in dict.fromkeys(defaults))})" if defaults else ""
         how: dict[str, Any] = {"action": "append"} if several else {"type": wanted if wanted is not bool else _boolean}
         add(
-            f"--{prefix}-{option.name.replace('_', '-')}",
-            dest=_dest(prefix, option.name),
+            f"--{prefix}-{name.replace('_', '-')}",
+            dest=_dest(prefix, name),
             default=None,
-            metavar=option.name.upper(),
-            help=(option.metadata.get("help", option.name) + shown).replace("%", "%%"),
+            metavar=name.upper(),
+            help=(option.metadata.get("help", name) + shown).replace("%", "%%"),
             **how,
         )
 

@@ -287,7 +287,7 @@ class Target(AnyTarget, Protocol):
 
     @property
     def architecture(self) -> str:
-        """Of the kernels it runs, as in "x86_64" or "aarch64"."""
+        """Of the kernels it runs, as in "x86_64" or "arm64"."""
         ...
 
     def open(self, image: Image, directory: Path) -> Session:

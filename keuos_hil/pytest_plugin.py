@@ -103,11 +103,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     requirements_plugin.add_requirement_options(add)
     known["-m"] = True  # pytest's own; without it a long run that is repeated would be deselected
     manager = registry.load_plugins()
-    declared: set[tuple[str, type[Any]]] = set()
+    prefixes: dict[str, dict[type[Any], None]] = {}
     for kind in registry.target_types(manager).values():
-        if kind.option_prefix and (kind.option_prefix, kind.options) not in declared:
-            declared.add((kind.option_prefix, kind.options))
-            options.add_to_command_line(add, kind.option_prefix, kind.options)
+        if kind.option_prefix:
+            prefixes.setdefault(kind.option_prefix, {})[kind.options] = None
+    for prefix, kinds in prefixes.items():
+        options.add_to_command_line(add, prefix, *kinds)
     pluginmanager.keuos_hil = (manager, known)  # type: ignore[attr-defined]
 
 

@@ -6,22 +6,19 @@ PCI BARs: the kernel has to).
 
 from __future__ import annotations
 
-import re
-import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from keuos_hil.plugins import grub_iso
 from keuos_hil.plugins.accel import choose_accel
-from keuos_hil.plugins.guest_memory import GuestMemory, Window
-from keuos_hil.plugins.qemu_session import QemuSession
+from keuos_hil.plugins.guest_memory import Window
+from keuos_hil.plugins.qemu_machine import MachineKind, QemuMachine
 
-from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.errors import UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.image import Image
 from keuos_hil.parts import Session, Target, Timebase
-from keuos_hil.units import parse_size
 
 ARCHITECTURE = "x86_64"
 #: q35 keeps RAM below this address and moves what is left to 4 GiB, if there is as much as _SPLIT_FROM.
@@ -30,6 +27,8 @@ _SPLIT_FROM = 0xB000_0000
 _HIGH_RAM = 1 << 32
 #: The root port that the NIC is plugged into.
 _PORT = "port0"
+#: While it counts instructions, an idle machine waits for nothing: its clock jumps to the next timer.
+_IDLE = ",sleep=off"
 
 
 @dataclass(frozen=True)
@@ -55,51 +54,39 @@ class QemuX86Options:
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 
 
+def _windows(size: int) -> tuple[Window, ...]:
+    if size < _SPLIT_FROM:
+        return (Window(0, size, 0),)
+    return (Window(0, _LOW_RAM, 0), Window(_HIGH_RAM, size - _LOW_RAM, _LOW_RAM))
+
+
 class QemuX86:
     """See :class:`keuos_hil.parts.Target`."""
 
     architecture = ARCHITECTURE
 
     def __init__(self, name: str, options: QemuX86Options, run: RunOptions) -> None:
-        if run.timebase not in ("default", "emulated", "instructions", "silicon"):
-            raise UsageError(f"target {name}: no timebase {run.timebase!r}; there are emulated and instructions")
         if options.boot not in ("direct", "grub"):
             raise UsageError(f"target {name}: boot = {options.boot!r}; expected direct or grub")
-        if options.cores < 1:
-            raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
-        if options.wire and not re.fullmatch(r"tap:[\w.-]{1,15}", options.wire):
-            raise UsageError(f"target {name}: wire = {options.wire!r}; expected tap:NAME, such as tap:tap0")
+        kind = MachineKind(
+            ARCHITECTURE, "qemu-system-x86", idle=_IDLE, counter="", windows=_windows, choose_accel=choose_accel
+        )
         self.name = name
         self.options = options
-        self.memory_bytes = parse_size(options.memory, f"target {name}: memory")
-        self._counting = run.timebase == "instructions"
-        if self._counting and run.accel == "kvm":
-            raise UsageError("--timebase=instructions counts with TCG; it can't be combined with --accel=kvm")
-        if run.timebase == "silicon" and run.accel == "tcg":
-            raise UsageError("--timebase=silicon needs a real counter: --accel=kvm, or a board")
-        self._panic_patterns = run.panic_patterns
-        self._accel = "tcg" if self._counting else run.accel
-        self.capabilities = frozenset(
-            {"debug", "registers", "pause", "reset", "reset-reason", "command-line"}
-            | ({"link"} if self._nic() and not options.wire else set())
-        )
+        devices = ["-device", "intel-iommu,intremap=on"] if self._has_iommu else []
+        if f"bus={_PORT}" in self._nic():
+            devices += ["-device", f"pcie-root-port,id={_PORT}"]
+        self._machine = QemuMachine(name, kind, options, run, nic=self._nic(), devices=devices)
+        self.capabilities = self._machine.capabilities("registers", "reset-reason", "triple-fault")
 
     @property
     def timebase(self) -> Timebase:
         """`instructions`, or what the accelerator gives."""
-        if self._counting:
-            return Timebase("instructions", 1e9)
-        return Timebase("silicon" if self._chosen_accel() == "kvm" else "emulated")
-
-    def _chosen_accel(self) -> str:
-        if self._accel == "auto":
-            self._accel = choose_accel(self.options.binary)
-        return self._accel
+        return self._machine.timebase
 
     def check(self) -> None:
         """See Target.check."""
-        if shutil.which(self.options.binary) is None:
-            raise InfraError(f"{self.options.binary} is not installed; Debian: apt-get install qemu-system-x86")
+        self._machine.check()
         if self.options.boot == "grub":
             grub_iso.require()
 
@@ -132,7 +119,7 @@ class QemuX86:
         return model
 
     def _boot_arguments(self, image: Image, directory: Path) -> list[str]:
-        command_line = " ".join(part for part in (image.command_line, self.options.append) if part)
+        command_line = self._machine.command_line(image)
         if self.options.boot == "grub":
             iso = grub_iso.make_grub_iso(image.kernel_path, image.initrd_path, command_line, directory)
             return ["-cdrom", str(iso)]
@@ -141,44 +128,9 @@ class QemuX86:
             argv += ["-initrd", str(image.initrd_path)]
         return argv + (["-append", command_line] if command_line else [])
 
-    def _machine(self, image: Image, directory: Path) -> list[str]:
-        options = self.options
-        argv = [options.binary, "-accel", self._chosen_accel()]
-        argv += ["-cpu", options.cpu, "-m", f"{self.memory_bytes >> 20}M", "-smp", str(options.cores)]
-        argv += ["-nodefaults", "-display", "none", "-no-reboot", *self._boot_arguments(image, directory)]
-        if self._has_iommu:
-            argv += ["-device", "intel-iommu,intremap=on"]
-        if f"bus={_PORT}" in self._nic():
-            argv += ["-device", f"pcie-root-port,id={_PORT}"]
-        if self._counting:
-            argv += ["-icount", "shift=0,sleep=off"]
-        return argv + list(options.extra)
-
     def open(self, image: Image, directory: Path) -> Session:
         """See Target.open."""
-        image.kernel.require_machine(ARCHITECTURE, self.name)
-        machine, size = self._machine(image, directory), self.memory_bytes
-        windows: tuple[Window, ...] = (Window(0, size, 0),)
-        if size >= _SPLIT_FROM:
-            windows = (Window(0, _LOW_RAM, 0), Window(_HIGH_RAM, size - _LOW_RAM, _LOW_RAM))
-
-        def ram(path: str) -> list[str]:
-            backend = f"memory-backend-file,id=ram0,mem-path={path},size={size},share=on"
-            return ["-M", f"{self.options.machine},memory-backend=ram0", "-object", backend]
-
-        return QemuSession(
-            machine,
-            directory=directory,
-            memory=GuestMemory(size, windows),
-            ram_arguments=ram,
-            timebase=self.timebase,
-            nic=self._nic(),
-            tap=self.options.wire.removeprefix("tap:"),
-            stand_alone=[*machine, "-M", self.options.machine, "-serial", "stdio"],
-            panic_patterns=self._panic_patterns,
-            describe=image.kernel.describe,
-            exit_status_of_guest=self._is_debug_exit,
-        )
+        return self._machine.open(image, directory, self._boot_arguments, self._is_debug_exit)
 
     def _is_debug_exit(self, status: int) -> bool:
         """isa-debug-exit, which a kernel may be given by `extra`, ends QEMU with an odd status."""

@@ -158,6 +158,10 @@ def test_the_pytest_entry_point_bears_the_modules_own_name():
         assert name == module, "another name registers the plugin twice under -p, xdist and pytest_plugins"
 
 
+#: Those that `make wheel` puts in.
+ARCHITECTURES = ("x86_64", "arm64")
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with sdist and wheel, built offline from a copy of the checkout with stand-ins for images."""
@@ -167,10 +171,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", "images", "*.egg-info")
     for folder in MAPPED:
         shutil.copytree(ROOT / folder, stage / folder, ignore=ignore)
-    images = stage / "keuos_hil" / "images" / "x86_64"
-    (images / "user").mkdir(parents=True)
-    for name in ("keuos-release.elf", "keuos-hil.elf", "initrd.cpio", "user/hello.elf"):
-        (images / name).write_bytes(b"stand-in")
+    for architecture in ARCHITECTURES:
+        images = stage / "keuos_hil" / "images" / architecture
+        (images / "user").mkdir(parents=True)
+        for name in ("keuos-release.elf", "keuos-hil.elf", "initrd.cpio", "user/hello.elf"):
+            (images / name).write_bytes(b"stand-in")
     backend(stage, 'build_sdist("dist")')
     backend(stage, 'build_wheel("dist")')
     return stage / "dist"
@@ -205,8 +210,9 @@ def test_the_wheel_holds_every_module_data_file_and_image(built: Path):
         if path.is_file() and path.suffix not in {".py", ".pyc"} and "images" not in path.parts
     }
     assert not data - held, f"data files that the wheel lacks; see package-data in pyproject.toml: {data - held}"
-    for name in ("keuos-release.elf", "keuos-hil.elf", "initrd.cpio", "user/hello.elf"):
-        assert f"keuos_hil/images/x86_64/{name}" in held
+    for architecture in ARCHITECTURES:
+        for name in ("keuos-release.elf", "keuos-hil.elf", "initrd.cpio", "user/hello.elf"):
+            assert f"keuos_hil/images/{architecture}/{name}" in held
 
 
 def test_the_wheel_holds_nothing_but_the_package(built: Path):

@@ -343,9 +343,9 @@ def keuos_hil_panic_patterns():
 
 
 MISTAKES = [
-    (["--target=qemu-x68"], "no target named 'qemu-x68'; did you mean 'qemu-x86'? valid: qemu-x86"),
+    (["--target=qemu-x68"], "no target named 'qemu-x68'; did you mean 'qemu-x86'? valid: "),
     (["--kernel=missing.elf"], "missing.elf"),
-    (["--kernel=arm.elf"], "is an ELF for the wrong machine: target qemu-x86 runs x86_64, this is aarch64"),
+    (["--kernel=arm.elf"], "is an ELF for the wrong machine: target qemu-x86 runs x86_64, this is arm64"),
     (["--kernel=good.elf", "--initrd=short.cpio"], "short.cpio is truncated"),
     (["--initrd=short.cpio"], "short.cpio is truncated"),
     (["--require=iomu"], "no capability is called 'iomu'; did you mean 'iommu'?"),

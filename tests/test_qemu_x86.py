@@ -250,7 +250,7 @@ def test_an_elf_for_the_wrong_machine_is_one_clear_line(tiny_elf, tmp_path):
     kernel = tmp_path / "arm.elf"
     kernel.write_bytes(data)
     target = QemuX86("qemu-x86", QemuX86Options(), RunOptions())
-    with pytest.raises(ImageError, match=r"wrong machine: target qemu-x86 runs x86_64, this is aarch64") as caught:
+    with pytest.raises(ImageError, match=r"wrong machine: target qemu-x86 runs x86_64, this is arm64") as caught:
         target.open(Image.load(kernel), tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -113,6 +113,7 @@ def test_a_python_that_is_too_old_is_named(checkout: Path):
     for name in (
         "make",
         "qemu-system-x86_64",
+        "qemu-system-aarch64",
         "clang",
         "ld.lld",
         "clang-format",

@@ -79,6 +79,8 @@ static int map_page(
 	if (from < to)
 		memcpy((uint8_t *)arch_direct(frame) + (from - page),
 			file->bytes + segment->offset + (from - segment->address), to - from);
+	if (segment->flags & SEGMENT_X)
+		arch_code_written(arch_direct(frame), KEUOS_PAGE_BYTES);
 	return 0;
 }
 

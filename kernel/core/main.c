@@ -15,20 +15,22 @@ static const struct keuos_spawn first_request = {.name = "console",
 	.channels_max = KEUOS_CHANNELS,
 	.processes_max = KEUOS_PROCESSES - 1};
 
+static void print_names(const struct feature_name *at)
+{
+	for (; at->name; at++)
+		print(" %s%s", arch_features & at->feature ? "" : "no-", at->name);
+}
+
 static void print_features(void)
 {
-	static const struct {
-		uint32_t feature;
-		const char *name;
-	} names[] = {{KEUOS_FEATURE_NX, "NX"}, {KEUOS_FEATURE_WP, "WP"}, {KEUOS_FEATURE_SMEP, "SMEP"},
-		{KEUOS_FEATURE_SMAP, "SMAP"}, {KEUOS_FEATURE_UMIP, "UMIP"}, {KEUOS_FEATURE_ENTROPY, "entropy"},
-		{KEUOS_FEATURE_IOMMU, "IOMMU"}};
+	static const struct feature_name common[] = {
+		{KEUOS_FEATURE_ENTROPY, "entropy"}, {KEUOS_FEATURE_IOMMU, "IOMMU"}, {0, NULL}};
 	print("protection:");
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		print(" %s%s", arch_features & names[i].feature ? "" : "no-", names[i].name);
+	print_names(arch_feature_names);
+	print_names(common);
 	print("\n");
 	if (!(arch_features & KEUOS_FEATURE_ENTROPY))
-		print("no source of randomness: channels can't be bound (a CPU with RDRAND is needed; QEMU: -cpu max)\n");
+		print("no source of randomness: channels can't be bound (%s)\n", arch_random_wanted);
 }
 
 static void start_first_process(void)

@@ -1,15 +1,20 @@
-/* The table of system calls, by number. */
+/*
+ * The table of system calls, by number. One that may give up the core and go on later is marked as such: an architecture
+ * may save fewer registers for the others, and panics if it has to go on without.
+ */
 #include <kernel/syscall.h>
+
+system_call ARCH_MAY_BLOCK(sys_yield), ARCH_MAY_BLOCK(sys_wait), ARCH_MAY_BLOCK(sys_notify_and_wait);
 
 system_call *const syscall_table[KEUOS_SYS_COUNT] = {
 	[KEUOS_SYS_NULL] = sys_null,
-	[KEUOS_SYS_YIELD] = sys_yield,
+	[KEUOS_SYS_YIELD] = ARCH_MAY_BLOCK(sys_yield),
 	[KEUOS_SYS_EXIT] = sys_exit,
 	[KEUOS_SYS_LOG] = sys_log,
 	[KEUOS_SYS_TIME] = sys_time,
-	[KEUOS_SYS_WAIT] = sys_wait,
+	[KEUOS_SYS_WAIT] = ARCH_MAY_BLOCK(sys_wait),
 	[KEUOS_SYS_NOTIFY] = sys_notify,
-	[KEUOS_SYS_NOTIFY_AND_WAIT] = sys_notify_and_wait,
+	[KEUOS_SYS_NOTIFY_AND_WAIT] = ARCH_MAY_BLOCK(sys_notify_and_wait),
 	[KEUOS_SYS_DOORBELL] = sys_doorbell,
 	[KEUOS_SYS_SPAWN] = sys_spawn,
 	[KEUOS_SYS_PROCESS_START] = sys_process_start,

@@ -105,7 +105,7 @@ static void unmap_registers(struct device *device)
 			arch_unmap(&device->holder->space, bar_window(device, bar) + at);
 	}
 	device->mapped_bars = 0;
-	space_flush(device->holder);
+	arch_flush(device->holder);
 }
 
 /* In this order: it can't start an access any more, it can't reach anything any more, and only then do frames go. */

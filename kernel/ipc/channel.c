@@ -182,7 +182,7 @@ void channel_unmap(struct channel *channel, struct channel_side *side)
 		unmapped[i] = page_protection(channel, i, producer) == not_mapped
 			? 0
 			: arch_unmap(&process->space, side->base + i * KEUOS_PAGE_BYTES);
-	space_flush(process);
+	arch_flush(process);
 	for (uint32_t i = 0; i < count; i++)
 		if (unmapped[i])
 			frame_release(unmapped[i]);

@@ -20,17 +20,21 @@ static bool reserved(uint64_t base, uint64_t bytes)
 	uint64_t image = arch_direct_physical(kernel_start);
 	uint64_t image_bytes = (uint64_t)(kernel_end - kernel_start);
 
-	return base < 0x100000 || overlaps(base, bytes, image, image_bytes) ||
+	for (uint32_t i = 0; i < boot_info.reserved_count; i++)
+		if (overlaps(base, bytes, boot_info.reserved[i].base, boot_info.reserved[i].bytes))
+			return true;
+	return base == 0 || overlaps(base, bytes, image, image_bytes) ||
 		overlaps(base, bytes, boot_info.initrd, boot_info.initrd_bytes);
 }
 
-/* Finds room for the records themselves, in the first 4 GiB, which the boot tables map. */
+/* Finds room for the records themselves, where the boot tables map it. */
 static uint64_t place_records(uint64_t bytes)
 {
 	for (uint32_t i = 0; i < boot_info.ranges_count; i++) {
 		const struct memory_range *range = &boot_info.ranges[i];
 		uint64_t at = ALIGN_UP(range->base, KEUOS_PAGE_BYTES);
-		for (; at + bytes <= range->base + range->bytes && at + bytes <= 1ull << 32; at += KEUOS_PAGE_BYTES)
+		for (; at + bytes <= range->base + range->bytes && at + bytes <= boot_info.mapped_end;
+			at += KEUOS_PAGE_BYTES)
 			if (!reserved(at, bytes))
 				return at;
 	}

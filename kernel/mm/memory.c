@@ -1,27 +1,10 @@
-/* Memory objects and the TLB shootdown. */
+/* Memory objects. */
 #include <kernel/frame.h>
-#include <kernel/lock.h>
 #include <kernel/memory.h>
 
 const uint64_t memory_window = 0x0000200000000000ull, memory_window_bytes = 1ull << 24;
 
 struct memory_object memory_objects[MEMORY_OBJECTS];
-
-/* A process is loaded on its own core only. That core may be waiting for the kernel lock: it answers from there. */
-void space_flush(struct process *process)
-{
-	struct cpu *cpu = &cpus[process->core];
-	if (cpu->space != &process->space)
-		return;
-	if (cpu == arch_this_cpu()) {
-		arch_flush_all();
-		return;
-	}
-	__atomic_store_n(&cpu->flush_requested, 1, __ATOMIC_RELEASE);
-	arch_send_flush(cpu);
-	while (__atomic_load_n(&cpu->flush_requested, __ATOMIC_ACQUIRE))
-		arch_pause();
-}
 
 uint64_t memory_address(uint32_t capability_index)
 {
@@ -95,7 +78,7 @@ void memory_unmap(struct process *process, uint32_t index, struct memory_object 
 	while (mapped < object->pages && arch_unmap(&process->space, base + mapped * KEUOS_PAGE_BYTES) != 0)
 		mapped++;
 	if (mapped > 0)
-		space_flush(process);
+		arch_flush(process);
 	for (uint32_t i = 0; i < mapped; i++)
 		frame_release(object->frames[i]);
 }

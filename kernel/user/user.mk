@@ -57,7 +57,8 @@ $(USER_BUILD)/obj/more/%.o: $(USER_TOP)/% $(USER_DIR)/user.mk
 $(USER_BUILD)/obj/lib/string.c.o: USER_CFLAGS += -fno-builtin
 
 # The probe's asm statements push, and a compiler that knows nothing of it keeps variables below the stack pointer.
-$(USER_BUILD)/obj/probe/%: USER_CFLAGS += -mno-red-zone
+NO_RED_ZONE_x86_64 := -mno-red-zone
+$(USER_BUILD)/obj/probe/%: USER_CFLAGS += $(NO_RED_ZONE_$(ARCH))
 
 define user_program
 $(USER_BUILD)/$(1).elf: $(call user_objects,lib) $(call user_objects,$(1)) $(USER_DIR)/lib/user.ld

@@ -51,7 +51,7 @@ def test_a_kernel_stack_overflow_hits_the_guard_page(target: LiveTarget, agent: 
     assert "deeper+0x" in end.report
 
 
-@pytest.mark.needs("hil", "reset-reason")
+@pytest.mark.needs("hil", "triple-fault")
 def test_a_triple_fault_is_told_from_a_reset(target: LiveTarget, agent: Agent, record: Recorder) -> None:
     assert isinstance(_end(target, agent, record, "triple_fault"), TripleFault)
 

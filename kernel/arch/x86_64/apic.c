@@ -74,11 +74,6 @@ void arch_send_reschedule(struct cpu *cpu)
 	apic_send(cpu->arch.apic_id, VECTOR_RESCHEDULE);
 }
 
-void arch_send_flush(struct cpu *cpu)
-{
-	apic_send(cpu->arch.apic_id, VECTOR_FLUSH);
-}
-
 void apic_broadcast_nmi(void)
 {
 	if (local_apic)

@@ -127,6 +127,9 @@ static void read_multiboot2(const uint32_t *info)
 void boot_info_read(uint32_t magic, uint32_t address)
 {
 	const uint32_t *info = arch_direct(address);
+	boot_info.mapped_end = 1ull << 32;
+	boot_info.reserved[boot_info.reserved_count++] =
+		(struct memory_range){0, 0x100000}; /* firmware's and the BIOS's */
 	if (magic == MULTIBOOT2_MAGIC)
 		read_multiboot2(info);
 	else if (info[0] == PVH_MAGIC)

@@ -47,6 +47,9 @@ static uint64_t gdt[KEUOS_CORES_MAX][GDT_ENTRIES];
 static struct arch_tss tss[KEUOS_CORES_MAX] __attribute__((aligned(64)));
 static struct gate idt[IDT_ENTRIES];
 uint32_t arch_features;
+const struct feature_name arch_feature_names[] = {{KEUOS_FEATURE_NX, "NX"}, {KEUOS_FEATURE_WP, "WP"},
+	{KEUOS_FEATURE_SMEP, "SMEP"}, {KEUOS_FEATURE_SMAP, "SMAP"}, {KEUOS_FEATURE_UMIP, "UMIP"}, {0, NULL}};
+const char arch_random_wanted[] = "a CPU with RDRAND is needed; QEMU: -cpu max";
 uint8_t smap_on;
 static bool xsave_on;
 static uint32_t extended_bytes;

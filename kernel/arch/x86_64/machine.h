@@ -98,6 +98,8 @@ struct acpi_facts {
 extern struct acpi_facts acpi;
 void acpi_init(void);
 
+void flush_if_requested(void); /* answers a pending TLB shootdown of this core */
+
 void apic_init_core(void);
 /* The serial line's interrupt, once interrupts are remapped: by an entry of the IOMMU's table. */
 void io_apic_route_remapped(uint32_t entry);

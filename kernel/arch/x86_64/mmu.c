@@ -152,11 +152,6 @@ void arch_space_destroy(struct space *space)
 	space->root = 0;
 }
 
-void arch_flush_all(void)
-{
-	WRITE_CR(3, READ_CR(3));
-}
-
 static void map_kernel(uint64_t address, uint64_t physical, uint32_t protection)
 {
 	if (!arch_map(&kernel_space, address, physical, protection))

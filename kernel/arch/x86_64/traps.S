@@ -12,8 +12,8 @@
 /* Takes the kernel lock (core/lock.h: a ticket lock); clobbers ecx and flags. */
 .macro TAKE_KERNEL_LOCK
 	movl $1, %ecx
-	lock xaddl %ecx, kernel_lock(%rip)
-	cmpl %ecx, kernel_lock+4(%rip)
+	lock xaddl %ecx, kernel_lock+4(%rip)
+	cmpl %ecx, kernel_lock(%rip)
 	jne 91f
 90:
 	.pushsection .text.slow, "ax"
@@ -97,7 +97,7 @@ syscall_done:
 	.globl return_to_user
 return_to_user:
 	movq %gs:CPU_CURRENT, %rbx
-	incl kernel_lock+4(%rip)
+	incl kernel_lock(%rip)
 	cmpb $0, PROCESS_ENTERED_BY_TRAP(%rbx)
 	jne return_from_trap
 	movq REGS_RIP(%rbx), %rcx

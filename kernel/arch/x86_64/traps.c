@@ -98,7 +98,7 @@ static bool interrupt(uint64_t vector)
 	case VECTOR_RESCHEDULE:
 	case VECTOR_FLUSH:
 		apic_end_of_interrupt();
-		tlb_flush_if_requested();
+		flush_if_requested();
 		return true;
 	case VECTOR_SPURIOUS:
 		return true;

@@ -1,6 +1,6 @@
 /*
- * What an architecture gives to the portable kernel, beyond arch/cpu.h. arch/x86_64 implements it; core/, ipc/ and mm/
- * call nothing of the machine but this.
+ * What an architecture gives to the portable kernel, beyond arch/cpu.h. Each folder arch/ARCH implements it; core/, ipc/
+ * and mm/ call nothing of the machine but this.
  */
 #ifndef KERNEL_ARCH_H
 #define KERNEL_ARCH_H
@@ -14,13 +14,16 @@ struct memory_range {
 	uint64_t bytes;
 };
 
-enum { BOOT_RANGES_MAX = 64, BOOT_ARGUMENTS_BYTES = 512 };
+enum { BOOT_RANGES_MAX = 64, BOOT_RESERVED_MAX = 32, BOOT_ARGUMENTS_BYTES = 512 };
 
 struct boot_info {
-	const char *how; /* "pvh" or "multiboot2" */
+	const char *how; /* "pvh", "multiboot2" or "device-tree" */
 	uint32_t ranges_count;
-	struct memory_range ranges[BOOT_RANGES_MAX];
-	uint64_t initrd; /* physical; 0: none */
+	struct memory_range ranges[BOOT_RANGES_MAX]; /* in order */
+	uint32_t reserved_count;
+	struct memory_range reserved[BOOT_RESERVED_MAX]; /* parts of them that somebody else needs */
+	uint64_t mapped_end; /* the tables that the kernel starts with map all memory below */
+	uint64_t initrd;     /* physical; 0: none */
 	uint64_t initrd_bytes;
 	uint64_t rsdp;                        /* physical; 0: search for it */
 	char arguments[BOOT_ARGUMENTS_BYTES]; /* the kernel command line */
@@ -39,13 +42,18 @@ void arch_init_devices(void);         /* interrupt controllers, timer, serial in
 void arch_start_cores(void);          /* returns when all are up */
 
 extern uint32_t arch_features; /* enum keuos_feature */
+struct feature_name {
+	uint32_t feature;
+	const char *name; /* as the architecture's manual has it */
+};
+extern const struct feature_name arch_feature_names[]; /* its protections; ends with a name of NULL */
+extern const char arch_random_wanted[];                /* what a machine without randomness lacks */
 extern uint64_t arch_counter_hz;
 
 /* Time and interrupts. */
 uint64_t arch_time_ns(void);
 void arch_timer_arm(uint64_t at_ns); /* one shot on this core; 0 switches it off */
 void arch_send_reschedule(struct cpu *cpu);
-void arch_send_flush(struct cpu *cpu);
 void arch_stop_other_cores(void); /* for panics: never waits */
 
 /* Address spaces. Portable code names rights; the architecture makes table entries of them. */
@@ -58,7 +66,8 @@ enum protection {
 };
 
 struct space {
-	uint64_t root;     /* physical address of the top table */
+	uint64_t
+		root; /* what arch_load_root takes: the top table's physical address, and a tag of the architecture's */
 	uint32_t *charged; /* frames of tables are counted here, if not NULL ... */
 	uint32_t *limit;   /* ... and refused past this */
 	uint16_t owner;    /* pid, for the frames' records */
@@ -77,7 +86,12 @@ bool arch_is_mapped(const struct space *space, uint64_t address);
 uint64_t arch_translate(const struct space *space, uint64_t address, bool write);
 /* Lets go of every user frame, then frees the tables. The space must be loaded on no core. */
 void arch_space_destroy(struct space *space);
-void arch_flush_all(void);
+/* Makes every core forget what it cached of a process's tables; when it returns, none can use an old entry any more. */
+void arch_flush(struct process *process);
+/* Instructions were written through the kernel's own view: whoever executes them must see them. */
+void arch_code_written(const void *address, size_t bytes);
+/* One turn of waiting for the kernel lock, whose holder may be in arch_flush. */
+void arch_wait_turn(void);
 
 extern const uint64_t arch_user_base, arch_user_end; /* user addresses lie in [base, end) */
 

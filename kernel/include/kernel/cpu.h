@@ -18,12 +18,11 @@ struct cpu {
 	bool idle;
 	uint32_t ready_mask; /* bit p: queue p holds somebody */
 	struct run_queue ready[KEUOS_PRIORITIES];
-	struct process *sleepers;          /* those that wait with a deadline, soonest first */
-	uint64_t slice_end;                /* ns; 0: nobody to take turns with */
-	uint64_t armed;                    /* what the timer is set to, ns; 0: off */
-	struct space *space;               /* whose tables are loaded */
-	struct process *loaded;            /* whose SIMD registers are in the core */
-	volatile uint32_t flush_requested; /* TLB shootdown: set by another core, cleared by this one */
+	struct process *sleepers; /* those that wait with a deadline, soonest first */
+	uint64_t slice_end;       /* ns; 0: nobody to take turns with */
+	uint64_t armed;           /* what the timer is set to, ns; 0: off */
+	struct space *space;      /* whose tables are loaded */
+	struct process *loaded;   /* whose SIMD registers are in the core */
 	uint64_t interrupts;
 };
 

@@ -24,7 +24,4 @@ void memory_unmap(struct process *process, uint32_t index, struct memory_object 
 void memory_release(struct memory_object *object);
 void memory_payer_died(struct process *process);
 
-/* Makes every core forget what it cached of a process's tables. */
-void space_flush(struct process *process);
-
 #endif

@@ -14,8 +14,8 @@ struct keuos_template;
 struct channel;
 
 struct process {
-	struct arch_regs regs;   /* first, 16-byte aligned: traps.S pushes here */
-	uint8_t entered_by_trap; /* how it goes back: all registers by iretq, or as a system call */
+	struct arch_regs regs;   /* first, 16-byte aligned: the architecture's assembly saves here */
+	uint8_t entered_by_trap; /* for that assembly: which registers it goes back with */
 	uint8_t kill_pending;    /* set by another core; carried out at this core's next kernel entry */
 	uint16_t kill_reason;
 	uint32_t kill_detail;

@@ -3,6 +3,9 @@
  *
  * x86-64: number in rax; arguments in rdi, rsi, rdx, r10, r8, r9; result in rax (negative: an error), second result in
  * rdx. rbx, rbp, rsp, r12 to r15 are kept; every other general register is destroyed and comes back without kernel data.
+ *
+ * arm64: svc, number in x8; arguments in x0 to x5; result in x0, second result in x1. x18 to x30 and sp are kept; x2 to
+ * x17 come back zero.
  */
 #ifndef KEUOS_SYSCALL_H
 #define KEUOS_SYSCALL_H
@@ -220,21 +223,22 @@ struct keuos_channel_info {
 	uint64_t label;
 };
 
+/* What the machine enforces. The names are x86's; behind each what gives the same on arm64. */
 enum keuos_feature {
-	KEUOS_FEATURE_NX = 1,
-	KEUOS_FEATURE_SMEP = 2,
-	KEUOS_FEATURE_SMAP = 4,
-	KEUOS_FEATURE_UMIP = 8,
-	KEUOS_FEATURE_ENTROPY = 16,
+	KEUOS_FEATURE_NX = 1,       /* no execution of data; UXN */
+	KEUOS_FEATURE_SMEP = 2,     /* the kernel executes no user page; PXN */
+	KEUOS_FEATURE_SMAP = 4,     /* the kernel touches user memory only where it means to; PAN */
+	KEUOS_FEATURE_UMIP = 8,     /* user mode learns nothing of the kernel's tables; always */
+	KEUOS_FEATURE_ENTROPY = 16, /* randomness: channels can be bound */
 	KEUOS_FEATURE_IOMMU = 32,
 	KEUOS_FEATURE_HIL = 64,
-	KEUOS_FEATURE_WP = 128,
+	KEUOS_FEATURE_WP = 128, /* read-only pages are read-only for the kernel too; always */
 };
 
 struct keuos_system_info {
 	uint32_t cores;
 	uint32_t features;    /* enum keuos_feature, or-ed */
-	uint64_t tick_hz;     /* of the counter that user programs read: the TSC here */
+	uint64_t tick_hz;     /* of the counter that user programs read: TSC, CNTVCT_EL0 */
 	uint64_t pages_total; /* frames the kernel manages */
 	uint64_t pages_free;
 	uint32_t processes;
@@ -243,7 +247,7 @@ struct keuos_system_info {
 	uint32_t events; /* the sequence that the next event will have */
 	uint64_t interrupts[KEUOS_CORES_MAX];
 	char version[32];
-	char boot[16]; /* "pvh" or "multiboot2" */
+	char boot[16]; /* "pvh", "multiboot2" or "device-tree" */
 };
 
 enum keuos_event_kind {

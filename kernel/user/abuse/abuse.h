@@ -91,6 +91,10 @@ enum abuse_stage {
 	ABUSE_DONE = 2, /* the results stand; it may be waiting */
 };
 
+/* What it leaves with: it came to the end of the operation, a call failed, the parameters made no sense, or the
+ * architecture has nothing to do that with. */
+enum abuse_exit { ABUSE_EXIT_OK = 0, ABUSE_EXIT_FAILED = 1, ABUSE_EXIT_SENSELESS = 2, ABUSE_EXIT_ABSENT = 3 };
+
 extern volatile struct abuse_params params;
 extern volatile struct abuse_results results;
 
@@ -107,6 +111,7 @@ _Noreturn void abuse_wait(void);
 int abuse_processes(uint32_t op);
 int abuse_capabilities(uint32_t op);
 int abuse_channels(uint32_t op);
+int abuse_has(uint32_t op); /* whether the architecture has the operation */
 void abuse_far_call(uint16_t selector);
 void abuse_x87_divide(void);
 void abuse_x87_report(void);

@@ -1,7 +1,6 @@
 /*
  * The abuse program: wears out, ties in knots and hoards what the kernel gives, one call at a time. The host sets
- * `params` before the start and reads `results` after the end, or while it waits. It leaves with 0 if it came to the
- * end of the operation, with 1 if a call failed that should not have, with 2 if the parameters made no sense.
+ * `params` before the start and reads `results` after the end, or while it waits. What it leaves with is enum abuse_exit.
  */
 #include "abuse.h"
 
@@ -48,6 +47,8 @@ _Noreturn void abuse_wait(void)
 
 static int attempt(uint32_t op)
 {
+	if (!abuse_has(op))
+		return ABUSE_EXIT_ABSENT;
 	switch (op) {
 	case ABUSE_WAIT:
 		abuse_wait();

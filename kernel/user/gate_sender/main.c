@@ -102,8 +102,10 @@ static void act_on_memory(const struct gate_sender_params *p)
 {
 	uint64_t address = p->address + (p->relative ? results.end.base : 0);
 
-	while (p->action == GATE_LOAD_ON)
+	while (p->action == GATE_LOAD_ON) {
 		(void)*(volatile int64_t *)address;
+		keuos_pause(); /* or an emulator that counts instructions would leave the other core waiting */
+	}
 	if (p->action == GATE_LOAD)
 		results.result = *(volatile int64_t *)address;
 	else if (p->action == GATE_STORE)

@@ -1,7 +1,6 @@
 /*
  * The probe: attempts what a program must not be able to do, and tells how far it came. The host sets `params` before
- * the start and reads `results` after the end; leaving with 0 means that the attempt was survived, 1 that a comparison
- * failed, 2 that the parameters made no sense.
+ * the start and reads `results` after the end; what it leaves with is enum probe_exit.
  */
 #include "probe.h"
 
@@ -38,7 +37,7 @@ static int access_memory(uintptr_t address, int write)
 			results.value = *(volatile uint64_t *)address;
 		return 0;
 	default:
-		return 2;
+		return PROBE_EXIT_SENSELESS;
 	}
 }
 
@@ -70,6 +69,8 @@ static int attempt(uintptr_t address)
 {
 	volatile uint64_t zero = 0;
 
+	if (!probe_has(&params))
+		return PROBE_EXIT_ABSENT;
 	switch (params.op) {
 	case PROBE_NOTHING:
 		return 0;
@@ -82,7 +83,7 @@ static int attempt(uintptr_t address)
 		return 0;
 	case PROBE_INSTRUCTION:
 		if (params.number >= PROBE_I_COUNT)
-			return 2;
+			return PROBE_EXIT_SENSELESS;
 		probe_instruction(params.number);
 		return 0;
 	case PROBE_DIVIDE:
@@ -102,12 +103,12 @@ static int attempt(uintptr_t address)
 		return 0;
 	case PROBE_SIMD_HOLD:
 		probe_simd_hold(&params, &results);
-		return results.mismatches != 0;
+		return results.mismatches ? PROBE_EXIT_DIFFERENT : PROBE_EXIT_SURVIVED;
 	case PROBE_SIMD_READ:
 		return 0; /* done at the start, before anything could touch the registers */
 	case PROBE_SYSCALL:
 		probe_syscall(&params, &results);
-		return results.mismatches != 0;
+		return results.mismatches ? PROBE_EXIT_DIFFERENT : PROBE_EXIT_SURVIVED;
 	case PROBE_HOSTILE_STACK:
 		probe_hostile_stack(address, params.repeat ? params.repeat : 1);
 		return 0;
@@ -118,7 +119,7 @@ static int attempt(uintptr_t address)
 		results.value = overflow_stack(&zero);
 		return 0;
 	default:
-		return 2;
+		return PROBE_EXIT_SENSELESS;
 	}
 }
 
@@ -132,7 +133,7 @@ int main(const char *args)
 		probe_simd_read(&results);
 	results.stage = PROBE_ACCEPTING;
 	if (params.ends > PROBE_ENDS || (params.ends && params.end >= params.ends))
-		return 2;
+		return PROBE_EXIT_SENSELESS;
 	accept_ends();
 	if (params.ends)
 		base = results.endpoints[params.end].base;

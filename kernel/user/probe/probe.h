@@ -17,7 +17,7 @@ enum probe_op {
 	PROBE_DIVIDE = 5,      /* by zero */
 	PROBE_BREAKPOINT = 6,
 	PROBE_SINGLE_STEP = 7,     /* sets the trap flag */
-	PROBE_MISALIGNED = 8,      /* an aligned SIMD store on a stack that is off by eight */
+	PROBE_MISALIGNED = 8,      /* an access that has to be aligned and is not: of SIMD; exclusive */
 	PROBE_ALIGNMENT_CHECK = 9, /* a misaligned access with alignment checks switched on */
 	PROBE_SIMD_HOLD = 10,      /* fills all SIMD registers from the seed `value`, spins `repeat` times, compares */
 	PROBE_SIMD_READ = 11,      /* all SIMD registers as found at the start -> simd */
@@ -27,41 +27,45 @@ enum probe_op {
 	PROBE_STACK_OVERFLOW = 15, /* recurses until the guard page stops it */
 };
 
-/* Instructions that user mode must not have, or that must not tell user mode anything about the kernel. */
+/*
+ * Instructions that user mode must not have, or that must not tell user mode anything about the kernel. Named by what x86
+ * has them for; behind each what is attempted on x86, and on arm64.
+ */
 enum probe_instruction {
-	PROBE_I_UNDEFINED = 0,
-	PROBE_I_HALT = 1,
-	PROBE_I_DISABLE_INTERRUPTS = 2,
-	PROBE_I_ENABLE_INTERRUPTS = 3,
-	PROBE_I_READ_SYSTEM_REGISTER = 4,  /* x86: rdmsr */
-	PROBE_I_WRITE_SYSTEM_REGISTER = 5, /* x86: wrmsr */
-	PROBE_I_READ_CONTROL = 6,          /* x86: mov from cr0 */
-	PROBE_I_WRITE_CONTROL = 7,         /* x86: mov to cr3 */
-	PROBE_I_INVALIDATE_TLB = 8,
-	PROBE_I_PORT_IN = 9,
-	PROBE_I_PORT_OUT = 10,
-	PROBE_I_LOAD_GDT = 11,
-	PROBE_I_LOAD_IDT = 12,
-	PROBE_I_STORE_GDT = 13, /* this and the next four: UMIP */
-	PROBE_I_STORE_IDT = 14,
-	PROBE_I_STORE_LDT = 15,
-	PROBE_I_STORE_TASK = 16,
-	PROBE_I_STORE_MACHINE_STATUS = 17,
-	PROBE_I_SWAP_GS = 18,
-	PROBE_I_READ_COUNTER = 19,
-	PROBE_I_RETURN_TO_USER = 20,         /* x86: sysretq */
-	PROBE_I_INTERRUPT_DOUBLE_FAULT = 21, /* software interrupts with vectors that belong to the machine */
-	PROBE_I_INTERRUPT_PAGE_FAULT = 22,
-	PROBE_I_INTERRUPT_TIMER = 23,
-	PROBE_I_INTERRUPT_80 = 24,
-	PROBE_I_INTERRUPT_LAST = 25,
+	PROBE_I_UNDEFINED = 0,             /* ud2; udf */
+	PROBE_I_HALT = 1,                  /* hlt; wfi */
+	PROBE_I_DISABLE_INTERRUPTS = 2,    /* cli; msr daifset */
+	PROBE_I_ENABLE_INTERRUPTS = 3,     /* sti; msr daifclr */
+	PROBE_I_READ_SYSTEM_REGISTER = 4,  /* rdmsr; mrs vbar_el1 */
+	PROBE_I_WRITE_SYSTEM_REGISTER = 5, /* wrmsr; msr vbar_el1 */
+	PROBE_I_READ_CONTROL = 6,          /* mov from cr0; mrs sctlr_el1 */
+	PROBE_I_WRITE_CONTROL = 7,         /* mov to cr3; msr ttbr0_el1 */
+	PROBE_I_INVALIDATE_TLB = 8,        /* invlpg; tlbi */
+	PROBE_I_PORT_IN = 9,               /* in; the physical counter */
+	PROBE_I_PORT_OUT = 10,             /* out; the timer's comparator */
+	PROBE_I_LOAD_GDT = 11,             /* lgdt; msr tcr_el1 */
+	PROBE_I_LOAD_IDT = 12,             /* lidt; msr elr_el1 */
+	PROBE_I_STORE_GDT = 13,            /* this and the next four: UMIP; mrs ttbr1_el1 */
+	PROBE_I_STORE_IDT = 14,            /* mrs id_aa64mmfr0_el1 */
+	PROBE_I_STORE_LDT = 15,            /* mrs ctr_el0 */
+	PROBE_I_STORE_TASK = 16,           /* mrs tpidr_el1 */
+	PROBE_I_STORE_MACHINE_STATUS = 17, /* mrs CurrentEL */
+	PROBE_I_SWAP_GS = 18,              /* swapgs; msr spsel */
+	PROBE_I_READ_COUNTER = 19,         /* rdpmc; mrs pmccntr_el0 */
+	PROBE_I_RETURN_TO_USER = 20,       /* sysretq; eret */
+	PROBE_I_INTERRUPT_DOUBLE_FAULT =
+		21, /* software interrupts with vectors that belong to the machine; hvc, and what follows */
+	PROBE_I_INTERRUPT_PAGE_FAULT = 22, /* smc */
+	PROBE_I_INTERRUPT_TIMER = 23,      /* dc zva */
+	PROBE_I_INTERRUPT_80 = 24,         /* dc civac */
+	PROBE_I_INTERRUPT_LAST = 25,       /* an interrupt for another core */
 	PROBE_I_COUNT = 26,
 };
 
 enum probe_limit {
 	PROBE_ENDS = 4,
 	PROBE_REGISTERS = 16,
-	PROBE_SIMD_WORDS = 64, /* 16 registers of 32 bytes; the upper halves stay zero where they can't be used */
+	PROBE_SIMD_WORDS = 64, /* x86: 16 registers of 32 bytes, the upper halves zero where they can't be used */
 };
 
 struct probe_params {
@@ -91,13 +95,18 @@ struct probe_results {
 	uint32_t mismatches; /* PROBE_SIMD_HOLD: words that changed; PROBE_SYSCALL: kept registers that changed */
 	uint32_t wide;       /* nonzero: 32-byte SIMD registers were used */
 	uint64_t value;
-	uint64_t second;                     /* PROBE_SYSCALL: the second result */
-	uint64_t registers[PROBE_REGISTERS]; /* PROBE_SYSCALL: the others afterwards: rcx, r11, rsi, rdi, r8, r9, r10 */
+	uint64_t second; /* PROBE_SYSCALL: the second result */
+	uint64_t registers
+		[PROBE_REGISTERS]; /* PROBE_SYSCALL: those that a call destroys, afterwards: ARCH/ names them */
 	uint64_t simd[PROBE_SIMD_WORDS];
 	struct keuos_endpoint endpoints[PROBE_ENDS];
 };
 
+/* What the probe leaves with if the attempt was survived, failed, made no sense, or can't be made on this architecture. */
+enum probe_exit { PROBE_EXIT_SURVIVED = 0, PROBE_EXIT_DIFFERENT = 1, PROBE_EXIT_SENSELESS = 2, PROBE_EXIT_ABSENT = 3 };
+
 /* The operations that differ between architectures: probe/ARCH/. */
+int probe_has(const volatile struct probe_params *params); /* whether the architecture has the operation */
 void probe_instruction(uint64_t which);
 void probe_divide(void);
 void probe_breakpoint(void);

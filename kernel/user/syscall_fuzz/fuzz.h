@@ -104,7 +104,8 @@ void fuzz_collect(uint32_t child);
 
 /*
  * The instruction, in ARCH/. found: first and second result, then the registers that a call destroys as they came back
- * (0 is right for each but the last two, return address and flags), then how many of those that it keeps were changed.
+ * (0 is right for each but the last two: x86's return address and flags), then how many of those that it keeps were
+ * changed. Where there are more of them than places, several share one.
  */
 enum fuzz_found { FUZZ_VALUE = 0, FUZZ_SECOND = 1, FUZZ_ZEROED = 2, FUZZ_ZEROED_COUNT = 5, FUZZ_CHANGED = 9 };
 void fuzz_instruction(const uint64_t number_and_arguments[1 + FUZZ_ARGUMENTS], uint64_t found[12]);

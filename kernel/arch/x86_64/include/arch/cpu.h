@@ -30,9 +30,13 @@ struct arch_cpu {
 	uint64_t self;         /* address of this block */
 	uint64_t *trap_stack;  /* TSS.rsp0: where a trap from user mode pushes */
 	uint32_t apic_id;
+	volatile uint32_t flush_requested; /* TLB shootdown: set by another core, cleared by this one */
 	bool has_xsave;
 	struct arch_tss *tss;
 };
+
+/* Every call saves all that it takes to go on later. */
+#define ARCH_MAY_BLOCK(call) call
 
 static inline struct cpu *arch_this_cpu(void)
 {

@@ -1,0 +1,196 @@
+"""What every machine that QEMU emulates has in common, whatever its architecture: options, accelerator, start.
+
+A target of an architecture holds a :class:`QemuMachine` and tells it what differs. How one run goes is
+:mod:`.qemu_session`'s.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.hookspecs import RunOptions
+from keuos_hil.image import Image
+from keuos_hil.parts import Session, Timebase
+from keuos_hil.units import parse_size
+
+from .guest_memory import GuestMemory, Window
+from .qemu_session import QemuSession
+
+#: Each instruction takes a nanosecond of QEMU's clock.
+_ICOUNT, _COUNTED_HZ = "shift=0", 1e9
+
+
+class QemuOptions(Protocol):
+    """The options that every such target has."""
+
+    @property
+    def binary(self) -> str:
+        """The emulator's program."""
+        ...
+
+    @property
+    def cpu(self) -> str:
+        """QEMU's name of the CPU model."""
+        ...
+
+    @property
+    def memory(self) -> str:
+        """Bytes of RAM, as a person writes them."""
+        ...
+
+    @property
+    def cores(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def machine(self) -> str:
+        """QEMU's name of the machine, with its options."""
+        ...
+
+    @property
+    def wire(self) -> str:
+        """`tap:NAME` for a TAP device of the host at the NIC's other end; "" for the test's own."""
+        ...
+
+    @property
+    def append(self) -> str:
+        """More words for the kernel."""
+        ...
+
+    @property
+    def extra(self) -> list[str]:
+        """More arguments for QEMU."""
+        ...
+
+
+@dataclass(frozen=True)
+class MachineKind:
+    """What is an architecture's own.
+
+    Attributes:
+        architecture: of the kernels.
+        package: the Debian package that brings the emulator.
+        idle: more for -icount: what QEMU's clock does while every core is idle.
+        counter: added to -cpu: makes the counter that programs read advance once a nanosecond of QEMU's clock.
+        windows: where `size` bytes of RAM lie among the guest's addresses.
+        choose_accel: what --accel=auto takes, by the emulator's program: "kvm" or "tcg".
+    """
+
+    architecture: str
+    package: str
+    idle: str
+    counter: str
+    windows: Callable[[int], tuple[Window, ...]]
+    choose_accel: Callable[[str], str]
+
+
+class QemuMachine:
+    """One emulated machine, before it is started.
+
+    Args:
+        nic: a device model, with its options, for the test's wire; "" for none.
+        devices: more arguments of the emulator's, before the user's.
+
+    Raises:
+        UsageError: an option that no machine has, or a choice of the run that it can't follow.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: MachineKind,
+        options: QemuOptions,
+        run: RunOptions,
+        *,
+        nic: str = "",
+        devices: Sequence[str] = (),
+    ) -> None:
+        if run.timebase not in ("default", "emulated", "instructions", "silicon"):
+            raise UsageError(f"target {name}: no timebase {run.timebase!r}; there are emulated and instructions")
+        if options.cores < 1:
+            raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
+        if options.wire and not re.fullmatch(r"tap:[\w.-]{1,15}", options.wire):
+            raise UsageError(f"target {name}: wire = {options.wire!r}; expected tap:NAME, such as tap:tap0")
+        self.name = name
+        self.memory_bytes = parse_size(options.memory, f"target {name}: memory")
+        self._kind = kind
+        self._options = options
+        self._nic = nic
+        self._devices = devices
+        self._counting = run.timebase == "instructions"
+        if self._counting and run.accel == "kvm":
+            raise UsageError("--timebase=instructions counts with TCG; it can't be combined with --accel=kvm")
+        if run.timebase == "silicon" and run.accel == "tcg":
+            raise UsageError("--timebase=silicon needs a real counter: --accel=kvm, or a board")
+        self._panic_patterns = run.panic_patterns
+        self._accel = "tcg" if self._counting else run.accel
+
+    @property
+    def timebase(self) -> Timebase:
+        """`instructions`, or what the accelerator gives."""
+        if self._counting:
+            return Timebase("instructions", _COUNTED_HZ)
+        return Timebase("silicon" if self._chosen_accel() == "kvm" else "emulated")
+
+    def capabilities(self, *more: str) -> frozenset[str]:
+        """What every such target can do, `more`, and a link if there is a NIC on the test's own wire."""
+        always = {"debug", "pause", "reset", "command-line", *more}
+        return frozenset(always | ({"link"} if self._nic and not self._options.wire else set()))
+
+    def _chosen_accel(self) -> str:
+        if self._accel == "auto":
+            self._accel = self._kind.choose_accel(self._options.binary)
+        return self._accel
+
+    def check(self) -> None:
+        """Raise InfraError if the emulator is not installed."""
+        if shutil.which(self._options.binary) is None:
+            raise InfraError(f"{self._options.binary} is not installed; Debian: apt-get install {self._kind.package}")
+
+    def command_line(self, image: Image) -> str:
+        """What the kernel is to be told: the run's words, and those of the options."""
+        return " ".join(part for part in (image.command_line, self._options.append) if part)
+
+    def open(
+        self,
+        image: Image,
+        directory: Path,
+        boot_arguments: Callable[[Image, Path], list[str]],
+        exit_status_of_guest: Callable[[int], bool] = lambda status: False,
+    ) -> Session:
+        """Start it; `boot_arguments` makes those that load an image, of it and a folder for files. See Target.open."""
+        image.kernel.require_machine(self._kind.architecture, self.name)
+        options, size = self._options, self.memory_bytes
+        accel = self._chosen_accel()
+        cpu = options.cpu + (self._kind.counter if accel == "tcg" else "")
+        machine = [options.binary, "-accel", accel, "-cpu", cpu, "-m", f"{size >> 20}M", "-smp", str(options.cores)]
+        machine += ["-nodefaults", "-display", "none", "-no-reboot", *boot_arguments(image, directory)]
+        machine += self._devices
+        if self._counting:
+            machine += ["-icount", _ICOUNT + self._kind.idle]
+        machine += options.extra
+
+        def ram(path: str) -> list[str]:
+            backend = f"memory-backend-file,id=ram0,mem-path={path},size={size},share=on"
+            return ["-M", f"{options.machine},memory-backend=ram0", "-object", backend]
+
+        return QemuSession(
+            machine,
+            directory=directory,
+            memory=GuestMemory(size, self._kind.windows(size)),
+            ram_arguments=ram,
+            timebase=self.timebase,
+            nic=self._nic,
+            tap=options.wire.removeprefix("tap:"),
+            stand_alone=[*machine, "-M", options.machine, "-serial", "stdio"],
+            panic_patterns=self._panic_patterns,
+            describe=image.kernel.describe,
+            exit_status_of_guest=exit_status_of_guest,
+        )
