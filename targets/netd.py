@@ -379,6 +379,8 @@ class NetdSockets:
             raise SocketError("set", "ENOPROTOOPT")
         if option == "tos":
             amount >>= 2
+        elif option == "user_timeout" and not amount:
+            amount = 300_000  # the default again
         elif option == "linger" and amount < 0:
             amount = 0xFFFFFFFF
         elif option == "rcvbuf":
@@ -495,7 +497,14 @@ class NetdSession:
             console_far.close()
         self._stack.callback(self._process.close)
         control = Control(near)
-        control("reset", f"mtu={network.mtu}", f"send_bytes={_BUFFER}", f"receive_bytes={_BUFFER}", "blocks=1024")
+        control(
+            "reset",
+            f"mtu={network.mtu}",
+            f"send_bytes={_BUFFER}",
+            f"receive_bytes={_BUFFER}",
+            "blocks=1024",
+            "connections=400",
+        )
         own = IPv4Interface(f"{network.address}/{network.prefix}")
         control("address", int(own), int(own.netmask), int(IPv4Address(network.gateway)), 0)
         self.link = NetdLink(wire_near)

@@ -418,7 +418,8 @@ static void udp_command(struct socket *socket, const char *verb, char *rest, str
 static bool stack_command(struct host *host, const char *verb, char *rest, struct answer *answer)
 {
 	struct netd *stack = host->stack;
-	unsigned a = 0, b = 0, c = 0, d = 0, count = (unsigned)sscanf(rest, "%u %u %u %u", &a, &b, &c, &d);
+	unsigned a = 0, b = 0, c = 0, d = 0;
+	int count = sscanf(rest, "%u %u %u %u", &a, &b, &c, &d);
 	struct netd_address own;
 	netd_time due;
 
@@ -484,7 +485,7 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 	} else if (!strcmp(verb, "connections")) {
 		say(answer, "ok");
 		for (const struct netd_tcp *tcp = NULL; (tcp = netd_tcp_next(stack, tcp));) {
-			say(answer, ";");
+			say(answer, " ;");
 			say_info(answer, tcp);
 		}
 	} else if (!strcmp(verb, "lent")) {

@@ -9,7 +9,7 @@ enum {
 	ANNOUNCEMENTS = 2, /* RFC 5227, 1.1: ANNOUNCE_NUM */
 };
 
-static const netd_time KNOWN_FOR = 60 * NETD_S;        /* RFC 1122, 2.3.2.1: about a minute */
+static const netd_time KNOWN_FOR = 45 * NETD_S;        /* RFC 1122, 2.3.2.1: about a minute */
 static const netd_time ASK_EVERY = 1 * NETD_S;         /* the same: at most one request a second */
 static const netd_time ANNOUNCE_INTERVAL = 2 * NETD_S; /* RFC 5227, 1.1 */
 static const netd_time DEFEND_INTERVAL = 10 * NETD_S;  /* RFC 5227, 1.1 */

@@ -117,16 +117,16 @@ struct netd *netd_start(
 
 	if (!needed || bytes < needed || nic->mtu < MTU_LEAST || nic->mtu > MTU_MOST || wire_mac_is_group(nic->mac))
 		return NULL;
-	memset(memory, 0, needed);
 	sizes(part, &config->limits);
 	for (int i = 0; i < PARTS; i++) {
 		place[i] = at;
 		at += aligned(part[i]);
 	}
+	memset(memory, 0, (size_t)(place[PART_TCP] - place[0])); /* buffers are written before they are read */
 	stack->nic = nic;
 	stack->now = now;
 	stack->limits = config->limits;
-	stack->msl = config->msl ? config->msl : 120 * NETD_S; /* RFC 9293, 3.4.2 */
+	stack->msl = config->msl ? config->msl : 30 * NETD_S;
 	stack->ecn = config->ecn;
 	stack->key[0] = stack_hash(config->entropy, "key", 3);
 	stack->key[1] = stack_hash(config->entropy + 2, "key", 3);

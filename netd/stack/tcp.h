@@ -61,6 +61,7 @@ enum tcp_limits {
 #define TCP_RTO_FIRST (1 * NETD_S) /* RFC 6298, 2.1 */
 #define TCP_RTO_LEAST (1 * NETD_S) /* RFC 6298, 2.4 */
 #define TCP_RTO_MOST (60 * NETD_S) /* RFC 6298, 2.5 */
+#define TCP_SYN_ACK_FOR (60 * NETD_S)
 #define TCP_SYN_FOR (180 * NETD_S) /* RFC 9293, 3.8.3 (MUST-23) */
 
 struct buffer {

@@ -26,6 +26,9 @@ void tcp_start(struct netd *stack, uint8_t *memory)
 {
 	struct tcp *tcp = &stack->tcp;
 
+	memset(memory, 0,
+		tcp_bytes(&stack->limits) -
+			stack->limits.connections * ((size_t)stack->limits.send_bytes + stack->limits.receive_bytes));
 	tcp->table = (void *)memory;
 	tcp->table_mask = table_size(&stack->limits) - 1;
 	memory += aligned((tcp->table_mask + 1) * sizeof(struct netd_tcp *));

@@ -241,8 +241,8 @@ void congestion_acknowledged(struct netd_tcp *tcb, uint32_t bytes, uint32_t was_
 	if (seq_lt(tcb->repair, tcb->snd_una))
 		tcb->repair = tcb->snd_una;
 	if (tcb->recovery != RECOVERY_NONE && !seq_lt(tcb->snd_una, tcb->recover)) {
-		/* RFC 6582, 3.2, step 3: all that was outstanding has arrived; no burst. */
-		if (tcb->recovery == RECOVERY_FAST)
+		/* RFC 6582, 3.2, step 3: all that was outstanding has arrived; no burst. With SACK cwnd is ssthresh already. */
+		if (tcb->recovery == RECOVERY_FAST && !tcb->sack)
 			tcb->cwnd = least(tcb->ssthresh, most(flight(tcb), mss) + mss);
 		tcb->recovery = RECOVERY_NONE;
 		tcb->acked = 0;

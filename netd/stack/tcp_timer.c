@@ -78,7 +78,7 @@ static bool retransmit(struct netd_tcp *tcb)
 	tcb->timer[TIMER_RETRANSMIT] = NETD_NEVER;
 	COUNT(tcb->stack, tcp_timeouts);
 	if (!tcp_synchronized(tcb)) { /* RFC 9293, 3.8.3 (MUST-22, MUST-23) */
-		if (tcb->stack->now - since >= (limit < TCP_SYN_FOR ? limit : TCP_SYN_FOR)) {
+		if (tcb->stack->now - since >= earlier(limit, tcb->passive ? TCP_SYN_ACK_FOR : TCP_SYN_FOR)) {
 			give_up(tcb);
 			return true;
 		}

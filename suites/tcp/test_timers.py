@@ -239,7 +239,7 @@ def test_window_probes_back_off(net: Stack) -> None:
     c.tx("A", win=0)
     times = []
     for _ in range(4):
-        (probe,) = _probes(c, 1, 6)
+        (probe,) = _probes(c, 1, 20)  # doubled three times from an RTO of a second, or more
         times.append(probe.time)
         c.tx("A", win=0)
     gaps = _gaps(times)

@@ -56,7 +56,7 @@ struct netd_limits {
 struct netd_config {
 	struct netd_limits limits;
 	uint64_t entropy[4]; /* from the hardware; sequence numbers, ports, ids and cookies depend on it */
-	netd_time msl;       /* maximum segment lifetime; 0 stands for RFC 9293's two minutes */
+	netd_time msl;       /* maximum segment lifetime; 0 stands for 30 s */
 	bool ecn;            /* ask for ECN in connections that are opened here; it is always granted when asked for */
 };
 

@@ -1,0 +1,391 @@
+"""What the conformance suite cannot see: copies, limits, cookies, DHCP, DNS, loopback, a NIC without room."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+
+import pytest
+
+from tests.netd import wire
+from tests.netd.stack import DNS as DNS_SERVER
+from tests.netd.stack import MAC, OWN, PEER, PEER_MAC, NetdError, Peer
+from tests.netd.wire import address
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from scapy.all import BOOTP, DHCP, DNS, DNSQR, DNSRR, IP, UDP, Ether
+
+
+def test_a_connection_echoes_and_ends_in_good_order(stack, accepted):
+    peer, socket = accepted()
+    assert stack.state(socket) == "ESTABLISHED"
+    peer.tx("P.", b"hello")
+    assert stack.recv(socket) == b"hello"
+    stack.write(socket, b"world")
+    assert peer.take() == b"world"
+    peer.tx("F.")
+    assert stack.recv(socket) == b""
+    assert stack.state(socket) == "CLOSE-WAIT"
+    stack.command("close", socket)
+    (fin,) = peer.mine()
+    assert "F" in fin.flags
+    peer.ack += 1
+    peer.tx(".")
+    assert "LAST-ACK" not in stack.states()
+
+
+# Copies ---------------------------------------------------------------------------------------------------------
+
+
+def test_payload_is_kept_in_its_frame_without_a_copy(stack, accepted):
+    peer, socket = accepted()
+    before = stack.counters()["bytes_copied"]
+    stack.command("hold", socket, 5000)
+    peer.tx("P.", b"a" * 1000)
+    peer.tx("P.", b"b" * 1000)
+    assert stack.command("lent") == "2", "both frames are still on loan"
+    assert stack.counters()["bytes_copied"] == before
+    assert bytes.fromhex(stack.command("held", socket)) == b"a" * 1000 + b"b" * 1000
+    assert stack.command("lent") == "0"
+
+
+def test_what_the_owner_does_not_take_and_what_comes_out_of_order_is_read_in_order(stack, accepted):
+    peer, socket = accepted()
+    stack.command("hold", socket, 10)
+    start = peer.seq
+    peer.tx("P.", b"C" * 30, seq=start + 50)
+    peer.tx("P.", b"A" * 20, seq=start)
+    peer.tx("P.", b"B" * 30, seq=start + 20)
+    assert bytes.fromhex(stack.command("held", socket)) == b"A" * 10
+    assert stack.recv(socket) == b"A" * 10 + b"B" * 30 + b"C" * 30
+
+
+def test_data_that_is_read_from_the_buffer_is_copied_twice_at_most(stack, accepted):
+    peer, socket = accepted()
+    before = stack.counters()
+    peer.tx("P.", b"x" * 1000)
+    stack.recv(socket)
+    after = stack.counters()
+    assert after["bytes_delivered"] - before["bytes_delivered"] == 1000
+    assert after["bytes_copied"] - before["bytes_copied"] == 2000
+
+
+# Limits ---------------------------------------------------------------------------------------------------------
+
+
+def test_configurations_that_make_no_sense_are_refused(stack):
+    for bad in (
+        {"blocks": 0},
+        {"send_bytes": 5000},
+        {"receive_bytes": 512},
+        {"mtu": 67},
+        {"mtu": 9001},
+        {"packets": 0},
+    ):
+        with pytest.raises(NetdError, match="invalid"):
+            stack.reset(**bad)
+
+
+def test_without_buffers_a_handshake_waits_and_is_completed_later(stack):
+    stack.reset(connections=1)
+    listener = stack.listen(4000)
+    first = Peer(stack, 1001, 4000).open()
+    socket = int(stack.command("accept", listener))
+    late = Peer(stack, 1002, 4000)
+    (synack,) = late.tx("S")
+    late.ack = synack.seq + 1
+    late.tx(".")
+    with pytest.raises(NetdError, match="again"):
+        stack.command("accept", listener)
+    stack.command("abort", socket)
+    assert [s.flags for s in first.mine()] == ["RA"]
+    late.tx("P.", b"patience")
+    assert stack.recv(int(stack.command("accept", listener))) == b"patience"
+
+
+def test_connect_and_listen_tell_that_there_is_no_room(stack):
+    stack.reset(blocks=6, connections=2)  # three are the services'
+    stack.listen(1)
+    stack.connect()
+    stack.connect()
+    with pytest.raises(NetdError, match="no-room"):
+        stack.command("open")
+    with pytest.raises(NetdError, match="no-room"):
+        stack.listen(2)
+
+
+def test_the_oldest_time_wait_gives_way_to_a_new_connection(stack, accepted):
+    stack.reset(blocks=6, connections=3)  # three are the services', one is the listener
+    peer, socket = accepted()
+    stack.command("close", socket)
+    peer.take()
+    peer.tx(".")
+    peer.tx("F.")
+    assert stack.states().count("TIME-WAIT") == 1
+    assert stack.connect()
+    assert stack.connect()
+    assert "TIME-WAIT" not in stack.states()
+    assert stack.counters()["tcp_recycled"] == 1
+
+
+def test_pieces_out_of_order_beyond_the_limit_are_not_kept_and_do_no_harm(stack, accepted):
+    peer, socket = accepted()
+    start = peer.seq
+    for i in range(12):
+        peer.tx(".", bytes([i]) * 10, seq=start + 10 + 20 * i)
+    assert stack.counters()["tcp_out_of_order_full"] == 4
+    for i in range(24):
+        peer.tx(".", bytes([i // 2]) * 10, seq=start + 10 * i)
+    peer.tx(".", b"end", seq=start + 240)
+    assert stack.recv(socket) == b"".join(bytes([i // 2]) * 10 for i in range(24)) + b"end"
+
+
+def test_neighbours_beyond_the_limit_are_dropped_while_all_are_being_resolved(stack):
+    stack.reset(neighbours=2, configured=False)
+    stack.command("address", OWN, address("255.255.255.0"), 0, 0)
+    udp = stack.command("udp", 0, 0)
+    for host in range(10, 14):
+        stack.command("sendto", udp, address(f"10.0.0.{host}"), 9, "00")
+    assert stack.counters()["arp_full"] == 2
+
+
+# Cookies --------------------------------------------------------------------------------------------------------
+
+
+def flood(stack, port, count, first=20000):
+    for i in range(count):
+        Peer(stack, first + i, port).tx("S")
+
+
+def test_cookies_are_sent_only_when_the_backlog_is_full(stack):
+    stack.listen(4000, 2)
+    flood(stack, 4000, 2)
+    assert stack.counters()["cookies_sent"] == 0
+    flood(stack, 4000, 3, 21000)
+    assert stack.counters()["cookies_sent"] == 3
+    assert stack.states().count("SYN-RECEIVED") == 2
+
+
+@pytest.mark.parametrize("ts", [False, True])
+def test_a_cookie_brings_back_mss_and_with_timestamps_window_scale_and_sack(stack, ts):
+    listener = stack.listen(4000, 1)
+    flood(stack, 4000, 1)
+    peer = Peer(stack, 30000, 4000, ts=ts).open(mss=1300, shift=5, sack=True)
+    assert (peer.synack.shift is not None, peer.synack.sack_ok) == (ts, ts)
+    socket = int(stack.command("accept", listener))
+    assert stack.info(socket)["mss"] == 1220 - 12 * ts
+    peer.window = 100
+    peer.tx(".")
+    assert stack.info(socket)["window"] == 100 << 5 * ts
+    stack.write(socket, b"over")
+    assert peer.take() == b"over"
+
+
+def test_a_third_ack_that_is_lost_is_survived_by_a_cookie(stack):
+    listener = stack.listen(4000, 1)
+    flood(stack, 4000, 1)
+    peer = Peer(stack, 30000, 4000)
+    (synack,) = peer.tx("S")
+    peer.ack = synack.seq + 1
+    peer.tx("P.", b"the first that arrives")
+    assert stack.recv(int(stack.command("accept", listener))) == b"the first that arrives"
+
+
+@pytest.mark.parametrize("how", ["ack", "seq", "tuple", "late", "unasked"])
+def test_a_cookie_that_is_wrong_or_too_old_is_answered_by_a_reset(stack, how):
+    stack.listen(4000, 1)
+    peer = Peer(stack, 30000, 4000)
+    flood(stack, 4000, 1)
+    (synack,) = peer.tx("S")
+    peer.ack = synack.seq + 1
+    if how == "ack":
+        peer.ack ^= 1 << 9
+    elif how == "seq":
+        peer.seq += 1
+    elif how == "tuple":
+        peer.port += 1
+    elif how == "late":
+        stack.advance(200)
+    else:
+        stack.reset()
+        stack.listen(4000, 1)
+    got = peer.mine(peer.tx("."))
+    assert [s.flags for s in got] == ["R"]
+    assert got[0].seq == peer.ack
+    assert "ESTABLISHED" not in stack.states()
+
+
+def test_a_flood_leaves_an_established_connection_alone(stack, accepted):
+    peer, socket = accepted()
+    for i in range(2000):
+        stack.ip(wire.ipv4(address("10.0.0.3"), OWN, 6, wire.tcp(Peer(stack, 1024 + i, 4000).segment("S"))))
+        if i % 500 == 0:
+            peer.tx("P.", b"on")
+    assert stack.recv(socket) == b"on" * 4
+    stack.advance(70)
+    assert stack.states().count("SYN-RECEIVED") == 0, "half-open connections are given up"
+
+
+# NIC ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_link_that_comes_back_is_announced_and_used(stack, accepted):
+    peer, socket = accepted()
+    stack.command("link", 0)
+    stack.write(socket, b"lost at first")
+    assert stack.frames() == []
+    stack.command("link", 1)
+    assert any(f[12:14] == b"\x08\x06" for f in stack.frames())
+    stack.advance(1.5)
+    assert peer.take() == b"lost at first"
+
+
+@pytest.mark.parametrize("mtu", [68, 576, 1500, 9000])
+def test_a_stream_is_whole_at_every_mtu(stack, accepted, mtu):
+    stack.reset(mtu=mtu)
+    peer, socket = accepted(mss=mtu - 40)
+    data = bytes(i * 7 & 255 for i in range(3000))
+    stack.write(socket, data)
+    segments = peer.mine()
+    got = b""
+    while segments:
+        assert all(len(s.data) <= mtu - 40 for s in segments)
+        got += peer.take(segments)
+        segments = peer.tx(".")
+    assert got == data
+
+
+def test_loopback_connects_the_stack_to_itself(stack):
+    listener = stack.listen(4000)
+    one = stack.connect(4000, address("127.0.0.1"))
+    other = int(stack.command("accept", listener))
+    stack.write(one, b"round" * 1000)
+    assert stack.recv(other) == b"round" * 1000
+    assert stack.datagrams() == []
+
+
+# DHCP and DNS ---------------------------------------------------------------------------------------------------
+
+
+def dhcp_sent(stack):
+    return [Ether(f) for f in stack.frames() if f[12:14] == b"\x08\x00" and f[23] == 17]
+
+
+def dhcp_reply(stack, request, kind, *, lease=600, server="10.0.0.9", **fields):
+    options = [("message-type", kind), ("server_id", server), ("subnet_mask", "255.255.255.0"), ("lease_time", lease)]
+    options += [("router", "10.0.0.254"), ("name_server", "10.0.0.53"), "end"]
+    values = {"op": 2, "xid": request[BOOTP].xid, "yiaddr": "10.0.0.77", "chaddr": MAC} | fields
+    udp = UDP(sport=67, dport=68) / BOOTP(**values) / DHCP(options=options)
+    stack.send(
+        bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=PEER_MAC.hex(":")) / IP(src=server, dst="255.255.255.255") / udp)
+    )
+
+
+def net(stack):
+    return [int(n) for n in stack.command("net").split()]
+
+
+def lease(stack):
+    stack.reset(configured=False)
+    stack.command("dhcp")
+    stack.advance(1.1)
+    (discover,) = dhcp_sent(stack)
+    dhcp_reply(stack, discover, "offer")
+    (request,) = dhcp_sent(stack)
+    assert dict(o for o in request[DHCP].options if len(o) == 2)["requested_addr"] == "10.0.0.77"
+    return request
+
+
+def test_dhcp_takes_an_address_renews_it_and_gives_it_up(stack):
+    request = lease(stack)
+    dhcp_reply(stack, request, "ack")
+    assert net(stack)[0] == 0, "not before it was checked that nobody has it"
+    stack.advance(1.5)
+    assert net(stack) == [address("10.0.0.77"), address("255.255.255.0"), address("10.0.0.254"), DNS_SERVER, 4]
+    stack.send(stack.arp(2, PEER_MAC, address("10.0.0.9"), MAC, address("10.0.0.77")))
+    stack.frames()
+    stack.advance(300)
+    stack.send(stack.arp(2, PEER_MAC, address("10.0.0.9"), MAC, address("10.0.0.77")))
+    renewals = dhcp_sent(stack)
+    assert renewals
+    assert {r[BOOTP].ciaddr for r in renewals} == {"10.0.0.77"}
+    dhcp_reply(stack, renewals[-1], "ack")
+    stack.advance(1)
+    assert net(stack)[4] == 4
+    stack.advance(700)
+    assert net(stack)[0] == 0, "the lease is over"
+
+
+def test_an_address_that_somebody_has_is_declined(stack):
+    request = lease(stack)
+    dhcp_reply(stack, request, "ack")
+    stack.frames()
+    stack.send(stack.arp(2, PEER_MAC, address("10.0.0.77"), MAC, 0))
+    (decline,) = dhcp_sent(stack)
+    assert ("message-type", 4) in decline[DHCP].options
+    assert net(stack)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"xid": 1}, {"chaddr": b"\2\0\0\0\0\7"}, {"yiaddr": "0.0.0.0"}, {"yiaddr": "224.0.0.1"}]
+)
+def test_offers_that_are_not_for_us_or_make_no_sense_are_ignored(stack, wrong):
+    stack.reset(configured=False)
+    stack.command("dhcp")
+    stack.advance(1.1)
+    (discover,) = dhcp_sent(stack)
+    dhcp_reply(stack, discover, "offer", **wrong)
+    assert dhcp_sent(stack) == []
+    assert net(stack)[4] == 1
+
+
+def test_a_name_is_resolved_and_silence_is_told(stack):
+    stack.command("resolve", "www.example.org")
+    (query,) = [IP(d) for d in stack.datagrams()]
+    assert (query.dst, query.dport, query[DNS].qd[0].qname) == ("10.0.0.53", 53, b"www.example.org.")
+    answer = DNS(
+        id=query[DNS].id, qr=1, qd=DNSQR(qname="www.example.org"), an=DNSRR(rrname="www.example.org", rdata="192.0.2.9")
+    )
+    forged = IP(src="10.0.0.66", dst="10.0.0.1") / UDP(sport=53, dport=query.sport) / answer
+    stack.ip(bytes(forged))
+    with pytest.raises(NetdError, match="again"):
+        stack.command("resolved")
+    stack.ip(bytes(IP(src="10.0.0.53", dst="10.0.0.1") / UDP(sport=53, dport=query.sport) / answer))
+    assert int(stack.command("resolved")) == address("192.0.2.9")
+    stack.command("resolve", "nobody.example.org")
+    stack.advance(20)
+    assert len(stack.datagrams()) == 3
+    with pytest.raises(NetdError, match="timed-out"):
+        stack.command("resolved")
+
+
+def test_an_address_conflict_is_defended_once_in_ten_seconds(stack):
+    other = bytes.fromhex("0200000000ff")
+    claims = [stack.arp(1, other, OWN, b"\0" * 6, OWN, to=b"\xff" * 6)] * 5
+    for claim in claims:
+        stack.send(claim)
+    defences = [f for f in stack.frames() if f[12:14] == b"\x08\x06"]
+    assert len(defences) == 1
+    op, sha, spa, _, tpa = struct.unpack("!H6sI6sI", defences[0][20:42])
+    assert (op, sha, spa, tpa) == (1, MAC, OWN, OWN)
+    stack.advance(11)
+    stack.frames()
+    stack.send(claims[0])
+    assert len(stack.frames()) == 1
+    assert stack.counters()["arp_conflicts"] == 6
+
+
+def test_no_deadline_is_left_when_everything_is_over(stack, accepted):
+    peer, socket = accepted()
+    stack.command("close", socket)
+    peer.take()
+    peer.tx(".")
+    peer.tx("F.")
+    for _ in range(50):
+        if stack.step() is None:
+            break
+    else:
+        pytest.fail("the stack does not come to rest")
+    assert set(stack.states()) == {"LISTEN"}
+    assert PEER
