@@ -1,4 +1,4 @@
-"""The fuzzers' kept inputs are run again, and some time is spent on finding new ones; `make -C netd fuzzers` for more."""
+"""The fuzzers' kept inputs are run again, and a while is spent on new ones; `make -C netd fuzzers` for more."""
 
 from __future__ import annotations
 
