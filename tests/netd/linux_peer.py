@@ -95,7 +95,12 @@ def echo(count: int) -> None:
     """Sends `count` bytes and reads them back."""
     data = random.Random(count).randbytes(count)
     with connect(7) as end:
-        sender = threading.Thread(target=lambda: (end.sendall(data), end.shutdown(socket.SHUT_WR)))
+
+        def send() -> None:
+            end.sendall(data)
+            end.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
         sender.start()
         got = hashlib.sha256()
         length = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,10 @@ from tests.netd.wire import address
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from scapy.all import BOOTP, DHCP, DNS, DNSQR, DNSRR, IP, UDP, Ether
+    from scapy.layers.dhcp import BOOTP, DHCP
+    from scapy.layers.dns import DNS, DNSQR, DNSRR
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
 
 
 def test_a_connection_echoes_and_ends_in_good_order(stack, accepted):
@@ -273,7 +277,12 @@ def dhcp_sent(stack):
 
 
 def dhcp_reply(stack, request, kind, *, lease=600, server="10.0.0.9", **fields):
-    options = [("message-type", kind), ("server_id", server), ("subnet_mask", "255.255.255.0"), ("lease_time", lease)]
+    options: list[Any] = [
+        ("message-type", kind),
+        ("server_id", server),
+        ("subnet_mask", "255.255.255.0"),
+        ("lease_time", lease),
+    ]
     options += [("router", "10.0.0.254"), ("name_server", "10.0.0.53"), "end"]
     values = {"op": 2, "xid": request[BOOTP].xid, "yiaddr": "10.0.0.77", "chaddr": MAC} | fields
     udp = UDP(sport=67, dport=68) / BOOTP(**values) / DHCP(options=options)

@@ -13,7 +13,11 @@ from tests.netd.wire import checksum
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from scapy.all import ARP, BOOTP, DHCP, DNS, DNSQR, DNSRR, IP, TCP, UDP, Ether, Raw
+    from scapy.layers.dhcp import BOOTP, DHCP
+    from scapy.layers.dns import DNS, DNSQR, DNSRR
+    from scapy.layers.inet import IP, TCP, UDP
+    from scapy.layers.l2 import ARP, Ether
+    from scapy.packet import Raw
 
 U8, U16, U32 = (st.integers(0, 2**n - 1) for n in (8, 16, 32))
 ADDRESS = U32.map(lambda n: ".".join(str(n >> s & 255) for s in (24, 16, 8, 0)))
@@ -30,21 +34,22 @@ def number(address: str) -> int:
 def wire(build):
     """Asks the program for one line; a dict of strings, or None if it refuses."""
     process = subprocess.Popen([build / "wire"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin
-    assert process.stdout
+    to, back = process.stdin, process.stdout
+    assert to
+    assert back
 
     def ask(*words):
-        process.stdin.write(" ".join(w.hex() if isinstance(w, bytes) else w for w in words) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
+        to.write(" ".join(w.hex() if isinstance(w, bytes) else w for w in words) + "\n")
+        to.flush()
+        line = back.readline()
         assert line, "a sanitizer's finding: see the captured stderr"
-        words = line.split()
-        return None if "bad" in words else dict(w.split("=", 1) for w in words)
+        found = line.split()
+        return None if "bad" in found else dict(w.split("=", 1) for w in found)
 
     yield ask
-    process.stdin.close()
+    to.close()
     assert process.wait(60) == 0
-    process.stdout.close()
+    back.close()
 
 
 @QUICK
