@@ -4,6 +4,7 @@
  * The peer is the input: it may do anything. What must hold: no finding of a sanitizer, frames are released, and the stack comes to
  * rest.
  */
+#include "../../wire/arp.h"
 #include "../../wire/tcp.h"
 
 #include <netd/services.h>
@@ -86,6 +87,21 @@ static void receive(const uint8_t *bytes, size_t count)
 	memcpy(copy, bytes, count);
 	lent++;
 	nic.client.receive(nic.client.stack, &frame);
+}
+
+/* Without it no answer would leave, and no connection come about. */
+static void introduce_peer(void)
+{
+	struct wire_arp arp = {.operation = WIRE_ARP_REPLY, .sender = PEER, .target = OWN};
+	uint8_t frame[14 + WIRE_ARP_BYTES] = {0};
+
+	memcpy(arp.sender_mac, peer_mac, 6);
+	memcpy(frame, own_mac, 6);
+	memcpy(frame + 6, peer_mac, 6);
+	frame[12] = 8;
+	frame[13] = 6;
+	wire_arp_emit(frame + 14, &arp);
+	receive(frame, sizeof(frame));
 }
 
 static void ready(void *owner, struct netd_tcp *socket, unsigned events)
@@ -272,6 +288,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		netd_services_start(stack, services, 4) != NETD_OK ||
 		netd_tcp_listen(stack, (struct netd_endpoint){0, PORT}, 2, &owner, &sockets[0]) != NETD_OK)
 		abort();
+	introduce_peer();
 	for (int step = 0; step < STEPS && input.left; step++) {
 		uint8_t what = take(&input);
 
