@@ -107,9 +107,13 @@ class Bench:
             if boots is not None and (self.kernel is None or self._lends_initrd):
                 bundled.ensure(boots.architecture)
 
-    def target_capabilities(self, target: AnyTarget) -> frozenset[str]:
-        """Those of the parts, and the timebase's name."""
-        return target.capabilities | {target.timebase.name}
+    def target_capabilities(self, target: AnyTarget, needs: Iterable[str] = ()) -> frozenset[str]:
+        """Those of the parts, and the timebase's name; `sockets`, if a test needs them and the image brings them."""
+        found = target.capabilities | {target.timebase.name}
+        boots = booting(target)
+        if "sockets" in needs and "link" in found and boots is not None:
+            found |= {"sockets"} if "netd" in self.image(boots, needs).capabilities else set()
+        return found
 
     # Results ---------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
@@ -150,7 +151,7 @@ def _lock_path() -> Path:
 
 def _newest(sources: Path) -> int:
     times = [sources.stat().st_mtime_ns]
-    for folder, _, files in os.walk(sources):
+    for folder, _, files in itertools.chain(os.walk(sources), os.walk(sources.parent / "netd")):
         for path in (folder, *(os.path.join(folder, name) for name in files)):  # folder: a file that was taken away
             with suppress(FileNotFoundError):  # an editor's, gone by now
                 times.append(os.lstat(path).st_mtime_ns)

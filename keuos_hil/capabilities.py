@@ -37,7 +37,9 @@ _ALL = (
     Capability("triple-fault", Kind.TARGET, "a machine that shuts down after such faults, and says so: qemu-x86"),
     Capability("power", Kind.TARGET, "a target with a power switch"),
     Capability("link", Kind.TARGET, "a NIC: --qemu-nic=virtio-net-pci (the default there), or a board with a wire"),
-    Capability("sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux"),
+    Capability(
+        "sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux, or a NIC and NetD"
+    ),
     Capability("test-clock", Kind.TARGET, "a target whose network stack's time can be wound: netd"),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
@@ -50,6 +52,7 @@ _ALL = (
     Capability("symbols", Kind.IMAGE, "a kernel with a symbol table, or --symbols ELF"),
     Capability("channels", Kind.IMAGE, "a kernel with KeuOS's channel layouts in its DWARF"),
     Capability("initrd", Kind.IMAGE, "--initrd FILE"),
+    Capability("netd", Kind.IMAGE, "an initrd with the programs netd and sockets (the bundled one has them)"),
     Capability("agent", Kind.LIVE, "a kernel whose agent speaks docs/hil-protocol.md"),
     Capability("smp", Kind.LIVE, "two cores or more: --qemu-cores=2"),
     Capability("entropy", Kind.LIVE, "a CPU with a source of randomness: --qemu-cpu=max"),

@@ -34,6 +34,8 @@ _SHF_ALLOC = 2
 HIL_SYMBOL = "hil_syscall"
 #: A kernel whose debug information has this structure has KeuOS's channels.
 CHANNEL_STRUCT = "keuos_sealed"
+#: NetD, and the program that makes socket calls of it as a host says.
+NETD_PROGRAM, SOCKETS_PROGRAM = "netd", "sockets"
 
 
 class Grade(enum.IntEnum):
@@ -325,6 +327,8 @@ class Image:
             found.add("channels")
         if self.files:
             found.add("initrd")
+        if {NETD_PROGRAM, SOCKETS_PROGRAM} <= set(self.files):
+            found.add("netd")
         return frozenset(found)
 
     @cached_property

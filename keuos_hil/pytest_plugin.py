@@ -375,7 +375,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for capability in found:
         image = None
         if capability.kind is Kind.TARGET:
-            has = bench.target_capabilities(target)
+            has = bench.target_capabilities(target, wanted)
         elif boots is None:
             has = frozenset()
         elif capability.kind is Kind.IMAGE:

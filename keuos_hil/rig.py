@@ -19,6 +19,7 @@ from .console import Console
 from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
 from .image import Grade, Image
 from .memory import KernelMemory
+from .net.netd import Netd, NetdSockets
 from .parts import (
     AnyTarget,
     Debug,
@@ -58,6 +59,7 @@ class LiveTarget:
         self._agent: Agent | None = None
         self._agent_error: HilError | None = None
         self._at_boot: Counts | None = None
+        self._application: NetdSockets | None = None
         self._resets = self._first_boot = session.console.resets
         self._mark = 0
 
@@ -115,18 +117,31 @@ class LiveTarget:
     @property
     def sockets(self) -> Sockets:
         """The program that makes socket calls on the target. Raises UsageError if there is none."""
-        return self._networked.sockets
+        return self.session.sockets if isinstance(self.session, Networked) else self._bring_up_netd()
 
     @property
     def network(self) -> Network:
         """The addresses on the wire. Raises UsageError where nobody gave the target any."""
-        return self._networked.network
+        return self.session.network if isinstance(self.session, Networked) else self._bring_up_netd().netd.network
 
-    @property
-    def _networked(self) -> Networked:
-        if not isinstance(self.session, Networked):
-            raise UsageError(f"target {self.name} has no socket calls; mark the test with needs('sockets')")
-        return self.session
+    def _bring_up_netd(self) -> NetdSockets:
+        """NetD and its application: started by the first test that asks, they stay, and count as there at boot."""
+        self._forget_before_reset()
+        if self._application is None:
+            if self.booted is None or "netd" not in self.booted.capabilities:
+                raise UsageError(f"target {self.name} has no socket calls; mark the test with needs('sockets')")
+            self._application = Netd(self.agent).application()
+            self._application.disown()
+            self._at_boot = self.agent.counts()
+        return self._application
+
+    def end_netd(self) -> None:
+        """End the NetD that :attr:`sockets` started, so that a test can have the NIC for itself."""
+        if self._application is not None:
+            self._application.close()
+            self._application.netd.close()
+            self._application = None
+            self._at_boot = self.agent.counts()
 
     @property
     def timebase(self) -> Timebase:
@@ -175,7 +190,7 @@ class LiveTarget:
         """What was spawned before a reset is gone, and its pids may be somebody else's."""
         if self._resets != self.console.resets:
             self._resets = self.console.resets
-            self._agent = self._agent_error = self._at_boot = None
+            self._agent = self._agent_error = self._at_boot = self._application = None
 
     @property
     def has_agent(self) -> bool:
@@ -271,6 +286,8 @@ class LiveTarget:
         if self._agent is None:
             return
         self._agent.clean_up()
+        if self._application is not None:
+            self._application.require_alive()
         if self._at_boot is None:
             return
         deadline = time.monotonic() + SETTLE_S

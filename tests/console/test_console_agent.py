@@ -414,7 +414,7 @@ def test_a_notice_keeps_the_line_being_typed(host_console: HostConsole) -> None:
     ("typed", "answer"),
     [
         (b"nix", "no command 'nix'; 'help' lists them"),
-        (b"spawn", "expected NAME [@CORE] [ARGUMENTS]"),
+        (b"spawn", "expected NAME [@CORE] [+net] [ARGUMENTS]"),
         (b"spawn nothere", "no file 'nothere' in the initrd; 'files' lists them"),
         (b"spawn hello @x", "expected a core's number behind '@', got '@x'"),
         (b"spawn hello @77", "core 77 does not exist; 'info' shows how many there are"),

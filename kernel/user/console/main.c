@@ -9,6 +9,7 @@
 #include "agent.h"
 #include "children.h"
 #include "frames.h"
+#include "network.h"
 #include "output.h"
 #include "prompt.h"
 
@@ -35,7 +36,11 @@ static void report_death(struct child *child, const struct keuos_process_info *i
 		return;
 	}
 	prompt_exit_notice(child, info);
+	struct child *next = network_died(child);
+
 	child_drop(child);
+	if (next)
+		prompt_notice("[%u] netd: started again", next->pid);
 }
 
 /* Takes what input there is. Returns the bytes taken. */

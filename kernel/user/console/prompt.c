@@ -4,6 +4,7 @@
  */
 #include "prompt.h"
 
+#include "network.h"
 #include "output.h"
 #include "words.h"
 
@@ -111,45 +112,108 @@ static void command_ps(char *rest)
 	}
 }
 
+/* Spawns for a person, and says what came of it. */
+static struct child *spawn_for_prompt(const struct keuos_spawn *spawn)
+{
+	int64_t error;
+	struct child *child;
+
+	output_flush(); /* the program may log at once, and its line should stand below the command */
+	child = child_spawn(spawn, CHILD_OF_PROMPT, &error);
+	if (child)
+		output_text("[%u] %s on core %u\n", child->pid, spawn->name, spawn->core);
+	else if (error == -KEUOS_ENOENT)
+		output_text("spawn: no file '%s' in the initrd; 'files' lists them\n", spawn->name);
+	else if (error == -KEUOS_EINVAL)
+		output_text("spawn: core %u does not exist; 'info' shows how many there are\n", spawn->core);
+	else
+		refused("spawn", error);
+	output_flush();
+	return child;
+}
+
+/* Has a process that was spawned suspended run; one that can't is ended. */
+static void start(struct child *child, int64_t error)
+{
+	if (error >= 0)
+		error = sys_process_start(child->capability);
+	if (error == -KEUOS_ESTATE)
+		output_text(
+			"spawn: there is no NetD to bind it to: 'spawn netd ip=A.B.C.D/BITS gw=A.B.C.D' starts one\n");
+	else
+		refused("spawn", error);
+	if (error < 0)
+		sys_process_kill(child->capability);
+}
+
+/* Takes a word off the front if it is `option`, or begins with it and `longer` is set. Returns it, or NULL. */
+static const char *take_option(char **rest, const char *option, int longer)
+{
+	size_t bytes = strlen(option);
+
+	if (strncmp(*rest, option, bytes) || (!longer && (*rest)[bytes] != 0 && (*rest)[bytes] != ' '))
+		return NULL;
+	return take_word(rest);
+}
+
 static void command_spawn(char *rest)
 {
 	struct keuos_spawn spawn;
 	struct child *child;
-	int64_t error;
-	const char *name = take_word(&rest);
+	const char *name = take_word(&rest), *core;
+	int sockets;
 
 	memset(&spawn, 0, sizeof(spawn));
 	spawn.priority = KEUOS_PRIORITY_NORMAL;
 	spawn.core = child_default_core();
-	if (rest[0] == '@') {
-		const char *core = take_word(&rest);
-
-		if (parse_number(core + 1, &spawn.core)) {
-			output_text(
-				"spawn: expected a core's number behind '@', got '%s'; 'info' shows how many there are\n",
-				core);
-			return;
-		}
+	core = take_option(&rest, "@", 1);
+	sockets = take_option(&rest, "+net", 0) != NULL;
+	if (core && parse_number(core + 1, &spawn.core)) {
+		output_text("spawn: expected a core's number behind '@', got '%s'; 'info' shows how many there are\n",
+			core);
+		return;
 	}
 	if (!*name || strlen(name) >= sizeof(spawn.name) || strlen(rest) >= sizeof(spawn.args)) {
 		output_text(
-			"spawn: expected NAME [@CORE] [ARGUMENTS], a name of 1 to %u and arguments of up to %u characters; "
-			"'files' lists the names\n",
+			"spawn: expected NAME [@CORE] [+net] [ARGUMENTS], a name of 1 to %u and arguments of up to %u "
+			"characters; 'files' lists the names\n",
 			KEUOS_NAME_BYTES - 1, KEUOS_ARGS_BYTES - 1);
 		return;
 	}
 	memcpy(spawn.name, name, strlen(name));
 	memcpy(spawn.args, rest, strlen(rest));
-	output_flush(); /* the program may log at once, and its line should stand below the command */
-	child = child_spawn(&spawn, CHILD_OF_PROMPT, &error);
+	if (!strcmp(name, network_program)) {
+		network_quota(&spawn);
+		child = spawn_for_prompt(&spawn);
+		if (child && refused("spawn", network_start(child, &spawn)))
+			sys_process_kill(child->capability);
+		return;
+	}
+	spawn.suspended = (uint32_t)sockets;
+	child = spawn_for_prompt(&spawn);
+	if (child && sockets)
+		start(child, network_bind(child, 0));
+}
+
+/* The program `net` asks NetD, as any application would, and tells on the console. */
+static void command_net(char *rest)
+{
+	struct keuos_spawn spawn = {.name = "net", .priority = KEUOS_PRIORITY_NORMAL, .suspended = 1};
+	struct child *child;
+
+	spawn.core = child_default_core();
+	if (!strcmp(rest, "off")) {
+		if (network_end() == -KEUOS_ESTATE)
+			output_text("net: there is no NetD\n");
+		return;
+	}
+	if (*rest) {
+		output_text("net: expected nothing or 'off', got '%s'\n", rest);
+		return;
+	}
+	child = spawn_for_prompt(&spawn);
 	if (child)
-		output_text("[%u] %s on core %u\n", child->pid, name, spawn.core);
-	else if (error == -KEUOS_ENOENT)
-		output_text("spawn: no file '%s' in the initrd; 'files' lists them\n", name);
-	else if (error == -KEUOS_EINVAL)
-		output_text("spawn: core %u does not exist; 'info' shows how many there are\n", spawn.core);
-	else
-		refused("spawn", error);
+		start(child, network_bind(child, 1));
 }
 
 static void command_kill(char *rest)
@@ -360,11 +424,13 @@ static const struct command {
 } commands[] = {
 	{"help", "help", "this list", command_help},
 	{"ps", "ps", "processes", command_ps},
-	{"spawn", "spawn NAME [@CORE] [ARGUMENTS]", "start a program of the initrd", command_spawn},
+	{"spawn", "spawn NAME [@CORE] [+net] [ARGUMENTS]", "start a program; +net: with sockets of NetD",
+		command_spawn},
 	{"kill", "kill PID", "end a process that was spawned from here", command_kill},
 	{"files", "files", "the programs of the initrd", command_files},
 	{"channels", "channels", "channels, their sides and counters", command_channels},
 	{"devices", "devices", "PCI functions that drivers can have", command_devices},
+	{"net", "net [off]", "NetD's addresses, counters and connections; or end it", command_net},
 	{"events", "events [FROM]", "what gates, faults and ends were recorded", command_events},
 	{"info", "info", "cores, memory, features", command_info},
 	{"reboot", "reboot [off]", "reset the machine, or switch it off", command_reboot},
@@ -374,7 +440,7 @@ static void command_help(char *rest)
 {
 	(void)rest;
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		output_text("%-32s %s\n", commands[i].usage, commands[i].purpose);
+		output_text("%-38s %s\n", commands[i].usage, commands[i].purpose);
 }
 
 static void run_line(void)

@@ -34,4 +34,18 @@ static inline int64_t syscall4(uint64_t number, uint64_t a, uint64_t b, uint64_t
 	return host_syscall(number, a, b, c, d);
 }
 
+/* As on the target: both results. The model of the kernel has no second one, and no call of the console's has more than four arguments. */
+struct syscall_result {
+	int64_t value;
+	uint64_t second;
+};
+
+static inline struct syscall_result syscall_pair(
+	uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+	(void)e;
+	(void)f;
+	return (struct syscall_result){.value = host_syscall(number, a, b, c, d)};
+}
+
 #endif

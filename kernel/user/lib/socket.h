@@ -1,0 +1,250 @@
+/*
+ * Sockets for user programs: the application's side of keuos/socket.h. Includes nothing of NetD, and is nothing but
+ * messages: a program makes calls by socket_call() or sends requests and takes what comes by socket_next(). Nothing here
+ * blocks without a deadline. docs/sockets.md tells what each call does.
+ *
+ * One file of a program includes this, because the templates that it declares are the program's. It defines what
+ * keuos/ring_sleep.h asks for.
+ */
+#ifndef KEUOS_USER_SOCKET_H
+#define KEUOS_USER_SOCKET_H
+
+#include <keuos/ring.h>
+#include <keuos/socket.h>
+#include <string.h>
+#include <user.h>
+
+static inline void keuos_ring_doorbell(uint32_t capability)
+{
+	sys_doorbell(capability);
+}
+
+static inline void keuos_ring_wait(uint32_t capability)
+{
+	sys_wait(sys_bit(capability), KEUOS_FOREVER);
+}
+
+#include <keuos/ring_sleep.h>
+
+#define SOCKET_REQUEST_TEMPLATE(name, opcode)                                                                          \
+	static KEUOS_TEMPLATE(name, opcode, sizeof(struct keuos_socket_request), KEUOS_DATA_ALIGNMENT, 0)
+SOCKET_REQUEST_TEMPLATE(socket_template_open, KEUOS_SOCKET_OPEN);
+SOCKET_REQUEST_TEMPLATE(socket_template_listen, KEUOS_SOCKET_LISTEN);
+SOCKET_REQUEST_TEMPLATE(socket_template_accept, KEUOS_SOCKET_ACCEPT);
+SOCKET_REQUEST_TEMPLATE(socket_template_connect, KEUOS_SOCKET_CONNECT);
+SOCKET_REQUEST_TEMPLATE(socket_template_bind, KEUOS_SOCKET_BIND);
+static KEUOS_TEMPLATE(socket_template_send, KEUOS_SOCKET_SEND, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+static KEUOS_TEMPLATE(socket_template_send_to, KEUOS_SOCKET_SEND_TO, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+SOCKET_REQUEST_TEMPLATE(socket_template_receive, KEUOS_SOCKET_RECEIVE);
+SOCKET_REQUEST_TEMPLATE(socket_template_shutdown, KEUOS_SOCKET_SHUTDOWN);
+SOCKET_REQUEST_TEMPLATE(socket_template_close, KEUOS_SOCKET_CLOSE);
+SOCKET_REQUEST_TEMPLATE(socket_template_abort, KEUOS_SOCKET_ABORT);
+SOCKET_REQUEST_TEMPLATE(socket_template_set, KEUOS_SOCKET_SET);
+SOCKET_REQUEST_TEMPLATE(socket_template_get, KEUOS_SOCKET_GET);
+SOCKET_REQUEST_TEMPLATE(socket_template_ready, KEUOS_SOCKET_READY);
+SOCKET_REQUEST_TEMPLATE(socket_template_error, KEUOS_SOCKET_ERROR);
+SOCKET_REQUEST_TEMPLATE(socket_template_info, KEUOS_SOCKET_INFO);
+SOCKET_REQUEST_TEMPLATE(socket_template_network, KEUOS_SOCKET_NETWORK);
+SOCKET_REQUEST_TEMPLATE(socket_template_look, KEUOS_SOCKET_LOOK);
+SOCKET_REQUEST_TEMPLATE(socket_template_counters, KEUOS_SOCKET_COUNTERS);
+
+KEUOS_ACCEPTS(KEUOS_SOCKET_REPLY, sizeof(struct keuos_socket_reply), KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_DATA, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_EVENT, sizeof(struct keuos_socket_event), KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_CONNECTION, sizeof(struct keuos_socket_connection), KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_NETWORK_IS, sizeof(struct keuos_socket_network), KEUOS_DATA_ALIGNMENT, 0);
+
+/* A message from NetD, in private memory. */
+struct socket_message {
+	uint16_t opcode; /* enum keuos_socket_opcode */
+	uint32_t id;     /* of the request that it answers; 0: an EVENT */
+	uint32_t socket;
+	uint64_t second; /* DATA: KEUOS_SOCKET_PEER() of peer and flags */
+	uint32_t bytes;  /* DATA: in the client's buffer */
+	union {
+		struct keuos_socket_reply reply;
+		struct keuos_socket_event event;
+		struct keuos_socket_connection connection;
+		struct keuos_socket_network network;
+	};
+};
+
+struct socket_client {
+	struct keuos_producer out;
+	struct keuos_consumer in;
+	uint32_t id; /* of the last request */
+	int has_out, has_in;
+	/* Is told what comes while socket_call() waits for something else; may be 0. Must not call NetD. */
+	void (*other)(struct socket_client *client, const struct socket_message *message);
+	uint8_t buffer[KEUOS_SOCKET_DATA_MAX]; /* DATA's bytes, until the next message is taken */
+};
+
+/*
+ * Accepts the two ends that the first process bound, as they come. 0, or -KEUOS_EAGAIN when the deadline (ns of TIME) has
+ * passed. Ends of other channels that are bound meanwhile are given back.
+ */
+static inline int64_t socket_open(struct socket_client *client, uint64_t deadline)
+{
+	struct keuos_endpoint end;
+
+	while (!client->has_out || !client->has_in) {
+		int64_t error = sys_channel_accept(&end);
+
+		if (error == -KEUOS_EAGAIN) {
+			if (!sys_wait(sys_bit(KEUOS_CAP_SELF), deadline))
+				return error;
+			continue;
+		}
+		if (error < 0)
+			return error;
+		if (!keuos_is_socket_label(end.label)) {
+			sys_channel_unmap(end.capability);
+		} else if (end.role == KEUOS_PRODUCER) {
+			client->out = keuos_producer_init(&end);
+			client->has_out = 1;
+		} else {
+			client->in = keuos_consumer_init(&end);
+			client->has_in = 1;
+		}
+	}
+	return 0;
+}
+
+/* Gives both ends back; NetD aborts every connection. The client can be opened again. */
+static inline void socket_shut(struct socket_client *client)
+{
+	if (client->has_out)
+		sys_channel_unmap(client->out.ring.capability);
+	if (client->has_in)
+		sys_channel_unmap(client->in.ring.capability);
+	client->has_out = client->has_in = 0;
+}
+
+/* Sends a request, whose id it chooses. enum keuos_ring_result; KEUOS_RING_FULL: take what has come, and try again. */
+static inline int socket_request(
+	struct socket_client *client, const struct keuos_template *template, struct keuos_socket_request *request)
+{
+	int result;
+
+	request->id = client->id + 1 ? client->id + 1 : 1;
+	result = keuos_send(&client->out, keuos_template_index(template), request, sizeof(*request));
+	if (result != KEUOS_RING_OK)
+		return result;
+	client->id = request->id;
+	keuos_producer_wake(&client->out);
+	return result;
+}
+
+/* The same with data: socket_template_send or socket_template_send_to, and at most KEUOS_SOCKET_DATA_MAX bytes. */
+static inline int socket_request_data(struct socket_client *client, const struct keuos_template *template,
+	struct keuos_socket_request *request, const void *data, uint32_t bytes)
+{
+	uint64_t cookie[2];
+	int result;
+
+	request->id = client->id + 1 ? client->id + 1 : 1;
+	cookie[0] = KEUOS_SOCKET_COOKIE(request->id, request->socket);
+	cookie[1] = KEUOS_SOCKET_PEER(request->remote, request->remote_port, request->flags);
+	result = keuos_send_descriptor(&client->out, keuos_template_index(template), data, bytes, cookie);
+	if (result != KEUOS_RING_OK)
+		return result;
+	client->id = request->id;
+	keuos_producer_wake(&client->out);
+	return result;
+}
+
+/* Takes the next message. 1; 0: there is none; negative: KEUOS_RING_CLOSED (NetD is gone) or KEUOS_RING_VIOLATION. */
+static inline int socket_next(struct socket_client *client, struct socket_message *message)
+{
+	uint64_t cookie[2] = {0, 0};
+	uint32_t template = 0;
+	int bytes = keuos_receive_cookie(&client->in, client->buffer, sizeof(client->buffer), &template, cookie);
+
+	if (bytes == KEUOS_RING_EMPTY)
+		return 0;
+	if (bytes < 0)
+		return bytes;
+	keuos_consumer_wake(&client->in);
+	*message = (struct socket_message){
+		.opcode = client->in.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode, .bytes = (uint32_t)bytes};
+	if (message->opcode == KEUOS_SOCKET_DATA) {
+		message->id = (uint32_t)cookie[0];
+		message->socket = (uint32_t)(cookie[0] >> 32);
+		message->second = cookie[1];
+		return 1;
+	}
+	memcpy(&message->reply, client->buffer,
+		(uint32_t)bytes < sizeof(message->connection) ? (uint32_t)bytes : sizeof(message->connection));
+	if (message->opcode == KEUOS_SOCKET_EVENT) {
+		message->socket = message->event.socket;
+	} else {
+		message->id = message->reply.id;
+		message->socket = message->opcode == KEUOS_SOCKET_NETWORK_IS ? 0 : message->reply.socket;
+	}
+	return 1;
+}
+
+/* Sleeps until there is a message, or room for a request, or the deadline (ns of TIME). */
+static inline void socket_wait(struct socket_client *client, uint64_t deadline)
+{
+	const struct keuos_slot *slot = keuos_slot_of(&client->in.ring, client->in.tail);
+
+	keuos_ring_sleeping(&client->in.ring, 1);
+	keuos_ring_sleeping(&client->out.ring, 1);
+	if ((uint32_t)(__atomic_load_n(&slot->word, __ATOMIC_ACQUIRE) >> KEUOS_WORD_SEQUENCE_SHIFT) !=
+			client->in.tail + 1 &&
+		client->in.ring.status->state == KEUOS_CHANNEL_OPEN)
+		sys_wait(sys_bit(client->in.ring.capability) | sys_bit(client->out.ring.capability), deadline);
+	keuos_ring_sleeping(&client->in.ring, 0);
+	keuos_ring_sleeping(&client->out.ring, 0);
+}
+
+/* Waits for the answer to a request. As socket_next(); 0: the deadline has passed. */
+static inline int socket_answer(
+	struct socket_client *client, uint32_t id, struct socket_message *message, uint64_t deadline)
+{
+	for (;;) {
+		int result = socket_next(client, message);
+
+		if (result < 0)
+			return result;
+		if (result && message->id == id)
+			return 1;
+		if (result && client->other)
+			client->other(client, message);
+		if (!result && sys_time() >= deadline)
+			return 0;
+		if (!result)
+			socket_wait(client, deadline);
+	}
+}
+
+/*
+ * Makes a call and waits for its answer; data: NULL but for SEND and SEND_TO. 1, 0 if the deadline (ns of TIME) has
+ * passed, or negative as socket_next().
+ */
+static inline int socket_call(struct socket_client *client, const struct keuos_template *template,
+	struct keuos_socket_request *request, const void *data, uint32_t bytes, struct socket_message *message,
+	uint64_t deadline)
+{
+	int result;
+
+	for (;;) {
+		result = data ? socket_request_data(client, template, request, data, bytes)
+			      : socket_request(client, template, request);
+		if (result != KEUOS_RING_FULL)
+			break;
+		/* NetD takes no request while its answers lie unread. */
+		while ((result = socket_next(client, message)) > 0)
+			if (client->other)
+				client->other(client, message);
+		if (result < 0)
+			return result;
+		if (sys_time() >= deadline)
+			return 0;
+		socket_wait(client, deadline);
+	}
+	return result < 0 ? result : socket_answer(client, request->id, message, deadline);
+}
+
+#endif

@@ -1,0 +1,230 @@
+"""NetD on a KeuOS target: started, bound to applications, and asked, by the agent.
+
+What lives here: what a host has to do so that NetD runs (docs/sockets.md, "Who binds whom"), and the part
+:class:`keuos_hil.parts.Sockets` on top of the program `sockets`. Which cases run on it is the suites' affair.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..agent import Agent, ChannelHandle, Process
+from ..dwarf import Record
+from ..errors import SocketError, TargetFailure
+from ..image import NETD_PROGRAM, SOCKETS_PROGRAM
+from ..parts import Network
+
+#: The same program with a clock that a test can hold.
+TEST_PROGRAM = "netd_hil"
+#: TEST-NET-1 (RFC 5737): nobody has these, and the target linux uses the same.
+ADDRESS, PREFIX, GATEWAY = "192.0.2.2", 24, "192.0.2.1"
+#: Pages: its memory is static, 12 MB for the stack and less than 1 MB for the NIC.
+_PAGES = 4096
+_NETWORK_CLASS = 2
+#: A step of a program takes milliseconds; so long means that it never ends. In seconds of the host.
+_STEP_S = 20.0
+#: What is read of an answer at once: as much as most have.
+_ANSWER_READ = 256
+_T = TypeVar("_T")
+
+
+def until(what: str, ask: Callable[[], _T], done: Callable[[_T], bool], timeout: float = _STEP_S) -> _T:
+    """Ask until the answer is the one wanted. Raises TargetFailure with the last one when time is up."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = ask()
+        if done(answer):
+            return answer
+        if time.monotonic() >= deadline:
+            raise TargetFailure(f"expected {what} within {timeout:g} s; last seen: {answer}")
+        time.sleep(0.001)
+
+
+def nic_number(agent: Agent) -> int:
+    """The number of the target's NIC among its devices. Raises TargetFailure if the kernel lists none."""
+    for device in agent.devices():
+        if device.class_code >> 16 == _NETWORK_CLASS:
+            return int(device.device)
+    raise TargetFailure("the kernel lists no network device among its PCI functions")
+
+
+class Netd:
+    """NetD as a process that the agent spawned; it serves when the constructor returns.
+
+    Args:
+        arguments: further words of its command line (docs/netd.md), such as "mtu=576".
+        program: "netd", or "netd_hil" for one whose clock can be held.
+
+    Raises:
+        TargetFailure: it ends instead; what it said stands on the console.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        arguments: str = "",
+        *,
+        address: str = f"{ADDRESS}/{PREFIX}",
+        gateway: str = GATEWAY,
+        program: str = NETD_PROGRAM,
+        core: int | None = None,
+    ) -> None:
+        self.agent = agent
+        words = f"ip={address} gw={gateway} {arguments}".strip() if address else arguments
+        self.nic = nic_number(agent)
+        self.process: Process = agent.spawn(program, words, suspended=True, pages=_PAGES, core=core)
+        self.channels: list[ChannelHandle] = []
+        self._pairs = itertools.count(1)
+        rights = agent.image.constant("KEUOS_RIGHT_READ") | agent.image.constant("KEUOS_RIGHT_CONTROL")
+        agent.grant_device(self.process, self.nic, rights)
+        self.process.start()
+        self.wait_serving()
+        nic = self.process.read_struct("wire").nic
+        host, _, prefix = address.partition("/")
+        self.network = Network(host, bytes(nic.mac), int(prefix or PREFIX), gateway, int(nic.mtu))
+
+    def wait_serving(self) -> None:
+        """Until it has its NIC and its address."""
+
+        def serving() -> str:
+            if self.process.read_struct("loop_counters").serving:
+                return "serving"
+            info = self.process.info()
+            return f"ended with code {info.exit_detail}" if info.exit_reason else ""
+
+        answer = until("netd to serve", serving, bool)
+        if answer != "serving":
+            raise TargetFailure(f"netd {answer} before it served anybody\n{self.agent.console.describe()}")
+
+    def bind(self, application: Process, *, observer: bool = False) -> list[ChannelHandle]:
+        """Give `application` a pair of channels with NetD."""
+        constant = self.process.elf.layouts.constant
+        label = constant("KEUOS_SOCKET_MARK") << constant("KEUOS_SOCKET_MARK_SHIFT")
+        label |= next(self._pairs) * constant("KEUOS_SOCKET_PAIR")
+        label |= constant("KEUOS_SOCKET_OBSERVER") if observer else 0
+        order = constant("KEUOS_SOCKET_ORDER")
+        made = [
+            self.agent.bind(application, self.process, "polled_proof", order=order, label=label),
+            self.agent.bind(self.process, application, "polled_proof", order=order, label=label),
+        ]
+        self.channels += made
+        return made
+
+    def application(self) -> NetdSockets:
+        """A program of its own that makes socket calls, bound and ready."""
+        return NetdSockets(self)
+
+    def counters(self) -> dict[str, int]:
+        """What it counts about rings, its loop and the NIC; the stack's counters are :meth:`NetdSockets.counters`."""
+        rings: dict[str, int] = self.process.read_struct("application_counters").as_dict()
+        loop: dict[str, int] = self.process.read_struct("loop_counters").as_dict()
+        driver: dict[str, int] = self.process.read_struct("wire").net.counters.as_dict()
+        return rings | loop | {f"nic_{name}": value for name, value in driver.items()}
+
+    def disown(self) -> None:
+        """It stays: the agent takes back neither process nor channels between tests."""
+        self.agent.forget(self.process)
+        for channel in self.channels:
+            self.agent.forget(channel)
+
+    def close(self) -> None:
+        """End it, and drop what was bound to it. Safe to repeat."""
+        for channel in self.channels:
+            channel.drop()
+        self.channels.clear()
+        self.process.close()
+
+
+class NetdSockets:
+    """See :class:`keuos_hil.parts.Sockets`: the program `sockets`, told by its mailbox what to do."""
+
+    def __init__(self, netd: Netd) -> None:
+        self.netd = netd
+        self.process = netd.agent.spawn(SOCKETS_PROGRAM)
+        self._variables = self.process.variables
+        self._text = self._variables.address("request_text")
+        self._answer = self._variables.address("answer")
+        self._layout = self.process.elf.layouts.variable("answer")
+        fields = self._layout.fields
+        assert fields is not None, "the answer is a structure"
+        self._text_offset = int(fields["text"][1])
+        self._room = self.process.elf.layouts.constant("SOCKETS_TEXT")
+        self._number = 0
+        self.channels = netd.bind(self.process, observer=True)
+        until("the application to be bound", lambda: int(self._read()[0].open), lambda state: state == 1)
+
+    @property
+    def system(self) -> str:
+        """NetD, with the kernel's version."""
+        return f"NetD {self.netd.agent.info().version}"
+
+    @property
+    def bound(self) -> bool:
+        """Whether NetD is there, as the application knows it."""
+        return int(self._read()[0].open) == 1
+
+    def _read(self) -> tuple[Record, bytes]:
+        """The answer's head, and the first bytes of its text."""
+        data = self.process.read(self._answer, _ANSWER_READ)
+        return Record.of(self._layout, data.ljust(self._layout.itemsize, b"\0")), data[self._text_offset :]
+
+    def begin(self, name: str, *arguments: int | str) -> None:
+        """Hand a call over without waiting for its answer."""
+        text = " ".join([name, *map(str, arguments)]).encode()
+        if len(text) >= self._room:
+            raise ValueError(f"{name}: a call of {len(text)} bytes; the mailbox takes {self._room - 1}")
+        self._number += 1
+        self.process.write(self._text, text)
+        request = Record.of(self.process.elf.layouts.variable("request"))
+        request.number, request.bytes = self._number, len(text)
+        self.process.write(self._variables.address("request"), bytes(request))
+
+    def finish(self) -> list[str]:
+        """Wait for the answer of the call handed over last; its values. Raises as :meth:`call`."""
+        answer, text = until("a socket call's answer", self._read, lambda found: found[0].number == self._number)
+        if answer.bytes > len(text):
+            text = self.process.read(self._answer + self._text_offset, answer.bytes)
+        verdict, *values = text[: answer.bytes].decode("ascii", "replace").split(" ")
+        if verdict == "ok":
+            return [value for value in values if value]
+        raise SocketError(f"{SOCKETS_PROGRAM} {self._number}", values[0] if values else verdict)
+
+    def call(self, name: str, *arguments: int | str) -> list[str]:
+        """See Sockets.call."""
+        self.begin(name, *arguments)
+        try:
+            return self.finish()
+        except SocketError as error:
+            raise SocketError(" ".join([name, *map(str, arguments)])[:80], error.name) from None
+
+    def disown(self) -> None:
+        """It and its NetD stay: the agent takes them back between tests no more than what was there at boot."""
+        self.netd.agent.forget(self.process)
+        self.netd.disown()
+
+    def require_alive(self) -> None:
+        """Raise TargetFailure if NetD or this program has ended, or NetD has cut the connection to it."""
+        for process in (self.netd.process, self.process):
+            info = process.info()
+            if info.exit_reason:
+                raise TargetFailure(
+                    str(process.agent.exit_of(process, info.exit_reason, info.exit_detail, info.exit_address))
+                )
+        if not self.bound:
+            raise TargetFailure(f"NetD has closed its channels with the program {SOCKETS_PROGRAM}")
+
+    def counters(self) -> dict[str, int]:
+        """The stack's counters, by the names of netd/statistics.h."""
+        return {name: int(value) for name, _, value in (word.partition("=") for word in self.call("counters"))}
+
+    def close(self) -> None:
+        """End the program and drop its channels. Safe to repeat."""
+        for channel in self.channels:
+            channel.drop()
+            if channel in self.netd.channels:
+                self.netd.channels.remove(channel)
+        self.channels = []
+        self.process.close()

@@ -1,0 +1,332 @@
+/* The rings of applications.h. */
+#include "applications.h"
+
+#include <string.h>
+#include <user.h>
+
+static void keuos_ring_doorbell(uint32_t capability);
+static inline void keuos_ring_wait(uint32_t capability)
+{
+	(void)capability; /* NetD sleeps in one place, the event loop */
+}
+
+#include <keuos/ring_sleep.h>
+
+enum {
+	BATCH = 32,     /* requests of one application at a turn: nobody starves the others */
+	SLOTS_LEFT = 4, /* what an answer may need */
+	REQUEST_MAX = sizeof(struct keuos_socket_request),
+};
+
+KEUOS_ACCEPTS(KEUOS_SOCKET_OPEN, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_LISTEN, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_ACCEPT, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_CONNECT, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_BIND, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_SEND, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_SEND_TO, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_RECEIVE, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_SHUTDOWN, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_CLOSE, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_ABORT, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_SET, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_GET, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_READY, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_ERROR, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_INFO, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_NETWORK, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_LOOK, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_COUNTERS, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+
+static KEUOS_TEMPLATE(template_reply, KEUOS_SOCKET_REPLY, sizeof(struct keuos_socket_reply), KEUOS_DATA_ALIGNMENT, 0);
+static KEUOS_TEMPLATE(template_data, KEUOS_SOCKET_DATA, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+static KEUOS_TEMPLATE(template_event, KEUOS_SOCKET_EVENT, sizeof(struct keuos_socket_event), KEUOS_DATA_ALIGNMENT, 0);
+static KEUOS_TEMPLATE(
+	template_connection, KEUOS_SOCKET_CONNECTION, sizeof(struct keuos_socket_connection), KEUOS_DATA_ALIGNMENT, 0);
+static KEUOS_TEMPLATE(
+	template_network, KEUOS_SOCKET_NETWORK_IS, sizeof(struct keuos_socket_network), KEUOS_DATA_ALIGNMENT, 0);
+
+struct application_counters application_counters;
+
+static struct application applications[KEUOS_SOCKET_APPLICATIONS];
+
+static void keuos_ring_doorbell(uint32_t capability)
+{
+	application_counters.doorbells++;
+	sys_doorbell(capability);
+}
+
+void applications_start(struct netd *stack, const struct netd_nic *nic)
+{
+	sockets_start(stack, nic);
+}
+
+unsigned applications_count(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < KEUOS_SOCKET_APPLICATIONS; i++)
+		count += applications[i].used;
+	return count;
+}
+
+/* --- coming and going --- */
+
+static void end(struct application *application)
+{
+	sockets_end(application);
+	if (application->has_requests)
+		sys_channel_unmap(application->requests.ring.capability);
+	if (application->has_events)
+		sys_channel_unmap(application->events.ring.capability);
+	application_counters.ended++;
+	*application = (struct application){0};
+}
+
+/* The application that this end belongs to: one of the same process and label that lacks it, or a new one. */
+static struct application *application_of(const struct keuos_endpoint *endpoint)
+{
+	struct application *empty = NULL;
+
+	for (unsigned i = 0; i < KEUOS_SOCKET_APPLICATIONS; i++) {
+		struct application *application = &applications[i];
+		bool lacks = endpoint->role == KEUOS_CONSUMER ? !application->has_requests : !application->has_events;
+
+		if (application->used && application->peer == endpoint->peer && application->label == endpoint->label &&
+			lacks)
+			return application;
+		if (!application->used && !empty)
+			empty = application;
+	}
+	if (empty)
+		*empty = (struct application){.used = true, .peer = endpoint->peer, .label = endpoint->label};
+	return empty;
+}
+
+void applications_accept(void)
+{
+	struct keuos_endpoint endpoint;
+
+	while (sys_channel_accept(&endpoint) >= 0) {
+		bool fits = keuos_is_socket_label(endpoint.label) && endpoint.mode == KEUOS_POLLED_PROOF &&
+			endpoint.data_bytes >= 2 * KEUOS_SOCKET_DATA_MAX;
+		struct application *application = fits ? application_of(&endpoint) : NULL;
+
+		if (!application) {
+			application_counters.refused++;
+			sys_channel_unmap(endpoint.capability);
+		} else if (endpoint.role == KEUOS_CONSUMER) {
+			application->requests = keuos_consumer_init(&endpoint);
+			application->has_requests = true;
+		} else {
+			application->events = keuos_producer_init(&endpoint);
+			application->has_events = true;
+		}
+	}
+}
+
+/* --- sending --- */
+
+static bool has_room(struct application *application, uint32_t slots, uint32_t bytes)
+{
+	struct keuos_producer *p = &application->events;
+
+	if (p->limit - p->head >= slots && p->data_limit - p->data >= bytes)
+		return true;
+	return keuos_producer_refresh(p, slots, bytes) == KEUOS_RING_OK;
+}
+
+bool application_tell(struct application *application, uint16_t opcode, const void *message, uint32_t bytes)
+{
+	const struct keuos_template *template = opcode == KEUOS_SOCKET_REPLY ? &template_reply
+		: opcode == KEUOS_SOCKET_EVENT                               ? &template_event
+		: opcode == KEUOS_SOCKET_CONNECTION                          ? &template_connection
+									     : &template_network;
+
+	if (keuos_send(&application->events, keuos_template_index(template), message, bytes) != KEUOS_RING_OK)
+		return false;
+	application_counters.events++;
+	return true;
+}
+
+uint32_t application_room(struct application *application)
+{
+	struct keuos_producer *p = &application->events;
+	uint32_t room;
+
+	if (!has_room(application, SLOTS_LEFT, KEUOS_SOCKET_DATA_MAX) && p->limit - p->head < SLOTS_LEFT)
+		return 0;
+	room = (p->data_limit - p->data) & ~(uint32_t)(KEUOS_DATA_ALIGNMENT - 1);
+	return room < KEUOS_SOCKET_DATA_MAX ? room : KEUOS_SOCKET_DATA_MAX;
+}
+
+bool application_send(struct application *application, const uint64_t cookie[2], const void *data, uint32_t bytes)
+{
+	if (keuos_send_descriptor(&application->events, keuos_template_index(&template_data), data, bytes, cookie) !=
+		KEUOS_RING_OK)
+		return false;
+	application_counters.events++;
+	application_counters.copied += bytes;
+	return true;
+}
+
+static void wake(struct application *application)
+{
+	keuos_consumer_wake(&application->requests);
+	if (application->sent == application->events.head)
+		return;
+	application->sent = application->events.head;
+	keuos_producer_wake(&application->events);
+}
+
+/* --- receiving --- */
+
+/* Data calls bring their arguments in the cookies of their descriptor. */
+static struct keuos_socket_request request_of(uint16_t opcode, const uint64_t cookie[2])
+{
+	struct keuos_socket_request request = {.id = (uint32_t)cookie[0], .socket = (uint32_t)(cookie[0] >> 32)};
+
+	request.flags = (uint16_t)cookie[1];
+	if (opcode == KEUOS_SOCKET_SEND_TO) {
+		request.remote = (uint32_t)(cookie[1] >> 32);
+		request.remote_port = (uint16_t)(cookie[1] >> 16);
+	}
+	return request;
+}
+
+/* Takes one request. KEUOS_RING_OK, or why there is none. */
+static int take(struct application *application)
+{
+	static _Alignas(64) uint8_t buffer[KEUOS_SOCKET_DATA_MAX];
+	uint64_t cookie[2] = {0, 0};
+	struct keuos_socket_request request;
+	uint32_t template = 0;
+	int bytes = keuos_receive_cookie(&application->requests, buffer, sizeof(buffer), &template, cookie);
+	uint16_t opcode;
+
+	if (bytes < 0)
+		return bytes;
+	opcode = application->requests.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode;
+	application_counters.requests++;
+	if (opcode == KEUOS_SOCKET_SEND || opcode == KEUOS_SOCKET_SEND_TO) {
+		application_counters.sent_copied += (uint32_t)bytes;
+		request = request_of(opcode, cookie);
+		sockets_carry_out(application, opcode, &request, buffer, (uint32_t)bytes);
+	} else if (bytes == sizeof(request)) {
+		memcpy(&request, buffer, sizeof(request));
+		sockets_carry_out(application, opcode, &request, NULL, 0);
+	} else {
+		return KEUOS_RING_VIOLATION; /* a request is its structure, whole */
+	}
+	return KEUOS_RING_OK;
+}
+
+/* One application's turn. Whether anything was done. */
+static bool serve(struct application *application)
+{
+	bool any = false;
+
+	if (!application->has_requests || !application->has_events) {
+		/* The other end may be on its way. If its binder died, the channel is closed. */
+		const struct keuos_status_page *status =
+			application->has_requests ? application->requests.ring.status : application->events.ring.status;
+
+		if (status->state != KEUOS_CHANNEL_OPEN)
+			end(application);
+		return false;
+	}
+	if (application->attention)
+		sockets_attend(application);
+	for (int i = 0; i < BATCH; i++) {
+		int result;
+
+		if (!has_room(application, SLOTS_LEFT, KEUOS_SOCKET_DATA_MAX)) {
+			application_counters.blocked++;
+			result = application->events.ring.status->state == KEUOS_CHANNEL_OPEN &&
+					application->requests.ring.status->state == KEUOS_CHANNEL_OPEN
+				? KEUOS_RING_EMPTY
+				: KEUOS_RING_CLOSED;
+			if (application->events.ring.verdict)
+				result = KEUOS_RING_VIOLATION;
+		} else {
+			result = take(application);
+		}
+		if (result == KEUOS_RING_EMPTY)
+			break;
+		any = true;
+		if (result != KEUOS_RING_OK) {
+			application_counters.violations += result != KEUOS_RING_CLOSED;
+			end(application);
+			return true;
+		}
+	}
+	if (application->events.ring.status->state != KEUOS_CHANNEL_OPEN) {
+		end(application);
+		return true;
+	}
+	any = any || application->sent != application->events.head;
+	wake(application);
+	return any;
+}
+
+bool applications_serve(void)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < KEUOS_SOCKET_APPLICATIONS; i++)
+		if (applications[i].used)
+			any = serve(&applications[i]) || any;
+	return any;
+}
+
+/* --- sleeping --- */
+
+/* Whether it waits for the application to read. */
+static bool is_blocked(const struct application *application)
+{
+	const struct keuos_producer *p = &application->events;
+
+	return p->limit - p->head < SLOTS_LEFT || p->data_limit - p->data < KEUOS_SOCKET_DATA_MAX;
+}
+
+static bool has_request(const struct application *application)
+{
+	const struct keuos_consumer *c = &application->requests;
+	const struct keuos_slot *slot = keuos_slot_of(&c->ring, c->tail);
+
+	return (uint32_t)(__atomic_load_n(&slot->word, __ATOMIC_ACQUIRE) >> KEUOS_WORD_SEQUENCE_SHIFT) == c->tail + 1;
+}
+
+bool applications_arm(void)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < KEUOS_SOCKET_APPLICATIONS; i++) {
+		struct application *application = &applications[i];
+
+		if (!application->used || !application->has_requests || !application->has_events)
+			continue;
+		bool blocked = is_blocked(application);
+
+		keuos_ring_sleeping(&application->requests.ring, 1);
+		keuos_ring_sleeping(&application->events.ring, blocked);
+		if (blocked) {
+			any = any || has_room(application, SLOTS_LEFT, KEUOS_SOCKET_DATA_MAX);
+			continue;
+		}
+		any = any || application->attention || has_request(application);
+	}
+	return any;
+}
+
+void applications_disarm(void)
+{
+	for (unsigned i = 0; i < KEUOS_SOCKET_APPLICATIONS; i++) {
+		struct application *application = &applications[i];
+
+		if (!application->used || !application->has_requests || !application->has_events)
+			continue;
+		keuos_ring_sleeping(&application->requests.ring, 0);
+		keuos_ring_sleeping(&application->events.ring, 0);
+	}
+}

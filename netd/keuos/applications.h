@@ -1,0 +1,91 @@
+/*
+ * The applications of NetD: who is at the other end of its rings, which sockets are whose, and the traffic on the rings.
+ * docs/sockets.md has the protocol. Every ring is hostile: what an application does can end its own connections only.
+ *
+ * applications.c pairs ends, takes requests off the rings and ends applications; sockets.c carries requests out. Both
+ * are called from the event loop alone.
+ */
+#ifndef NETD_KEUOS_APPLICATIONS_H
+#define NETD_KEUOS_APPLICATIONS_H
+
+#include <keuos/ring.h>
+#include <keuos/socket.h>
+#include <netd/socket.h>
+
+struct application;
+
+enum socket_kind { SOCKET_FREE, SOCKET_LISTENER, SOCKET_STREAM, SOCKET_DATAGRAM };
+
+struct socket {
+	enum socket_kind kind;
+	uint16_t generation; /* never 0 in use */
+	struct application *application;
+	struct socket *next; /* of the same application */
+	struct netd_tcp *tcp;
+	struct netd_udp *udp;
+	uint32_t events;    /* that the application has not been told yet */
+	uint32_t credit;    /* bytes that a standing RECEIVE still wants */
+	uint32_t credit_id; /* its request */
+};
+
+struct application {
+	bool used;
+	bool has_requests, has_events; /* the ends that have come */
+	bool attention;                /* a socket has something to tell */
+	uint32_t peer;                 /* pid */
+	uint64_t label;
+	struct keuos_consumer requests;
+	struct keuos_producer events;
+	uint32_t sent; /* the events' head at the last doorbell */
+	uint32_t count;
+	struct socket *sockets;
+};
+
+/* What the port counts beside the stack; read by tests out of NetD's memory. */
+struct application_counters {
+	uint64_t requests, events;
+	uint64_t doorbells;   /* rung by NetD */
+	uint64_t copied;      /* bytes, into the rings */
+	uint64_t sent_copied; /* bytes, out of the rings into private memory */
+	uint64_t violations;  /* applications that broke the rules of the rings */
+	uint64_t ended;       /* applications that are gone */
+	uint64_t refused;     /* ends that were given back: no place, or not for sockets */
+	uint64_t blocked;     /* turns in which an application had no room for answers */
+};
+
+extern struct application_counters application_counters;
+
+void applications_start(struct netd *stack, const struct netd_nic *nic);
+
+/* New ends have been bound to this process: takes them. */
+void applications_accept(void);
+
+/* Takes requests, and sends what there is room for now. Whether anything was done. */
+bool applications_serve(void);
+
+/* Before the sleep: asks for doorbells. True: there is work already. Afterwards they are taken back. */
+bool applications_arm(void);
+void applications_disarm(void);
+
+unsigned applications_count(void);
+
+/* --- sockets.c, for applications.c --- */
+
+void sockets_start(struct netd *stack, const struct netd_nic *nic);
+void sockets_carry_out(struct application *application, uint16_t opcode, const struct keuos_socket_request *request,
+	const uint8_t *data, uint32_t bytes);
+/* What a socket has to tell: events, and data on credit, as far as there is room. */
+void sockets_attend(struct application *application);
+/* All of the application's sockets are aborted. */
+void sockets_end(struct application *application);
+unsigned sockets_count(void);
+
+/* --- applications.c, for sockets.c --- */
+
+/* Sends an event of at most 104 bytes; the caller knows that there is room, or looks at the result: false if not. */
+bool application_tell(struct application *application, uint16_t opcode, const void *message, uint32_t bytes);
+/* How many bytes of data can be sent in one message now. */
+uint32_t application_room(struct application *application);
+bool application_send(struct application *application, const uint64_t cookie[2], const void *data, uint32_t bytes);
+
+#endif

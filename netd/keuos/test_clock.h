@@ -1,0 +1,37 @@
+/*
+ * What a test tells the clock of netd_hil, by writing into its memory, and reads back. A step begins when everything that
+ * has arrived is dealt with, moves the clock to the next deadline, and ends when NetD is idle again: what it sends on
+ * the way has been handed to the NIC by then. netd has none of this.
+ */
+#ifndef NETD_KEUOS_TEST_CLOCK_H
+#define NETD_KEUOS_TEST_CLOCK_H
+
+#include <stdint.h>
+
+enum test_clock_operation {
+	TEST_CLOCK_RELEASE = 0, /* follows the kernel's time again */
+	TEST_CLOCK_HOLD = 1,    /* stands still from here on */
+	TEST_CLOCK_STEP = 2,    /* to the next deadline, but by `amount` at most; there is none: by nothing */
+	TEST_CLOCK_ADVANCE = 3, /* by `amount`, over all deadlines between */
+};
+
+struct test_clock_params {
+	uint32_t operation; /* enum test_clock_operation */
+	uint32_t reserved;
+	uint64_t amount;  /* microseconds */
+	uint32_t request; /* counts up, written last */
+};
+
+struct test_clock_results {
+	uint32_t request; /* carried out: the last params.request */
+	uint32_t held;
+	uint32_t steps;   /* deadlines that were stopped at */
+	uint32_t pending; /* 1: there is a deadline ahead */
+	uint64_t now;     /* microseconds */
+	uint64_t due;     /* the next deadline, if there is one */
+};
+
+extern volatile struct test_clock_params test_clock_params;
+extern volatile struct test_clock_results test_clock_results;
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * NetD's NIC on KeuOS: the PCI function that the first process granted, driven by virtio_net, with memory of its own
+ * that the device may reach. The event loop calls these; the stack sees a struct netd_nic.
+ */
+#ifndef NETD_KEUOS_WIRE_H
+#define NETD_KEUOS_WIRE_H
+
+#include <netd/nic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <virtio_net.h>
+
+struct wire {
+	struct netd_nic nic;
+	struct virtio_net net;
+	uint32_t device; /* the capability */
+};
+
+/* Claims the NIC and brings it up; mtu: 0 for the device's own, or less. False: said why on the console. */
+bool wire_open(struct wire *wire, uint16_t mtu);
+
+/* Hands the receive buffers out, once the stack is there. */
+void wire_run(struct wire *wire);
+
+/* Takes what has arrived to the stack. Whether there was anything. */
+bool wire_poll(struct wire *wire);
+
+/* Sleeps until something happens or the deadline (ns of the kernel's time), unless frames are there already. The bits. */
+uint64_t wire_sleep(struct wire *wire, uint64_t deadline_ns);
+
+/* Whether the device was caught lying, or broke: the driver has stopped it for good. */
+bool wire_broken(const struct wire *wire);
+
+#endif

@@ -1,0 +1,93 @@
+"""NetD as a person at the prompt has it, and as the first process keeps it alive."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from keuos_hil.net import wire
+from keuos_hil.net.host import Host
+from keuos_hil.net.netd import ADDRESS, GATEWAY, PREFIX
+from keuos_hil.parts import Network
+from keuos_hil.record import Recorder
+from keuos_hil.rig import LiveTarget
+
+pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
+
+#: A line of the prompt comes within milliseconds; so long means that it never will.
+SOON_S = 20.0
+_BROADCAST = b"\xff" * 6
+
+
+def say(target: LiveTarget, line: str) -> None:
+    """Type a line at the prompt."""
+    target.console.write(line + "\r")
+
+
+def spawn_netd(target: LiveTarget) -> int:
+    """NetD by the prompt; its pid."""
+    target.end_netd()
+    _ = target.agent
+    say(target, f"spawn netd ip={ADDRESS}/{PREFIX} gw={GATEWAY}")
+    return int(target.console.expect(re.compile(rb"\[(\d+)\] netd on core"), SOON_S)[1])
+
+
+def answers(target: LiveTarget, within: float = SOON_S) -> None:
+    """Wait until NetD answers for its address, and then a ping."""
+    host = Host(target.link, Network(ADDRESS, _BROADCAST, PREFIX, GATEWAY))
+    host.judging = False
+    ask = wire.arp(1, host.mac, host.address, bytes(6), host.target)
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        host.send(wire.ethernet(_BROADCAST, host.mac, wire.ETHERTYPE_ARP, ask))
+        if host.wait(lambda: any(answer.operation == 2 for answer in host.arps), 0.02):
+            break
+    else:
+        pytest.fail(f"no NetD answered for {ADDRESS} within {within:g} s")
+    mac = next(answer.sender_mac for answer in host.arps if answer.operation == 2)
+    pinger = Host(target.link, Network(ADDRESS, mac, PREFIX, GATEWAY))
+    pinger.judging = False
+    pinger.fence()
+
+
+def end_netd(target: LiveTarget) -> None:
+    """No NetD any more, and none in its place."""
+    say(target, "net off")
+    target.console.expect(re.compile(rb"netd: killed by"), SOON_S)
+
+
+def test_net_at_the_prompt_shows_addresses_counters_and_connections(target: LiveTarget) -> None:
+    spawn_netd(target)
+    answers(target)
+    say(target, "net")
+    target.console.expect(f"address {ADDRESS}/{PREFIX} gateway {GATEWAY}", SOON_S)
+    target.console.expect(re.compile(rb"card 52:54:00:[0-9a-f:]{8} mtu 1500 link up dhcp off"), SOON_S)
+    target.console.expect(re.compile(rb"icmp_echoes \d+"), SOON_S)
+    target.console.expect(re.compile(rb"LISTEN +0\.0\.0\.0:7 "), SOON_S)
+    target.console.expect(re.compile(rb"\] net: exit 0"), SOON_S)
+    end_netd(target)
+
+
+def test_net_without_a_netd_says_how_to_get_one(target: LiveTarget) -> None:
+    target.end_netd()
+    _ = target.agent
+    say(target, "net")
+    target.console.expect("'spawn netd ip=A.B.C.D/BITS gw=A.B.C.D' starts one", SOON_S)
+    target.console.expect("net: killed by", SOON_S)
+
+
+def test_a_netd_that_dies_is_started_again_and_serves(target: LiveTarget, record: Recorder) -> None:
+    pid = spawn_netd(target)
+    answers(target)
+    time.sleep(1.0)  # one that dies at once is not started again
+    faults = sum(device.faults for device in target.agent.devices())
+    killed = time.monotonic()
+    say(target, f"kill {pid}")
+    target.console.expect(re.compile(rb"netd: killed by .*\r\n"), SOON_S)
+    target.console.expect("netd: started again", SOON_S)
+    answers(target)
+    record.add("net.recovery", {}, "ms", value=(time.monotonic() - killed) * 1000, timebase="host")
+    assert sum(device.faults for device in target.agent.devices()) == faults, "the NIC reached for memory it lost"
+    end_netd(target)

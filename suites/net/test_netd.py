@@ -1,0 +1,147 @@
+"""NetD comes up, answers, and serves peers that know nothing of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.packet import Raw
+
+from keuos_hil.net import wire
+from keuos_hil.net.host import Host
+from keuos_hil.net.netd import Netd
+from keuos_hil.net.scapy_socket import LinkSocket
+from keuos_hil.net.tcp import Conversation
+from keuos_hil.rig import LiveTarget
+
+pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
+
+ECHO, DISCARD, CHARGEN = 7, 9, 19
+MAC = "02:00:00:00:ad:03"
+
+
+def open_to(host: Host, port: int, own: int) -> Conversation:
+    """A connection to one of the services."""
+    c = Conversation(host, port, own)
+    c.tx("S")
+    c.rx("SA", ack=c.snd)
+    c.tx("A")
+    return c
+
+
+def test_a_ping_is_answered_with_its_own_bytes(target: LiveTarget, netd: Netd) -> None:
+    wire_socket = LinkSocket(target.link, MAC, netd.network.gateway)
+    request = IP(dst=netd.network.address) / ICMP(id=7, seq=1) / Raw(bytes(range(256)))
+    answer = wire_socket.sr1(request)
+    assert answer is not None, "no answer within 5 s"
+    assert (answer[ICMP].type, answer[ICMP].id, answer[ICMP].seq) == (0, 7, 1)
+    assert bytes(answer[Raw]) == bytes(range(256))
+    assert answer.src == netd.network.address
+
+
+def test_arp_tells_the_hardware_address_of_the_card(target: LiveTarget, netd: Netd) -> None:
+    wire_socket = LinkSocket(target.link, MAC, netd.network.gateway)
+    assert wire_socket.resolve(netd.network.address) == netd.network.mac.hex(":")
+
+
+def test_arp_for_another_address_is_not_answered(target: LiveTarget, host: Host) -> None:
+    stranger = host.target[:3] + bytes([host.target[3] + 1])
+    host.send(
+        wire.ethernet(
+            b"\xff" * 6, host.mac, wire.ETHERTYPE_ARP, wire.arp(1, host.mac, host.address, bytes(6), stranger)
+        )
+    )
+    host.fence()
+    assert not [answer for answer in host.arps if answer.sender == stranger]
+
+
+def test_udp_echo_returns_every_size_of_datagram(target: LiveTarget, netd: Netd) -> None:
+    wire_socket = LinkSocket(target.link, MAC, netd.network.gateway)
+    for size in (0, 1, 17, 18, 1471, 1472):
+        data = bytes(i % 251 for i in range(size))
+        request = IP(dst=netd.network.address) / UDP(sport=4000, dport=ECHO) / Raw(data)
+        answer = wire_socket.sr1(request)
+        assert answer is not None, f"a datagram of {size} bytes was not answered within 5 s"
+        assert bytes(answer[UDP].payload)[:size] == data
+        assert answer[UDP].len == 8 + size
+
+
+def test_tcp_echo_returns_what_it_gets_and_closes_after_us(host: Host) -> None:
+    c = open_to(host, ECHO, 4100)
+    data = wire.pattern(0, 1000)
+    c.tx("PA", data=data)
+    got = b"".join(segment.payload for segment in c.rx_data(1000))
+    assert got == data
+    c.tx("FA")
+    c.rx("FA")
+    c.tx("A")
+
+
+def test_discard_takes_everything_and_says_nothing(host: Host) -> None:
+    c = open_to(host, DISCARD, 4101)
+    for _ in range(20):
+        c.tx("PA", data=bytes(1000))
+        c.rx_ack()
+    assert c.target_window >= 32768, "what is thrown away does not fill the window"
+    c.tx("FA")
+    c.rx("FA")
+    c.tx("A")
+
+
+def test_chargen_sends_the_pattern_of_rfc_864(host: Host) -> None:
+    c = open_to(host, CHARGEN, 4102)
+    got = b""
+    while len(got) < 74 * 95:
+        got += b"".join(segment.payload for segment in c.rx_data(1, reply=True))
+    lines = got.split(b"\r\n")
+    assert [len(line) for line in lines[:95]] == [72] * 95
+    for before, after in itertools.pairwise(lines[:95]):
+        assert after[:-1] == before[1:], "each line starts one character further"
+    c.kill()
+
+
+@pytest.mark.parametrize("mtu", [68, 576, 1500])
+def test_no_frame_is_longer_than_the_mtu(target: LiveTarget, start_netd: Callable[..., Netd], mtu: int) -> None:
+    netd = start_netd(f"mtu={mtu}")
+    assert netd.network.mtu == mtu
+    host = Host(target.link, netd.network)
+    host.judging = False
+    host.fence()
+    c = open_to(host, CHARGEN, 4103)
+    for _ in range(8):
+        segment = c.rx()
+        assert 20 + len(segment.ip.payload) <= mtu
+        c.tx("A", ack=(segment.seq + len(segment.payload)) % (1 << 32))
+    c.kill()
+
+
+def test_runts_and_tagged_frames_are_dropped_and_the_stack_lives(target: LiveTarget, host: Host, netd: Netd) -> None:
+    before = netd.counters()
+    mac = netd.network.mac
+    for size in (1, 13):
+        target.link.send((mac + host.mac + b"\x08\x00")[:size])
+    target.link.send(mac + host.mac + b"\x08\x00")  # a header and nothing behind it
+    tagged = mac + host.mac + b"\x81\x00\x00\x05\x08\x00" + bytes(46)
+    for _ in range(3):
+        target.link.send(tagged)
+    host.fence()
+    assert netd.application().counters()["frames_unknown"] >= 3
+    assert netd.counters()["nic_received"] > before["nic_received"]
+
+
+def test_bad_arguments_end_it_with_one_line_that_names_them(target: LiveTarget) -> None:
+    target.end_netd()
+    for words in ("ip=10.0.2.300/24", "ip=10.0.2.15", "mtu=67", "mtu=9001", "gw=", "colour=blue", "blocks=70000"):
+        process = target.agent.spawn("netd", words, pages=4096)
+        assert process.wait_exit().detail == 2
+        assert f"'{words}' is no argument" in target.console_slice().decode("latin-1")
+        process.close()
+
+
+def test_without_a_nic_it_says_so(target: LiveTarget) -> None:
+    target.end_netd()
+    process = target.agent.spawn("netd", "dhcp", pages=4096)
+    assert process.wait_exit().detail == 3
+    assert "no virtio network device was granted" in target.console_slice().decode("latin-1")
