@@ -88,9 +88,11 @@ class Coverage:
         """Answers that no table promises."""
         return sorted(pair for pair in self.answers if pair[1] not in DOCUMENTED[pair[0]])
 
-    def missing(self) -> list[tuple[str, str]]:
-        """Documented answers that have not come yet, but for those that another test brings about."""
+    def missing(self, capabilities: frozenset[str]) -> list[tuple[str, str]]:
+        """Documented answers that have not come yet, but for those that another test, or another build, brings about."""
         wanted = {(call, answer) for call, answers in DOCUMENTED.items() for answer in answers}
+        if "hil" in capabilities:
+            wanted.remove(("hil", "enosys"))
         return sorted(wanted - set(self.answers) - set(ELSEWHERE))
 
     def table(self) -> str:
@@ -251,12 +253,13 @@ def test_every_documented_answer_was_reached(
 ) -> None:
     """What the runs before did not come to is tried for again, with other seeds."""
     for turn in range(ROUNDS_MAX):
-        if not _seen.get(target.name, Coverage()).missing() and _seen:
+        if not _seen.get(target.name, Coverage()).missing(target.image.capabilities) and _seen:
             break
         name = list(PROFILES)[(turn + 1) % len(PROFILES)]
         _fuzz(target, agent, name, fuzzing.seed + 1000 + turn, PROFILES[name].calls // 2)
     seen = _seen[target.name]
-    assert not seen.missing(), f"never answered: {seen.missing()}\n{seen.table()}"
+    missing = seen.missing(target.image.capabilities)
+    assert not missing, f"never answered: {missing}\n{seen.table()}"
     pairs = sum(len(answers) for answers in DOCUMENTED.values())
     record.add("fuzz.syscall_answers", {"of": pairs}, "count", value=len(seen.answers), timebase="host")
 
