@@ -89,7 +89,7 @@ class Coverage:
         return sorted(pair for pair in self.answers if pair[1] not in DOCUMENTED[pair[0]])
 
     def missing(self, capabilities: frozenset[str]) -> list[tuple[str, str]]:
-        """Documented answers that have not come yet, but for those that another test, or another build, brings about."""
+        """Documented answers that have not come yet, but for those of another test or another build."""
         wanted = {(call, answer) for call, answers in DOCUMENTED.items() for answer in answers}
         if "hil" in capabilities:
             wanted.remove(("hil", "enosys"))
