@@ -1,0 +1,79 @@
+"""NetD's clock domain, taken over by a test; only netd_hil has such a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from keuos_hil.net.host import Host
+from keuos_hil.net.netd import TEST_PROGRAM, Netd, until
+from keuos_hil.net.tcp import Conversation
+from keuos_hil.rig import LiveTarget
+
+pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
+
+SECOND = 1_000_000
+
+
+class Clock:
+    """netd/keuos/test_clock.h, by the agent."""
+
+    def __init__(self, netd: Netd) -> None:
+        self.process = netd.process
+        self._requests = 0
+
+    def do(self, operation: str, amount: int = 0) -> Any:
+        """Carry an operation out; the results behind it. `amount` in microseconds."""
+        self._requests += 1
+        code = self.process.elf.layouts.constant(f"TEST_CLOCK_{operation.upper()}")
+        self.process.write_struct("test_clock_params", operation=code, amount=amount)
+        self.process.write_struct("test_clock_params", request=self._requests)
+        return until(
+            f"the clock to {operation}",
+            lambda: self.process.read_struct("test_clock_results"),
+            lambda results: results.request == self._requests,
+        )
+
+
+def test_a_retransmission_comes_with_a_step_and_not_with_real_time(
+    target: LiveTarget, start_netd: Callable[..., Netd]
+) -> None:
+    netd = start_netd(program=TEST_PROGRAM)
+    host = Host(target.link, netd.network)
+    host.judging = False
+    host.fence()
+    clock = Clock(netd)
+    held = clock.do("hold")
+    c = Conversation(host, 7, 5100)
+    c.tx("S")
+    c.rx("SA", ack=c.snd)
+    host.elapse(0.3)
+    assert not c.segments, "a clock that is held lets no timer run out"
+    for _ in range(3):
+        before = clock.do("hold").now
+        after = clock.do("advance", 61 * SECOND)
+        assert after.now == before + 61 * SECOND
+        assert after.steps > held.steps
+        c.rx("SA", within=5)
+    c.kill()
+
+
+def test_a_step_ends_at_the_next_deadline_and_not_beyond(target: LiveTarget, start_netd: Callable[..., Netd]) -> None:
+    netd = start_netd(program=TEST_PROGRAM)
+    host = Host(target.link, netd.network)
+    host.judging = False
+    host.fence()
+    clock = Clock(netd)
+    held = clock.do("hold")
+    short = clock.do("step", 1)
+    assert short.now <= held.now + 1
+    assert clock.do("release").held == 0
+
+
+def test_a_release_image_has_no_clock_to_hold(target: LiveTarget) -> None:
+    symbols = target.image.program("netd").symbols
+    assert "clock_idle" in symbols
+    assert not [name for name in symbols if "test_clock" in name]
+    assert "test_clock_params" in target.image.program(TEST_PROGRAM).symbols
