@@ -434,7 +434,7 @@ def test_a_command_says_what_it_expected(host_console: HostConsole, typed: bytes
 
 def test_events_and_info_speak_in_words(host_console: HostConsole) -> None:
     host_console.send(b"events 0\rinfo\r")
-    text = host_console.read_text("features    NX WP\r\n")
+    text = host_console.read_text("features    NX/UXN WP\r\n")
     assert "gate OK on channel 0" in text
     assert "'events 20' shows more" in text
     assert "2, counter at 1000000 kHz" in text
