@@ -28,7 +28,7 @@ COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
 C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
-.PHONY: help setup kernel run test soak conformance tcp-mutants run-qemu lint format wheel check-wheel clean
+.PHONY: help setup kernel run test soak mutants conformance tcp-mutants run-qemu lint format wheel check-wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -51,6 +51,9 @@ test: lint kernel check-wheel ## everything that belongs to every push
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests $(SUITES) $(ARGS)
+
+mutants: setup ## put faults into the kernel, one at a time, and see which test notices each
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 conformance: setup ## the network suites against Linux, slow cases too, and the page that is made of the results
 	$(BIN)/pytest --target=linux suites/tcp -m 'slow or not slow'

@@ -1,0 +1,117 @@
+"""`make mutants`: every fault built, its tests run, and a table of what noticed it.
+
+Exit status: 0 if every fault was killed by the tests that should, 1 if one was not, 2 if the run says nothing (a fault
+that does not fit the sources or does not build, suites that fail without any, a wrong argument).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from queue import SimpleQueue
+
+from rich.console import Console
+from rich.table import Table
+
+from keuos_hil.errors import HilError, InfraError
+from keuos_hil.locks import file_lock
+
+from .bounded import Bounded
+from .catalogue import Fault, choose, load, together
+from .trial import Verdict, require_sound, try_fault
+from .workshop import ROOT, Workshop
+
+PLACE = ROOT / "build" / "mutants"
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="mutants", description="Put faults into the kernel and see which test notices."
+    )
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help="faults by name (default: all)")
+    parser.add_argument("--list", action="store_true", help="list the faults and the tests that must notice them")
+    parser.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="faults at a time (default: 2)")
+    return parser.parse_args(argv)
+
+
+def _try_all(faults: Sequence[Fault], jobs: int, bounded: Bounded, console: Console) -> list[Verdict]:
+    workshops: SimpleQueue[Workshop] = SimpleQueue()
+    for number in range(jobs):
+        workshops.put(Workshop(PLACE / f"workshop-{number}", bounded))
+
+    def sound() -> None:
+        workshop = workshops.get()
+        with workshop.fault(None) as images:
+            console.print("the tests without a fault ...")
+            require_sound(images, together(faults), PLACE / "sound", bounded)
+        workshops.put(workshop)
+
+    def attempt(fault: Fault) -> Verdict:
+        workshop = workshops.get()
+        begun = time.monotonic()
+        try:
+            with workshop.fault(fault) as images:
+                verdict = try_fault(fault.name, images, fault.selections(), PLACE / "trials" / fault.name, bounded)
+        except InfraError as error:
+            verdict = Verdict(fault.name, trouble=str(error))
+        finally:
+            workshops.put(workshop)
+        verdict = replace(verdict, seconds=round(time.monotonic() - begun, 1))
+        console.print(f"{verdict.word:16} {fault.name}  ({verdict.seconds:g} s)")
+        return verdict
+
+    sound()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            return list(pool.map(attempt, faults))
+        except BaseException:  # before the pool waits for what it has begun
+            bounded.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _table(faults: Sequence[Fault], verdicts: Sequence[Verdict]) -> Table:
+    table = Table("fault", "what it does", "verdict", "noticed by", box=None, pad_edge=False)
+    for fault, verdict in zip(faults, verdicts, strict=True):
+        noticed = [o.noticed for o in (*verdict.outcomes, verdict.elsewhere) if o.noticed]
+        table.add_row(fault.name, fault.harm, verdict.word, verdict.trouble or "\n".join(noticed))
+    return table
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """See the module's first words."""
+    arguments = _arguments(argv)
+    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
+    bounded = Bounded()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        faults = choose(load(), arguments.faults)
+        if arguments.list:
+            for fault in faults:
+                console.print(f"{fault.name}: {fault.harm}\n    {'; '.join(fault.tests)}")
+            return 0
+        with file_lock(PLACE / "lock", 5, lambda who: console.print(f"waiting for {who}, who has {PLACE / 'lock'}")):
+            verdicts = _try_all(faults, max(1, arguments.jobs), bounded, console)
+    except HilError as error:
+        print(f"mutants: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        bounded.stop()
+        print("mutants: interrupted; nothing is left running", file=sys.stderr)
+        return 130
+    console.print(_table(faults, verdicts))
+    report = PLACE / "report.json"
+    report.write_text(json.dumps([asdict(v) | {"verdict": v.word} for v in verdicts], indent=1) + "\n")
+    killed = sum(verdict.killed for verdict in verdicts)
+    console.print(f"{killed} of {len(verdicts)} faults killed; {report}")
+    return 2 if any(v.trouble for v in verdicts) else int(killed < len(verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

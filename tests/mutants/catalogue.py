@@ -1,0 +1,142 @@
+"""The faults: what each one changes in the sources, what harm it does, and which tests have to notice. Pure."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keuos_hil.errors import UsageError
+from keuos_hil.options import build, nearest
+
+HERE = Path(__file__).parent
+#: Every file of faults; a new one needs no line elsewhere.
+FILES = tuple(sorted(HERE.glob("*.toml")))
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One change: `find`, which stands exactly once in `file`, becomes `replace`."""
+
+    file: str
+    find: str
+    replace: str
+
+    def apply(self, text: str) -> str:
+        """The changed text.
+
+        Raises:
+            UsageError: `find` does not stand in it exactly once: the sources have moved on.
+        """
+        count = text.count(self.find)
+        if count != 1:
+            raise UsageError(f"{self.file} holds {count} times, and not once: {self.find!r}")
+        return text.replace(self.find, self.replace)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault and what is known of it.
+
+    Attributes:
+        name: by which it is asked for.
+        harm: what an attacker gains, or what goes wrong, in a few words.
+        edits: what is changed; all in one go.
+        tests: arguments for pytest, by words: these tests must notice. Several runs: each by itself must.
+    """
+
+    name: str
+    harm: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+
+    def apply(self, read: Callable[[str], str]) -> dict[str, str]:
+        """The changed files by name, each as `read` gives it with all its edits made.
+
+        Raises:
+            UsageError: an edit does not fit the sources any more.
+        """
+        changed: dict[str, str] = {}
+        for edit in self.edits:
+            try:
+                changed[edit.file] = edit.apply(changed.get(edit.file) or read(edit.file))
+            except (UsageError, OSError) as error:
+                raise UsageError(f"fault {self.name}: {error}") from None
+        return changed
+
+    def selections(self) -> list[list[str]]:
+        """The arguments of each run of pytest."""
+        return [shlex.split(text) for text in self.tests]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    harm: str
+    tests: list[str]
+    file: str
+    find: str
+    replace: str
+
+
+def load(files: Iterable[Path] = FILES) -> list[Fault]:
+    """All faults, in the order of the files.
+
+    Raises:
+        UsageError: a key is unknown or missing, or a name comes twice.
+    """
+    faults: dict[str, Fault] = {}
+    for path in files:
+        for number, table in enumerate(tomllib.loads(path.read_text())["fault"], 1):
+            fault = _fault(table, f"{path.name}, fault {table.get('name', number)}")
+            if fault.name in faults:
+                raise UsageError(f"{path.name}: two faults are called {fault.name}")
+            faults[fault.name] = fault
+    return list(faults.values())
+
+
+def _fault(table: dict[str, Any], where: str) -> Fault:
+    """`also` holds further edits: tables of file, find and replace."""
+    further = table.pop("also", [])
+    entry = build(_Entry, table, where)
+    edits = [Edit(entry.file, entry.find, entry.replace)]
+    edits += [build(Edit, {"file": entry.file, **more}, f"{where}, also") for more in further]
+    return Fault(entry.name, entry.harm, tuple(edits), tuple(entry.tests))
+
+
+def choose(faults: Sequence[Fault], names: Sequence[str]) -> list[Fault]:
+    """Those with the names, or all if there are none.
+
+    Raises:
+        UsageError: there is no such fault.
+    """
+    known = {fault.name: fault for fault in faults}
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no fault {name!r}{nearest(name, known)}")
+    return [known[name] for name in names] if names else list(faults)
+
+
+def together(faults: Iterable[Fault]) -> list[list[str]]:
+    """The tests of all the faults in as few runs as can be: what differs by its -k only becomes one run."""
+    words: dict[tuple[str, ...], list[str]] = {}
+    for selection in (selection for fault in faults for selection in fault.selections()):
+        rest, word = list(selection), ""
+        if "-k" in rest:
+            at = rest.index("-k")
+            word = rest[at + 1]
+            del rest[at : at + 2]
+        words.setdefault(tuple(rest), []).append(word)
+    return [
+        [*rest, "-k", " or ".join(f"({word})" for word in dict.fromkeys(found))] if all(found) else list(rest)
+        for rest, found in words.items()
+    ]
+
+
+def handful(faults: Sequence[Fault], count: int, turn: int) -> list[Fault]:
+    """`count` of them, others at the next turn, so that after enough turns each has come."""
+    start = turn * count % len(faults)
+    return [faults[(start + i) % len(faults)] for i in range(min(count, len(faults)))]

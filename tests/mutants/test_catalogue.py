@@ -1,0 +1,98 @@
+"""The faults fit the sources as they are now, and a run over them tells what it should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keuos_hil.errors import UsageError
+
+from .bounded import Bounded
+from .catalogue import Edit, Fault, choose, handful, load, together
+from .trial import Outcome, Verdict, run
+from .workshop import ROOT, Images, Workshop
+
+FAULTS = load()
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_fault_changes_the_sources(fault: Fault) -> None:
+    changed = fault.apply(lambda name: (ROOT / name).read_text())
+    assert changed
+    for name, text in changed.items():
+        assert text != (ROOT / name).read_text(), f"{fault.name} leaves {name} as it is"
+
+
+def test_there_are_enough_faults_and_each_names_its_tests() -> None:
+    assert len(FAULTS) >= 25
+    assert all(fault.tests and fault.harm for fault in FAULTS)
+
+
+def test_edit_that_fits_twice_or_nowhere_is_refused() -> None:
+    for text in ("a = b; a = b;", "c"):
+        with pytest.raises(UsageError, match="and not once"):
+            Edit("file", "a = b", "a = c").apply(text)
+
+
+def test_unknown_fault_is_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'gate-tag-skipped'"):
+        choose(FAULTS, ["gate-tag-skiped"])
+
+
+def test_every_fault_has_its_turn() -> None:
+    seen = {fault.name for turn in range(len(FAULTS)) for fault in handful(FAULTS, 3, turn)}
+    assert seen == {fault.name for fault in FAULTS}
+
+
+def test_runs_that_differ_by_their_words_become_one() -> None:
+    faults = [
+        Fault("a", "", (), ("suites/gates -k 'x or y'", "suites/ring")),
+        Fault("b", "", (), ("suites/gates -k z", "suites/ring -k w")),
+    ]
+    assert together(faults) == [["suites/gates", "-k", "(x or y) or (z)"], ["suites/ring"]]
+
+
+def test_fault_is_killed_only_if_every_run_noticed_it() -> None:
+    noticed, missed = Outcome(noticed="test"), Outcome()
+    assert Verdict("f", [noticed]).word == "killed"
+    assert Verdict("f", [noticed, missed], elsewhere=noticed).word == "killed elsewhere"
+    assert Verdict("f", [missed]).word == "SURVIVED"
+    assert Verdict("f", [noticed], trouble="no build").word == "trouble"
+
+
+def test_run_in_which_nothing_is_tested_is_trouble(tmp_path: Path) -> None:
+    images = Images(tmp_path / "kernel", tmp_path / "initrd", tmp_path)
+    (tmp_path / "test_none.py").write_text("")
+    outcome = run(images, [str(tmp_path / "test_none.py")], tmp_path / "place", Bounded())
+    assert outcome.trouble
+    assert not outcome.noticed
+
+
+def test_stopped_run_says_nothing_and_leaves_nothing_running(tmp_path: Path) -> None:
+    bounded = Bounded()
+    assert bounded.run([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log", 0.2) is None
+    bounded.stop()
+    assert bounded.run(["true"], tmp_path / "log", 10) is None
+
+
+def test_sources_are_whole_again_after_a_fault(tmp_path: Path) -> None:
+    class Nothing(Bounded):
+        def run(self, argv, log, timeout, cwd=None):  # the compiler is not what is tested
+            return 0
+
+    workshop = Workshop(tmp_path, Nothing())
+    fault = FAULTS[0]
+    name = fault.edits[0].file
+    with workshop.fault(fault) as images:
+        assert (images.tree / name).read_text() != (ROOT / name).read_text()
+    assert (images.tree / name).read_text() == (ROOT / name).read_text()
+
+
+def test_list_names_every_fault() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "tests.mutants", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert all(fault.name in listed.stdout for fault in FAULTS)

@@ -1,0 +1,112 @@
+"""The suites on one set of images, and what became of the fault in them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from keuos_hil.errors import InfraError
+from keuos_hil.reporting import EXIT_BENCH
+
+from .bounded import Bounded
+from .workshop import ROOT, Images
+
+#: All that a target runs; where a fault is looked for that its own tests have missed.
+EVERYTHING = ["suites/gates", "suites/boot", "suites/ring"]
+_TRIAL_S = 900.0
+_FAILED = re.compile(r"^FAILED (\S+)(?: - (.*))?$", re.MULTILINE)
+_PASSED = re.compile(r"^.*\b([1-9]\d*) passed\b", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of pytest said.
+
+    Attributes:
+        noticed: the first test that failed, or "" if all passed.
+        words: the first line of its failure.
+        trouble: why the run says nothing, or "".
+    """
+
+    noticed: str = ""
+    words: str = ""
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a fault.
+
+    Attributes:
+        killed: its own tests noticed, every run of them.
+        elsewhere: its own tests did not; this one did.
+    """
+
+    fault: str
+    outcomes: list[Outcome] = field(default_factory=list)
+    elsewhere: Outcome = Outcome()
+    trouble: str = ""
+    seconds: float = 0.0
+
+    @property
+    def killed(self) -> bool:
+        """Whether each of its runs noticed it."""
+        return bool(self.outcomes) and not self.trouble and all(o.noticed for o in self.outcomes)
+
+    @property
+    def word(self) -> str:
+        """For the table."""
+        if self.trouble:
+            return "trouble"
+        if self.killed:
+            return "killed"
+        return "killed elsewhere" if self.elsewhere.noticed else "SURVIVED"
+
+
+def run(images: Images, selection: Sequence[str], place: Path, bounded: Bounded) -> Outcome:
+    """Run the tests that `selection` names until the first fails. `place` is emptied, and keeps log and results.
+
+    `{tree}` in the selection is the folder of the faulty sources: for tests that build from the sources themselves.
+    """
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-ra", "-p", "no:cacheprovider", "--target=qemu-x86"]
+    argv += [f"--kernel={images.kernel}", f"--initrd={images.initrd}", f"--results={place / 'results'}"]
+    argv += [word.replace("{tree}", str(images.tree)) for word in selection]
+    status = bounded.run(argv, place / "pytest.log", _TRIAL_S, cwd=ROOT)
+    said = (place / "pytest.log").read_text(errors="replace")
+    if status == 0:
+        return Outcome(trouble="" if _PASSED.search(said) else f"no test of {' '.join(selection)} ran")
+    failed = _FAILED.search(said)
+    if status == 1 and failed is not None:
+        return Outcome(noticed=failed.group(1), words=(failed.group(2) or "").strip())
+    if status is None:
+        return Outcome(trouble=f"the run did not end within {_TRIAL_S:g} s, or was stopped; see {place / 'pytest.log'}")
+    why = "only the bench failed" if status == EXIT_BENCH else f"pytest ended with status {status}"
+    return Outcome(trouble=f"{why}; see {place / 'pytest.log'}")
+
+
+def try_fault(name: str, images: Images, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> Verdict:
+    """Its own tests first; if one run of them misses it, all that there is."""
+    outcomes = [run(images, selection, place / str(i), bounded) for i, selection in enumerate(selections)]
+    trouble = "; ".join(o.trouble for o in outcomes if o.trouble)
+    elsewhere = Outcome()
+    if not trouble and not all(o.noticed for o in outcomes):
+        elsewhere = run(images, EVERYTHING, place / "everything", bounded)
+        trouble = elsewhere.trouble
+    return Verdict(name, outcomes, elsewhere, trouble)
+
+
+def require_sound(images: Images, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> None:
+    """Raises InfraError if the tests fail without any fault: then a failure would prove nothing."""
+    for i, selection in enumerate(selections):
+        outcome = run(images, selection, place / str(i), bounded)
+        if outcome.noticed or outcome.trouble:
+            raise InfraError(
+                f"pytest {' '.join(selection)} does not pass without a fault, so it can't show one: "
+                f"{outcome.trouble or outcome.noticed + ' ' + outcome.words}"
+            )
