@@ -1,10 +1,12 @@
-"""A few faults at each push, others every day; `make mutants` tries them all."""
+"""A few faults in each long run, others every day; `make mutants` tries them all."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
+
+import pytest
 
 from keuos_hil.locks import file_lock
 
@@ -18,6 +20,7 @@ COUNT = 4
 TURN = int(os.environ.get("KEUOS_HIL_MUTANTS_TURN") or time.time() // 86400)
 
 
+@pytest.mark.soak
 def test_the_faults_of_the_day_are_killed(tmp_path: Path) -> None:
     faults = handful(load(), COUNT, TURN)
     bounded = Bounded()
