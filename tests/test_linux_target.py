@@ -107,7 +107,8 @@ def test_nothing_is_left_after_a_session(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_when_this_process_is_ended(tmp_path, number):
     program = (
-        "import sys, time; from pathlib import Path\n"
+        "import signal, sys, time; from pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in a shell's background ignores it
         "from keuos_hil.targets.linux import *\n"
         "s = Linux('linux', LinuxOptions(), RunOptions()).attach(Path(sys.argv[1]))\n"
         "print(s._process.pid, flush=True); time.sleep(600)\n"
