@@ -197,7 +197,7 @@ def test_key_changes_when_a_channel_record_is_used_again(target: LiveTarget, age
 
 
 @pytest.mark.parametrize(
-    ("head_slots", "n"), [(-1, 1), (-2, 1), (65, 1), (1 << 30, 1), (0, 2), (0, 32), (-(GOOD + 1), 1)]
+    ("head_slots", "n"), [(-1, 1), (-2, 1), (64, 1), (65, 1), (1 << 30, 1), (0, 2), (0, 32), (-(GOOD + 1), 1)]
 )
 def test_impossible_head_kills_its_producer(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, head_slots: int, n: int
