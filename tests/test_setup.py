@@ -120,6 +120,8 @@ def test_a_python_that_is_too_old_is_named(checkout: Path):
         "grub-mkrescue",
         "xorriso",
         "mformat",
+        "qemu-system-aarch64",
+        "ip",
     ):
         program(checkout, name, "exit 0")
     program(checkout, "python3", 'case "$2" in *version_info*) echo 3.9; exit 1 ;; esac')
