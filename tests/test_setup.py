@@ -120,7 +120,6 @@ def test_a_python_that_is_too_old_is_named(checkout: Path):
         "grub-mkrescue",
         "xorriso",
         "mformat",
-        "qemu-system-aarch64",
         "ip",
     ):
         program(checkout, name, "exit 0")
