@@ -32,11 +32,11 @@ int capability_add(struct process *process, enum keuos_capability_type type, uin
 struct capability *capability_get(
 	struct process *process, uint64_t index, enum keuos_capability_type type, uint32_t rights, int *error)
 {
-	if (index >= KEUOS_CAPABILITIES || process->capabilities[index].type != type) {
+	struct capability *capability = &process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)];
+	if (index >= KEUOS_CAPABILITIES || capability->type != type) {
 		*error = -KEUOS_EBADCAP;
 		return NULL;
 	}
-	struct capability *capability = &process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)];
 	if ((capability->rights & rights) != rights) {
 		*error = -KEUOS_EPERM;
 		return NULL;
@@ -48,6 +48,7 @@ int capability_grant(struct process *from, uint64_t index, struct process *to, u
 {
 	if (index >= KEUOS_CAPABILITIES)
 		return -KEUOS_EBADCAP;
+	index = arch_bounded(index, KEUOS_CAPABILITIES);
 	const struct capability *source = &from->capabilities[index];
 	bool grantable = source->type == KEUOS_CAP_PROCESS || source->type == KEUOS_CAP_MEMORY ||
 		source->type == KEUOS_CAP_DEVICE;
@@ -70,6 +71,7 @@ int capability_grant(struct process *from, uint64_t index, struct process *to, u
 	copy->granted_index = (uint8_t)index;
 	copy->depth = (uint8_t)(source->depth + 1);
 	copy->granted_serial = source->serial;
+	from->copied[index / 64] |= 1ull << (index % 64);
 	if (source->type == KEUOS_CAP_PROCESS)
 		process_hold(source->object);
 	else if (source->type == KEUOS_CAP_MEMORY)
@@ -77,10 +79,53 @@ int capability_grant(struct process *from, uint64_t index, struct process *to, u
 	return made;
 }
 
+static bool take_copied(struct process *process, uint32_t index)
+{
+	uint64_t *word = &process->copied[index / 64], bit = 1ull << (index % 64);
+	bool copied = *word & bit;
+	*word &= ~bit;
+	return copied;
+}
+
+/* Where a capability of `process` came from, past others of that process. */
+static const struct capability *origin_of(const struct process *process, const struct capability *capability)
+{
+	while (capability->granted_pid == process->pid)
+		capability = &process->capabilities[capability->granted_index];
+	return capability;
+}
+
+/*
+ * Copies of what a process is about to lose (capability `index`, or all) become copies of what it had that from: a
+ * revocation there has to reach them although the one in between is gone.
+ */
+static void hand_up_copies(const struct process *process, uint32_t index, bool all)
+{
+	for (uint32_t p = 0; p < KEUOS_PROCESSES; p++) {
+		struct process *other = &processes[p];
+		for (uint32_t i = 0; other->state != KEUOS_PROCESS_FREE && i < KEUOS_CAPABILITIES; i++) {
+			struct capability *copy = &other->capabilities[i];
+			if (copy->type == KEUOS_CAP_NONE || copy->granted_pid != process->pid ||
+				(!all && copy->granted_index != index) || (all && other == process))
+				continue;
+			const struct capability *source = &process->capabilities[copy->granted_index];
+			if (source->serial != copy->granted_serial)
+				continue;
+			if (all)
+				source = origin_of(process, source);
+			copy->granted_pid = source->granted_pid;
+			copy->granted_index = source->granted_index;
+			copy->granted_serial = source->granted_serial;
+		}
+	}
+}
+
 void capability_clear(struct process *process, struct capability *capability)
 {
-	struct capability gone = *capability;
 	uint32_t index = (uint32_t)(capability - process->capabilities);
+	if (take_copied(process, index))
+		hand_up_copies(process, index, false);
+	struct capability gone = *capability;
 	*capability = (struct capability){0};
 	if (index == KEUOS_CAP_SELF || gone.type == KEUOS_CAP_NONE)
 		return;
@@ -109,8 +154,10 @@ void capability_clear(struct process *process, struct capability *capability)
 }
 
 /* Everything that was granted from this capability, directly or not, goes. */
-static void revoke_copies(const struct process *process, uint32_t index, uint32_t serial)
+static void revoke_copies(struct process *process, uint32_t index, uint32_t serial)
 {
+	if (!take_copied(process, index))
+		return;
 	for (uint32_t p = 0; p < KEUOS_PROCESSES; p++) {
 		struct process *other = &processes[p];
 		for (uint32_t i = 0; other->state != KEUOS_PROCESS_FREE && i < KEUOS_CAPABILITIES; i++) {
@@ -129,9 +176,9 @@ static void revoke_copies(const struct process *process, uint32_t index, uint32_
 
 int capability_revoke(struct process *process, uint64_t index)
 {
-	if (index >= KEUOS_CAPABILITIES || process->capabilities[index].type == KEUOS_CAP_NONE)
+	struct capability *capability = &process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)];
+	if (index >= KEUOS_CAPABILITIES || capability->type == KEUOS_CAP_NONE)
 		return -KEUOS_EBADCAP;
-	struct capability *capability = &process->capabilities[index];
 	if (capability->type == KEUOS_CAP_CHANNEL) {
 		channel_revoke(capability->object);
 		return 0;
@@ -143,10 +190,9 @@ int capability_revoke(struct process *process, uint64_t index)
 
 int capability_drop(struct process *process, uint64_t index)
 {
-	if (index <= KEUOS_CAP_SYSTEM_INDEX || index >= KEUOS_CAPABILITIES ||
-		process->capabilities[index].type == KEUOS_CAP_NONE)
+	struct capability *capability = &process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)];
+	if (index <= KEUOS_CAP_SYSTEM_INDEX || index >= KEUOS_CAPABILITIES || capability->type == KEUOS_CAP_NONE)
 		return -KEUOS_EBADCAP;
-	struct capability *capability = &process->capabilities[index];
 	if (capability->type == KEUOS_CAP_PRODUCER || capability->type == KEUOS_CAP_CONSUMER) {
 		struct channel *channel = capability->object;
 		channel_unmap(
@@ -160,6 +206,10 @@ int capability_drop(struct process *process, uint64_t index)
 
 void capability_drop_all(struct process *process)
 {
+	_Static_assert(sizeof(process->copied) == 2 * sizeof(uint64_t), "both words are looked at");
+	if (process->copied[0] | process->copied[1])
+		hand_up_copies(process, 0, true);
+	memset(process->copied, 0, sizeof(process->copied));
 	for (uint32_t i = 0; i < KEUOS_CAPABILITIES; i++)
 		if (process->capabilities[i].type != KEUOS_CAP_NONE)
 			capability_clear(process, &process->capabilities[i]);

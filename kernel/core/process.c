@@ -1,5 +1,6 @@
 /* Processes: made, started, ended, and reached into by those who hold a capability. */
 #include <kernel/channel.h>
+#include <kernel/device.h>
 #include <kernel/event.h>
 #include <kernel/frame.h>
 #include <kernel/initrd.h>
@@ -15,14 +16,21 @@ uint32_t process_count;
 struct process *first_process;
 static uint32_t next_pid = 1;
 
+/* Device registers are no memory: a device may take its time for each byte, and every core would wait for the lock. */
+static bool user_memory(uint64_t address, uint64_t bytes)
+{
+	uint64_t device_end = device_window + KEUOS_CAPABILITIES * device_window_bytes;
+	return user_range(address, bytes) && (address >= device_end || address + bytes <= device_window);
+}
+
 bool copy_from_user(void *to, struct user_pointer from, size_t bytes)
 {
-	return user_range(from.address, bytes) && user_copy(to, (const void *)from.address, bytes);
+	return user_memory(from.address, bytes) && user_copy(to, (const void *)from.address, bytes);
 }
 
 bool copy_to_user(struct user_pointer to, const void *from, size_t bytes)
 {
-	return user_range(to.address, bytes) && user_copy((void *)to.address, from, bytes);
+	return user_memory(to.address, bytes) && user_copy((void *)to.address, from, bytes);
 }
 
 bool process_charge_pages(struct process *process, uint32_t pages)
@@ -33,11 +41,21 @@ bool process_charge_pages(struct process *process, uint32_t pages)
 	return true;
 }
 
+/* A parent that is dead but still held may be freed before what is left to it: it inherits nothing. */
+struct process *process_heir(const struct process *process)
+{
+	struct process *heir = process->parent;
+	while (heir && heir->state == KEUOS_PROCESS_DEAD)
+		heir = heir->parent;
+	return heir;
+}
+
 void process_inherit_pages(struct process *process, uint32_t pages)
 {
+	struct process *heir = process_heir(process);
 	process_refund_pages(process, pages);
-	if (process->parent)
-		process->parent->pages += pages; /* its quota comes back with the rest of what the process was lent */
+	if (heir)
+		heir->pages += pages; /* its quota comes back with the rest of what the process was lent */
 }
 
 void process_refund_pages(struct process *process, uint32_t pages)

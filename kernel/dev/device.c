@@ -1,8 +1,9 @@
 /*
  * Devices: claimed by a driver, given back, reset, and their interrupts. What a device may reach in memory is in dma.c.
  *
- * An interrupt masks its own vector until the driver asks for more (DEVICE_WAIT), so there are never more of them than
- * such calls: a device that signals without end costs its driver's core one interrupt.
+ * An interrupt masks its own vector until the driver asks for more (DEVICE_WAIT). A device that was told to write the
+ * message itself is not held back by that mask: the second interrupt of a vector unbinds its slot as well, until then. So
+ * a device that signals without end costs its driver's core two interrupts for each such call.
  */
 #include <kernel/device.h>
 #include <kernel/event.h>
@@ -101,8 +102,10 @@ static void unmap_registers(struct device *device)
 		bytes = bytes < bar_window_bytes ? bytes : bar_window_bytes;
 		if (device->function->bars[bar].kind != KEUOS_BAR_MEMORY || !(device->mapped_bars >> bar & 1))
 			continue;
-		for (uint64_t at = 0; at < bytes; at += KEUOS_PAGE_BYTES)
-			arch_unmap(&device->holder->space, bar_window(device, bar) + at);
+		struct space *space = &device->holder->space;
+		uint64_t end = bar_window(device, bar) + bytes;
+		for (uint64_t at = bar_window(device, bar); (at = arch_next_mapped(space, at, end)) < end;)
+			arch_unmap(space, at);
 	}
 	device->mapped_bars = 0;
 	arch_flush(device->holder);
@@ -138,6 +141,7 @@ static void write_vector(struct device *device, uint32_t vector)
 	entry[1] = (uint32_t)(message.address >> 32);
 	entry[2] = message.data;
 	entry[VECTOR_CONTROL] = device->masked >> vector & 1;
+	device->blocked &= ~(1u << vector);
 }
 
 int device_ready(struct device *device)
@@ -218,9 +222,22 @@ void device_interrupts_arm(struct device *device)
 		if (!(device->masked >> vector & 1))
 			continue;
 		device->masked &= ~(1u << vector);
-		if (device->slots[vector] != NO_SLOT && device->resetting_until == 0)
+		if (device->slots[vector] == NO_SLOT || device->resetting_until != 0)
+			continue;
+		if (device->blocked >> vector & 1)
+			write_vector(device, vector);
+		else
 			device->function->table[4 * vector + VECTOR_CONTROL] = 0;
 	}
+}
+
+/* What was sent before the mask took effect has arrived once it can be read back: nothing of the device's own is lost. */
+static void block(struct device *device, uint32_t vector)
+{
+	if (device->resetting_until == 0)
+		(void)device->function->table[4 * vector + VECTOR_CONTROL];
+	arch_interrupt_unbind((uint32_t)device->slots[vector]);
+	device->blocked |= 1u << vector;
 }
 
 void device_interrupt(uint32_t slot)
@@ -232,6 +249,8 @@ void device_interrupt(uint32_t slot)
 	}
 	uint32_t vector = slot_vector[slot];
 	device->interrupts++;
+	if (device->masked >> vector & 1)
+		block(device, vector);
 	device->masked |= 1u << vector;
 	if (device->resetting_until == 0)
 		device->function->table[4 * vector + VECTOR_CONTROL] = 1;

@@ -338,8 +338,10 @@ static void find_msix(struct pci_function *function)
 	uint32_t vectors = (pci_read(function, function->msix + (uint32_t)MSIX_CONTROL, 2) & MSIX_VECTORS) + 1;
 	function->table_bar = table & 7;
 	function->table_offset = table & ~7u;
+	function->table_bytes = vectors * 16;
 	function->pending_bar = pending & 7;
 	function->pending_offset = pending & ~7u;
+	function->pending_bytes = ALIGN_UP(vectors, 64u) / 8;
 	const struct pci_bar *bar =
 		function->table_bar < KEUOS_DEVICE_BARS ? &function->bars[function->table_bar] : NULL;
 	if (bar == NULL || !memory_bar(bar) || bar->address == 0 ||
@@ -438,14 +440,10 @@ bool pci_page_is_free(const struct pci_function *function, uint32_t bar, uint64_
 	uint64_t page = function->bars[bar].address + offset;
 	if (page % KEUOS_PAGE_BYTES != 0)
 		return false;
-	if (function->msix) {
-		uint64_t vectors = (pci_read(function, function->msix + (uint32_t)MSIX_CONTROL, 2) & MSIX_VECTORS) + 1;
-		if (function->table_bar == bar && in_page(offset, function->table_offset, vectors * 16))
-			return false;
-		if (function->pending_bar == bar &&
-			in_page(offset, function->pending_offset, ALIGN_UP(vectors, 64ul) / 8))
-			return false;
-	}
+	if (function->table_bar == bar && in_page(offset, function->table_offset, function->table_bytes))
+		return false;
+	if (function->pending_bar == bar && in_page(offset, function->pending_offset, function->pending_bytes))
+		return false;
 	for (uint32_t i = 0; i < pci_function_count; i++)
 		for (uint32_t j = 0; j < KEUOS_DEVICE_BARS; j++) {
 			const struct pci_bar *other = &pci_functions[i].bars[j];

@@ -390,7 +390,7 @@ void channels_of_dead_process(struct process *process)
 		if (channel->binder == process) {
 			process_inherit_pages(process, channel->pages);
 			process->channels--;
-			channel->binder = process->parent;
+			channel->binder = process_heir(process);
 			if (channel->binder)
 				channel->binder->channels++;
 		}

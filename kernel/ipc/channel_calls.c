@@ -5,9 +5,10 @@
 
 static inline struct channel *producer_end(struct process *process, uint64_t index)
 {
-	if (unlikely(index >= KEUOS_CAPABILITIES || process->capabilities[index].type != KEUOS_CAP_PRODUCER))
+	const struct capability *capability = &process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)];
+	if (unlikely(index >= KEUOS_CAPABILITIES || capability->type != KEUOS_CAP_PRODUCER))
 		return NULL;
-	return process->capabilities[arch_bounded(index, KEUOS_CAPABILITIES)].object;
+	return capability->object;
 }
 
 /* The end that a gate objected to: its channel closes, its process dies, and the record says what the kernel saw. */

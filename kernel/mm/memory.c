@@ -32,7 +32,7 @@ int memory_create(struct process *process, uint32_t pages)
 		if (memory_objects[i].references == 0 && object == NULL)
 			object = &memory_objects[i];
 	}
-	if (own == MEMORY_OBJECTS_EACH)
+	if (own >= MEMORY_OBJECTS_EACH) /* it may have inherited more */
 		return -KEUOS_EQUOTA;
 	if (object == NULL || !process_charge_pages(process, pages))
 		return -KEUOS_EQUOTA;
@@ -94,6 +94,6 @@ void memory_payer_died(struct process *process)
 	for (uint32_t i = 0; i < MEMORY_OBJECTS; i++)
 		if (memory_objects[i].payer == process) {
 			process_inherit_pages(process, memory_objects[i].pages);
-			memory_objects[i].payer = process->parent;
+			memory_objects[i].payer = process_heir(process);
 		}
 }

@@ -213,6 +213,28 @@ def test_what_dead_children_left_to_their_parent_stays_within_its_quota(
     assert results.value <= has, f"it holds {results.value} {quota} with a quota of {has}"
 
 
+def test_inherited_memory_objects_count_against_the_limit_of_a_process(agent: Agent) -> None:
+    """Each of more children than a process may have objects leaves one: it may not make another then."""
+    limit = 16
+    quotas = {"pages": FAMILY_PAGES, "processes": 1, "channels": 2}
+    few = survived(agent, "inherit", child_op="memory_will", quotas=quotas, count=3, pages=1, spare=CHILD_PAGES)
+    assert (few.count, few.second) == (3, limit - 3)
+    many = survived(agent, "inherit", child_op="memory_will", quotas=quotas, count=limit + 1, pages=1, spare=CHILD_PAGES)
+    assert (many.count, many.second) == (limit + 1, 0), f"{many.second} objects beyond the limit of {limit}"
+
+
+@pytest.mark.parametrize("will", ["memory_will", "channel_will"])
+def test_what_a_grandchild_paid_for_outlives_its_dead_parent(agent: Agent, will: str) -> None:
+    """Whoever pays must live: a dead parent that is still held can be freed before what its child left to it."""
+    quotas = {"pages": FAMILY_PAGES, "processes": 2, "channels": 4}
+    for _ in range(3):
+        results = survived(agent, "grandparent", child_op=will, quotas=quotas, pages=9, spare=3 * CHILD_PAGES)
+        assert results.count == 1
+        paid = int(results.third) - int(results.second)
+        assert paid > 5, f"nobody pays for what is left: {results}"
+        assert results.third - results.after == paid, f"what was given back is not what was paid for: {results}"
+
+
 @pytest.mark.needs("smp")
 @pytest.mark.parametrize("child_op", ["wait", "spin"])
 @pytest.mark.parametrize("core", [0, 1])

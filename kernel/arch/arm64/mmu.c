@@ -134,6 +134,17 @@ bool arch_is_mapped(const struct space *space, uint64_t address)
 	return entry != NULL && *entry & ENTRY_VALID;
 }
 
+uint64_t arch_next_mapped(const struct space *space, uint64_t from, uint64_t end)
+{
+	while (from < end) {
+		const uint64_t *entry = entry_of((struct space *)space, from, 1, false);
+		if (entry != NULL && *entry & ENTRY_VALID)
+			return from;
+		from = entry ? from + KEUOS_PAGE_BYTES : ALIGN_DOWN(from, LARGE_PAGE) + LARGE_PAGE;
+	}
+	return end;
+}
+
 uint64_t arch_translate(const struct space *space, uint64_t address, bool write)
 {
 	uint64_t *entry = entry_of((struct space *)space, address, 1, false);

@@ -42,6 +42,7 @@ enum vtd_command {
 
 enum { FAULT_OVERFLOW = 1, FAULT_QUEUE_ERROR = 1 << 4 | 1 << 5 | 1 << 6, FAULT_MASKED = 1u << 31 };
 
+#define CAP_DOMAINS(capabilities) (1u << (4 + 2 * ((capabilities) & 7)))
 #define CAP_WRITE_BUFFER (1ull << 4)
 #define CAP_PAGED(capabilities) ((capabilities) >> 8 & 0x1f) /* bit 1: three levels, bit 2: four */
 #define CAP_FAULTS_AT(capabilities) (((capabilities) >> 24 & 0x3ff) * 16)
@@ -228,7 +229,8 @@ void vtd_interrupt(void)
 
 static bool usable(const struct unit *unit)
 {
-	return unit->extended & EXT_QUEUE && unit->extended & EXT_REMAP && CAP_PAGED(unit->capabilities) & 6;
+	return unit->extended & EXT_QUEUE && unit->extended & EXT_REMAP && CAP_PAGED(unit->capabilities) & 6 &&
+		CAP_DOMAINS(unit->capabilities) > KEUOS_DEVICES; /* a domain's number is its device's, from 1 on */
 }
 
 static void set_remap(uint32_t index, uint64_t source, uint32_t vector, uint32_t apic)
@@ -276,8 +278,8 @@ static bool find_units(void)
 		unit->capabilities = *(volatile uint64_t *)(unit->registers + VTD_CAPABILITIES);
 		unit->extended = *(volatile uint64_t *)(unit->registers + VTD_EXTENDED);
 		if (!usable(unit)) {
-			print("IOMMU: VT-d at %lx can't be used (capabilities %lx, %lx): queued invalidation, interrupt remapping "
-			      "and 4 KiB pages are needed\n",
+			print("IOMMU: VT-d at %lx can't be used (capabilities %lx, %lx): queued invalidation, interrupt remapping, "
+			      "4 KiB pages and 64 domains are needed\n",
 				acpi.iommu[i], unit->capabilities, unit->extended);
 			return false;
 		}

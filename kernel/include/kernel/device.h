@@ -30,6 +30,7 @@ struct device {
 	int slots[KEUOS_DEVICE_VECTORS]; /* of each vector that is on; else -1 */
 	uint32_t mapped_bars;            /* into the holder, in part or whole: a bit each */
 	uint32_t masked;                 /* vectors that have fired and wait for DEVICE_WAIT */
+	uint32_t blocked;                /* and have fired all the same, so that their slots are unbound till then */
 	bool mastering;
 	bool quarantined;
 	uint64_t resetting_until; /* ns; 0: it is not being reset */

@@ -33,7 +33,7 @@ struct pci_function {
 	bool isolated;            /* its requests carry its own requester id */
 	uint32_t vectors;         /* of MSI-X */
 	volatile uint32_t *table; /* of MSI-X: four words for each vector */
-	uint32_t table_bar, table_offset, pending_bar, pending_offset;
+	uint32_t table_bar, table_offset, table_bytes, pending_bar, pending_offset, pending_bytes;
 	struct pci_bar bars[KEUOS_DEVICE_BARS];
 };
 

@@ -52,6 +52,7 @@ struct process {
 	uint32_t interface_count;
 	uint64_t extended_state_frame;
 	char name[KEUOS_NAME_BYTES];
+	uint64_t copied[KEUOS_CAPABILITIES / 64]; /* a bit for each of them that may have been granted on */
 	struct capability capabilities[KEUOS_CAPABILITIES];
 } __attribute__((aligned(64)));
 
@@ -83,7 +84,8 @@ void process_release(struct process *process);
 void process_describe(const struct process *process, struct keuos_process_info *info);
 bool process_charge_pages(struct process *process, uint32_t pages); /* false: over the quota */
 void process_refund_pages(struct process *process, uint32_t pages);
-/* The process ends and something it paid for stays: its parent pays from now on. */
+/* A process ends and something it paid for stays: the nearest ancestor that lives pays from now on. */
+struct process *process_heir(const struct process *process);
 void process_inherit_pages(struct process *process, uint32_t pages);
 /* Reads or writes another process's memory through the kernel's view of its frames. */
 int process_access(struct process *process, uint64_t address, void *buffer, size_t bytes, bool write);

@@ -46,6 +46,8 @@ enum abuse_op {
 	ABUSE_INHERIT = 23,   /* `count` children run `child_op` and die -> value: pages or channels it has of them */
 	ABUSE_MEMORY_WILL = 24,  /* one of those: grants an object of `pages` to the process in `value` */
 	ABUSE_CHANNEL_WILL = 25, /* one of those: binds a channel from the process in `value` to itself */
+	ABUSE_GRANDPARENT = 26,  /* a grandchild makes the will `child_op`; ends child and grandchild, then what they left */
+	ABUSE_BETWEEN = 27,      /* the child: hands `value` down to a child of its own */
 };
 
 enum abuse_limit {
@@ -62,7 +64,7 @@ struct abuse_params {
 	uint32_t pages;
 	uint32_t spare;
 	uint32_t grandchildren; /* ABUSE_FAMILY: each child is such a family of so many that wait */
-	uint64_t value;
+	uint64_t value;         /* of a will: 0 until there is somebody to leave things to */
 };
 
 struct abuse_results {

@@ -251,13 +251,19 @@ static void condemn_one(void)
 static int make_will(uint32_t op)
 {
 	const struct keuos_bind bind = {.mode = KEUOS_POLLED, .data_order = KEUOS_NO_DATA};
-	uint32_t heir = (uint32_t)params.value;
+	uint32_t heir;
+
+	while (!params.value)
+		sys_wait(0, sys_time() + 1000000);
+	heir = (uint32_t)params.value;
 
 	if (op == ABUSE_MEMORY_WILL)
 		results.value = MUST(sys_cap_grant(
 			heir, (uint32_t)MUST(sys_memory_create(params.pages)), KEUOS_RIGHT_READ | KEUOS_RIGHT_WRITE));
 	else
 		MUST(sys_channel_bind(heir, heir, &bind));
+	if (params.count) /* it dies with its parent, not before */
+		abuse_wait();
 	return 0;
 }
 
@@ -312,6 +318,76 @@ static int inherit(void)
 		results.count++;
 		results.value += take_inheritance((uint32_t)will.value);
 	}
+	if (params.child_op == ABUSE_MEMORY_WILL)
+		while (sys_memory_create(1) >= 0)
+			results.second++;
+	return 0;
+}
+
+/* A child with parameters of its own, under way, that is given a capability of the caller's and told which it is there. */
+static uint32_t start_heiress(const struct keuos_spawn *request, struct abuse_params *child_params, uint32_t capability)
+{
+	uint32_t child = (uint32_t)MUST(spawn(request, child_params));
+
+	MUST(sys_process_start(child));
+	child_params->value = (uint64_t)MUST(sys_cap_grant(child, capability, KEUOS_RIGHT_ALL));
+	MUST(sys_process_write(child, (uintptr_t)&params, child_params, sizeof(*child_params)));
+	return child;
+}
+
+static int stand_between(void)
+{
+	struct keuos_process_info self = abuse_info();
+	const struct keuos_spawn request = {
+		.core = self.core, .priority = self.priority, .pages_max = params.spare, .channels_max = 1};
+	struct abuse_params child_params = {.op = params.child_op, .pages = params.pages, .count = 1};
+	uint32_t child;
+
+	while (!params.value)
+		sys_wait(0, sys_time() + 1000000);
+	child = start_heiress(&request, &child_params, (uint32_t)params.value);
+	wait_till_done(child);
+	MUST(sys_process_read(child, (uintptr_t)&results.value, (void *)&results.value, sizeof(results.value)));
+	abuse_wait();
+}
+
+/*
+ * The child is dead, but held, when the grandchild dies with it; then the child is let go of, and only then what the
+ * grandchild paid for. `before` and `after`: pages charged to this process, without what it pays for its own tables.
+ */
+static int outlive_both(void)
+{
+	struct keuos_process_info self = abuse_info();
+	const struct keuos_spawn request = {.core = self.core,
+		.priority = self.priority,
+		.pages_max = 2 * params.spare,
+		.channels_max = 2,
+		.processes_max = 1};
+	struct abuse_params child_params = {
+		.op = ABUSE_BETWEEN, .child_op = params.child_op, .pages = params.pages, .spare = params.spare};
+	struct keuos_endpoint ends[2];
+	uint64_t left;
+	uint32_t child;
+
+	results.before = self.pages;
+	child = start_heiress(&request, &child_params, KEUOS_CAP_SELF);
+	wait_till_done(child);
+	MUST(sys_process_read(child, (uintptr_t)&results.value, &left, sizeof(left)));
+	if (params.child_op == ABUSE_CHANNEL_WILL)
+		for (int i = 0; i < 2; i++)
+			MUST(sys_channel_accept(&ends[i]));
+	results.second = abuse_info().pages; /* the windows' tables are its own to pay for, and stay */
+	MUST(sys_process_kill(child));
+	wait_till_dead(child);
+	MUST(sys_cap_drop(child));
+	results.third = abuse_info().pages;
+	if (params.child_op == ABUSE_CHANNEL_WILL)
+		for (int i = 0; i < 2; i++)
+			MUST(sys_channel_unmap(ends[i].capability));
+	else
+		MUST(sys_cap_drop((uint32_t)left));
+	results.count = 1;
+	results.after = abuse_info().pages;
 	return 0;
 }
 
@@ -335,6 +411,10 @@ int abuse_processes(uint32_t op)
 	case ABUSE_MEMORY_WILL:
 	case ABUSE_CHANNEL_WILL:
 		return make_will(op);
+	case ABUSE_GRANDPARENT:
+		return outlive_both();
+	case ABUSE_BETWEEN:
+		return stand_between();
 	case ABUSE_CONDEMNED:
 		for (uint32_t i = 0; i < params.count; i++)
 			condemn_one();

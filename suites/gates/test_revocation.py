@@ -1,0 +1,75 @@
+"""Revoking takes back every copy of a capability, also those whose giver is not there any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from keuos_hil.agent import Agent
+
+from .puppet import Puppet
+from .test_page_tables import ALL_RIGHTS, GRANT, READ, share
+
+pytestmark = pytest.mark.needs("agent", "channels", "debug")
+
+
+def holds_memory(puppet: Puppet, capability: int) -> bool:
+    """Whether the puppet can still map the memory object at that index."""
+    answer = puppet.do("syscall", capability, 0, number=puppet.constant("KEUOS_SYS_MEMORY_MAP"))
+    if answer.value < 0:
+        assert answer.value == -puppet.constant("KEUOS_EBADCAP"), f"error {-answer.value}"
+        return False
+    puppet.call("memory_unmap", capability)
+    return True
+
+
+def pass_on(agent: Agent, giver: Puppet, taker: Puppet, capability: int) -> int:
+    """A copy for another puppet; its index there."""
+    return giver.call("cap_grant", agent.grant(giver.process, taker.process, ALL_RIGHTS), capability, READ | GRANT)
+
+
+@pytest.mark.parametrize("way", ["drops it", "dies"])
+def test_a_copy_of_a_copy_is_taken_back_after_the_one_in_between_lets_go(agent: Agent, way: str) -> None:
+    """Else an accomplice could make any grant permanent: hand it on, and leave."""
+    with Puppet(agent) as owner, Puppet(agent) as between, Puppet(agent, core=agent.info().cores - 1) as last:
+        memory, granted = share(agent, owner, between, 1, READ | GRANT)
+        kept = pass_on(agent, between, last, granted)
+        assert holds_memory(last, kept)
+        if way == "dies":
+            between.process.kill()
+            between.process.wait_exit()
+        else:
+            between.call("cap_drop", granted)
+        assert holds_memory(last, kept), "letting go of a copy takes nothing from others"
+        owner.call("cap_revoke", memory)
+        assert not holds_memory(last, kept)
+
+
+@pytest.mark.parametrize("way", ["drops them", "dies"])
+def test_a_chain_of_copies_within_one_process_hides_nothing(agent: Agent, way: str) -> None:
+    """The accomplice copies to itself first, and passes on the last of several."""
+    with Puppet(agent) as owner, Puppet(agent) as between, Puppet(agent) as last:
+        memory, granted = share(agent, owner, between, 1, READ | GRANT)
+        chain = [granted]
+        for _ in range(3):
+            chain.append(between.call("cap_grant", 0, chain[-1], READ | GRANT))
+        kept = pass_on(agent, between, last, chain[-1])
+        if way == "dies":
+            between.process.kill()
+            between.process.wait_exit()
+        else:
+            for capability in chain[1:2] + chain[:1] + chain[2:]:
+                between.call("cap_drop", capability)
+        assert holds_memory(last, kept)
+        owner.call("cap_revoke", memory)
+        assert not holds_memory(last, kept)
+
+
+def test_who_stands_in_between_can_not_take_back_what_it_has_let_go_of(agent: Agent) -> None:
+    """Its place in the table is given away again: revoking there is about the new one."""
+    with Puppet(agent) as owner, Puppet(agent) as between, Puppet(agent) as last:
+        _, granted = share(agent, owner, between, 1, READ | GRANT)
+        kept = pass_on(agent, between, last, granted)
+        between.call("cap_drop", granted)
+        assert between.call("memory_create", 1) == granted, "the place is not the same: nothing is shown"
+        between.call("cap_revoke", granted)
+        assert holds_memory(last, kept)
