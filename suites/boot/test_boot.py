@@ -135,6 +135,18 @@ def test_equals_take_turns_on_one_core(agent: Agent) -> None:
         assert seen == [True, True]
 
 
+@pytest.mark.needs("agent", "smp")
+def test_equals_take_turns_on_a_core_that_nobody_else_disturbs(agent: Agent) -> None:
+    """Nobody more urgent runs there and nobody wakes: only the timer can end a turn."""
+    core = agent.info().cores - 1
+    with agent.spawn("spin", core=core) as one, agent.spawn("spin", core=core) as other:
+        for process in (one, other, one):
+            before = process.read_struct("turns")
+            deadline = agent.console.clock() + 10
+            while process.read_struct("turns") == before:
+                assert agent.console.clock() < deadline, f"{process} does not get the core"
+
+
 @pytest.mark.needs("agent")
 def test_a_killed_program_is_gone(agent: Agent) -> None:
     for core in range(agent.info().cores):

@@ -143,6 +143,9 @@ def test_a_new_process_finds_no_simd_registers_of_another(agent: Agent) -> None:
 def test_a_system_call_returns_no_kernel_data_in_registers(agent: Agent) -> None:
     """Registers that a call destroys come back zero, but rcx and r11, which hold the caller's own address and flags."""
     process = probe(agent, "syscall", number=agent.image.constant("KEUOS_SYS_NULL"), repeat=3)
+    params = process.read_struct("params")
+    params.args[:] = [0xA5A5_0000_0000_0000 + i for i in range(6)]  # as large as anything the kernel could leave
+    process.write_struct("params", params)
     process.start()
     assert process.wait_exit().ok, "a register that a call keeps was changed"
     registers = process.read_struct("results").registers

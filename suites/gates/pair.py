@@ -45,7 +45,7 @@ class Pair:
         """The descriptor that an honest sender would write next; the cookies tell it from an empty slot."""
         return self.facts.valid(shadow, length, template=template, offset=offset, cookie=COOKIE)
 
-    def run(self, timeout: float = 60.0) -> tuple[Exit, Exit]:
+    def run(self, timeout: float = 15.0) -> tuple[Exit, Exit]:
         """Start both and wait until both have ended: (sender's end, receiver's end)."""
         self.receiver.start()
         self.sender.start()

@@ -311,6 +311,23 @@ def test_a_device_cannot_raise_an_interrupt_in_the_old_format(
     assert (came, strays) == (0, 0)
 
 
+def test_a_device_that_forges_its_own_interrupt_is_heard_twice_for_each_wait(
+    target: LiveTarget, agent: Agent, rogue: Rogue
+) -> None:
+    """A message that the device was told to write passes the vector's mask; no driver may bury a core with them."""
+    rogue.good("device_control", rogue.capability, agent.image.constant("KEUOS_DEVICE_INTERRUPT"), 0)
+    slot = int(target.kernel.read_element("devices", rogue.nic - 1).slots[0])
+    assert slot >= 0, "the vector is not on"
+    own = remappable(1 + slot)
+    for _ in range(2):
+        before = device_of(agent, rogue.nic).interrupts
+        for _ in range(5):
+            forge(target, rogue, own, 0)
+        assert 1 <= device_of(agent, rogue.nic).interrupts - before <= 2
+        rogue.good("device_wait", rogue.capability, 0, 0)  # looks, and lets its vectors through again
+    agent.ping()
+
+
 def test_a_device_cannot_read_the_interrupt_window(target: LiveTarget, agent: Agent, rogue: Rogue, seed: int) -> None:
     before = until_silent(target), target.kernel.read("stray_interrupts")
     rogue.post("transmit", INTERRUPT_WINDOW, 1024)
@@ -357,6 +374,17 @@ def test_registers_are_nobodys_to_read_through_the_kernel(agent: Agent, rogue: R
         rogue.process.read(address, 16)
     with pytest.raises(Refused, match="efault"):
         rogue.process.write(address, b"1234")
+
+
+def test_no_call_reads_or_writes_registers_as_if_they_were_memory(agent: Agent, rogue: Rogue) -> None:
+    """Each byte takes as long as the device likes, and the kernel would hold every other core up for all of them."""
+    registers = rogue.good("device_map", rogue.capability, 4, 0, 1)
+    here = rogue.process.variables.address("params")
+    assert rogue.refused("log", registers, 8) == "efault"
+    assert rogue.refused("system_info", registers) == "efault"
+    assert rogue.refused("process_read", 0, here, registers, 16) == "efault"
+    assert rogue.refused("process_write", 0, here, registers, 16) == "efault"
+    assert rogue.refused("getrandom", registers - 8, 16) == "efault"
 
 
 def test_what_cannot_be_shown_to_a_device_is_refused(agent: Agent, rogue: Rogue) -> None:
@@ -456,3 +484,4 @@ def test_a_driver_that_dies_while_its_device_works_takes_its_frames_out_of_reach
             target.link.send(frame_of(HOST, number.to_bytes(4, "big") * 100))
         assert [target.debug.read_physical(page, PAGE) for page in pages] == before
     assert not faults(agent, start)
+    Probe(agent).wait_received(20)  # what still waits on the wire is not for the next test

@@ -122,5 +122,12 @@ bool in_stack_guard(uint64_t address);
 
 void serial_interrupt(void);
 extern uint8_t smap_on;
+enum { FLAG_AC = 1 << 18 };
+static inline uint64_t flags_here(void)
+{
+	uint64_t flags;
+	__asm__ volatile("pushfq; popq %0" : "=r"(flags));
+	return flags;
+}
 
 #endif

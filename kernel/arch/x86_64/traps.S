@@ -189,15 +189,20 @@ pop_and_return:
 /*
  * Debug exceptions have a stack of their own: with the trap flag set, one that was held back by a load of SS arrives on
  * the first instruction of syscall_entry, where rsp is still the user's. There the kernel's flags have the trap flag off
- * already, so going on is right. One that comes from user mode is moved to the process's register area.
+ * already, so going on is right. Anywhere else in the kernel it means that the flag was let in: fatal. One that comes from
+ * user mode is moved to the process's register area.
  */
 trap_debug:
 	pushq $0
 	pushq $1
 	PUSH_REGISTERS
 	testb $3, REGS_CS(%rsp)
-	jz pop_and_return
-	swapgs
+	jnz 94f
+	leaq syscall_entry(%rip), %rax
+	cmpq %rax, REGS_RIP(%rsp)
+	je pop_and_return
+	jmp fatal
+94:	swapgs
 	movq %rsp, %rsi
 	movq %gs:CPU_CURRENT, %rbx
 	movq %rbx, %rdi
@@ -213,6 +218,10 @@ trap_debug:
 	.endif
 	pushq $\vector
 	PUSH_REGISTERS
+	jmp fatal
+.endm
+
+fatal:
 	movl $0xc0000101, %ecx
 	rdmsr
 	testl %edx, %edx
@@ -221,7 +230,6 @@ trap_debug:
 93:	movq %rsp, %rdi
 	call trap_fatal
 	ud2
-.endm
 
 FATAL_TRAP trap_nmi, 2, 0
 FATAL_TRAP trap_double_fault, 8, 1

@@ -114,6 +114,7 @@ static bool interrupt(uint64_t vector)
 void trap_from_user(struct arch_regs *regs)
 {
 	struct process *process = current_process();
+	assert(!smap_on || !(flags_here() & FLAG_AC)); /* or every wild pointer would reach the process */
 	uint64_t address = READ_CR(2);
 	if (interrupt(regs->vector)) {
 		schedule_attend();
