@@ -166,7 +166,7 @@ def registers_of(snapshot: Snapshot, index: int, number: int, capability: Any) -
     if snapshot.processes.index(int(device["holder"])) != index or int(device["capability"]) != number:
         return
     lower = snapshot.lower[index]
-    function = device["function"]
+    function = snapshot.function(device)
     for bar, record in enumerate(function["bars"]):
         base = snapshot.values["device_window"] + number * snapshot.values["device_window_bytes"]
         base += bar * snapshot.values["bar_window_bytes"]

@@ -1,7 +1,8 @@
 """The rules: each a name, the sentence that must hold, and a predicate that returns what speaks against it.
 
 What lives here: what a rule is, the list of all, and running them. The predicates are in :mod:`.spaces` (what tables
-permit), :mod:`.frames` (whose each frame is) and :mod:`.records` (what the kernel's records say of each other).
+permit), :mod:`.frames` (whose each frame is), :mod:`.records` (what the kernel's records say of each other) and
+:mod:`.devices` (what the IOMMU permits).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from . import frames, records, spaces
+from . import devices, frames, records, spaces
 from .snapshot import Snapshot
 
 Check = Callable[[Snapshot], Iterator[str]]
@@ -40,6 +41,11 @@ class Violation:
         return f"{self.rule}: {self.text}"
 
 
+DEVICE_RULES = (
+    Rule("dma-reach", "a device reaches what its driver shows it of its own, with no more than its right", devices.reach),
+    Rule("dma-contexts", "each function is in its driver's domain, or in none", devices.contexts),
+    Rule("interrupt-table", "an interrupt can be raised by the device that it is bound to, for its driver", devices.interrupts),
+)
 RULES = (
     Rule("well-formed", "no entry has reserved bits set or leads out of memory", spaces.malformed, always=True),
     Rule("w^x", "no page is writable and executable, for user mode or the kernel", spaces.writable_code, always=True),
@@ -89,6 +95,7 @@ RULES = (
     Rule("capabilities", "capabilities, channels' sides and their counts agree", records.capabilities),
     Rule("quotas", "each process is charged for what it has, and no more", records.quotas),
     Rule("cores", "a core has loaded a live process that lives on it, or the kernel", records.cores),
+    *DEVICE_RULES,
 )
 
 

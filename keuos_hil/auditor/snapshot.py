@@ -72,6 +72,33 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class Context:
+    """What the IOMMU does with a function's requests: a context entry (VT-d 4.0, 9.3)."""
+
+    low: int
+    root: int
+    domain: int
+    levels: int
+
+
+@dataclass(frozen=True)
+class Iommu:
+    """The tables that it reads, as they stand.
+
+    Attributes:
+        contexts: of each function that has one, by requester id.
+        interrupts: the remapping table's entries, two words each.
+        levels: how deep the tables of domains are.
+        apics: the interrupt controller's id of each core.
+    """
+
+    contexts: dict[int, Context]
+    interrupts: NDArray[np.uint64]
+    levels: int
+    apics: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """See the module. Processes, channels and memory objects go by the index of their records.
 
@@ -81,6 +108,7 @@ class Snapshot:
         spaces: of each process that has tables: its page map, kernel's half included.
         kernel: the page map of the kernel's own space.
         domains: of each device that somebody drives: what it may reach, through its IOMMU's tables.
+        iommu: None if there is none that the kernel drives.
         frames: struct frame of every 4 KiB of memory.
         values: variables of the kernel by name.
         programs: what the loader was given.
@@ -94,10 +122,12 @@ class Snapshot:
     channels: Table
     objects: Table
     devices: Table
+    functions: Table
     frames: NDArray[Any]
     spaces: dict[int, PageMap]
     kernel: PageMap
     domains: dict[int, PageMap]
+    iommu: Iommu | None
     cores: tuple[Core, ...]
     stacks: tuple[Stack, ...]
     values: dict[str, int]
@@ -116,6 +146,17 @@ class Snapshot:
     def frame_kinds(self) -> dict[int, str]:
         """enum frame_kind by value."""
         return self.names("frame_kind", "FRAME_")
+
+    def function(self, device: Any) -> Any:
+        """The struct pci_function of a device's record.
+
+        Raises:
+            KeyError: it has none that there is.
+        """
+        index = self.functions.index(int(device["function"]))
+        if index is None:
+            raise KeyError(f"device {device['id']} names no PCI function: {int(device['function']):#x}")
+        return self.functions.records[index]
 
     def process_name(self, index: int) -> str:
         """As in "[5 gate_sender]"."""
@@ -203,9 +244,9 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
     lock = kernel.read("kernel_lock")
     values = {name: int(kernel.read(name)) for name in _VALUES}
     values |= {name: kernel.address(name) for name in _EDGES}
-    processes, channels, objects, devices = (
+    processes, channels, objects, devices, functions = (
         Table(kernel.read_array(name), kernel.address(name))
-        for name in ("processes", "channels", "memory_objects", "devices")
+        for name in ("processes", "channels", "memory_objects", "devices", "pci_functions")
     )
     kernel_root = int(kernel.read("kernel_space").root)
     walker = Walker(format_, debug.read_physical)
@@ -230,10 +271,12 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
         channels=channels,
         objects=objects,
         devices=devices,
+        functions=functions,
         frames=np.frombuffer(data, dtype=dtype),
         spaces=spaces,
         kernel=kernel_map,
         domains=_domains(kernel, devices),
+        iommu=_iommu(kernel, kernel_map, cpus),
         cores=cores,
         stacks=_kernel_stacks(kernel, cpus),
         values=values,
@@ -250,6 +293,30 @@ def _domains(kernel: KernelMemory, devices: Table) -> dict[int, PageMap]:
     return {index: walker.walk((root,)) for index, root in roots.items()}
 
 
+_ADDRESS = 0x000F_FFFF_FFFF_F000
+
+
+def _iommu(kernel: KernelMemory, kernel_map: PageMap, cpus: NDArray[Any]) -> Iommu | None:
+    """VT-d 4.0, 9.1: a root entry for each bus, and a context entry for each of its 256 functions."""
+    if "remap_table" not in kernel.elf.symbols:
+        return None
+    root, remap = (kernel_map.translate(int(kernel.read(name))) for name in ("root_table", "remap_table"))
+    if root is None or remap is None:
+        return None
+
+    def table(physical: int) -> NDArray[np.uint64]:
+        return np.frombuffer(kernel.debug.read_physical(physical, PAGE), dtype="<u8").reshape(-1, 2)
+
+    contexts = {}
+    for bus, (entry, _) in enumerate(table(root).tolist()):
+        if entry & 1:
+            for place, (low, high) in enumerate(table(entry & _ADDRESS).tolist()):
+                if low & 1:
+                    contexts[bus << 8 | place] = Context(low, low & _ADDRESS, high >> 8 & 0xFFFF, (high & 7) + 2)
+    apics = tuple(int(cpu["arch"]["apic_id"]) for cpu in cpus)
+    return Iommu(contexts, table(remap), int(kernel.read("levels")), apics)
+
+
 def _kernel_stacks(kernel: KernelMemory, cpus: NDArray[Any]) -> tuple[Stack, ...]:
     """Each core's stack and, where the architecture has them, those of its exceptions."""
     pages = kernel.elf.layouts.constant("KERNEL_STACK_PAGES")
@@ -262,4 +329,6 @@ def _kernel_stacks(kernel: KernelMemory, cpus: NDArray[Any]) -> tuple[Stack, ...
     return tuple(stacks)
 
 
-__all__ = ["PAGE", "PAGES", "UPPER_HALF", "Core", "Programs", "Snapshot", "Stack", "Table", "take"]
+__all__ = [
+    "PAGE", "PAGES", "UPPER_HALF", "Context", "Core", "Iommu", "Programs", "Snapshot", "Stack", "Table", "take",
+]  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from keuos_hil.agent import Agent
-from keuos_hil.auditor import RULES, Snapshot
+from keuos_hil.auditor import DEVICE_RULES, RULES, Snapshot
 from keuos_hil.page_tables import Step, path
 from keuos_hil.rig import LiveTarget
 
@@ -513,8 +513,9 @@ def _damage_and_audit(auditor: Auditor, stage: Stage, damage: Damage) -> None:
 
 
 def test_every_rule_has_a_damage_that_it_finds() -> None:
+    """Those on devices have theirs where there is a device: suites/net/test_dma_audit.py."""
     shown = {rule for damage in DAMAGES.values() for rule in damage.rules.split()}
-    assert {rule.name for rule in RULES} == shown
+    assert {rule.name for rule in RULES} - {rule.name for rule in DEVICE_RULES} == shown
 
 
 def test_a_protection_that_is_off_is_named(target: LiveTarget, agent: Agent) -> None:

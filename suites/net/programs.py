@@ -168,8 +168,15 @@ class Rogue(_NicProgram):
         params.step = self._steps
         self.process.write_struct("params", params)
 
+    def peek(self, address: int) -> int:
+        """The four bytes at an address of its own, as the program reads them: a register's, maybe."""
+        params = self.process.read_struct("params")
+        params.args[:] = [address, 0, 0, 0, 0, 0]
+        self.process.write_struct("params", params)
+        return int(self.step("peek").value)
+
     def good(self, name: str, *arguments: int) -> int:
-        """The same, and it has to succeed."""
+        """A system call that has to succeed; its first result."""
         value = self.call(name, *arguments)
         if value < 0:
             error = self.agent.name_of("keuos_error", "KEUOS_", -value)

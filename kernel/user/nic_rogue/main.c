@@ -153,6 +153,8 @@ static int64_t carry_out(uint32_t operation)
 		memcpy((void *)&results.endpoint, &endpoint, sizeof(endpoint));
 		return error;
 	}
+	case NIC_ROGUE_PEEK:
+		return *(volatile uint32_t *)(uintptr_t)params.args[0];
 	case NIC_ROGUE_POKE:
 		*(volatile uint32_t *)(uintptr_t)params.args[0] = (uint32_t)params.args[1];
 		return 0;

@@ -14,6 +14,7 @@ enum nic_rogue_operation {
 	NIC_ROGUE_ACCEPT = 5, /* takes the next end of a channel -> endpoint */
 	NIC_ROGUE_LEAVE = 6,
 	NIC_ROGUE_POKE = 7, /* `value`, 4 bytes, to args[0] in its own memory */
+	NIC_ROGUE_PEEK = 8, /* 4 bytes from args[0] there -> value */
 };
 
 enum nic_rogue_queue { NIC_ROGUE_RECEIVE = 0, NIC_ROGUE_TRANSMIT = 1 };
