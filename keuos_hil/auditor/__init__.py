@@ -6,8 +6,9 @@
 
 What lives here: a snapshot of one moment (:mod:`.snapshot`), which pages each process should have (:mod:`.expected`),
 and the rules, each a sentence and a predicate that returns its violations in words (:mod:`.spaces`, :mod:`.frames`,
-:mod:`.records`, :mod:`.devices`). All but the reading of memory is pure. The kernel is never asked and none of its code is used: tables
-are walked from the registers of the cores and the roots of the processes, records are decoded by the debug information.
+:mod:`.records`, :mod:`.devices`). All but the reading of memory is pure. The kernel is never asked and none of its code
+is used: tables are walked from the registers of the cores and the roots of the processes, records are decoded by the
+debug information.
 
 What may be half done at a random moment: whoever changes an object holds the kernel lock, so records, tables and counts
 agree whenever nobody holds it (:attr:`Snapshot.quiet`). Rules that compare them hold for quiet snapshots only. Those

@@ -1,7 +1,7 @@
 """Rules on devices: what the IOMMU permits each function, held against what the function's driver holds.
 
-The tables are those that the hardware reads (VT-d 4.0, 9.1, 9.3, 9.8, 9.10), found from its root and interrupt tables on.
-That each page a device reaches is held, and paid for by its driver, is among the rules on frames and records.
+The tables are those that the hardware reads (VT-d 4.0, 9.1, 9.3, 9.8, 9.10), found from its root and interrupt tables
+on. That each page a device reaches is held, and paid for by its driver, is among the rules on frames and records.
 """
 
 from __future__ import annotations
@@ -94,7 +94,11 @@ def contexts(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.iommu is None:
         return
     driven = {
-        int(snapshot.function(device)["requester"]): (index, int(device["domain"]["root"]), int(device["domain"]["number"]))
+        int(snapshot.function(device)["requester"]): (
+            index,
+            int(device["domain"]["root"]),
+            int(device["domain"]["number"]),
+        )
         for index, device in enumerate(snapshot.devices.records)
         if int(device["holder"])
     }
@@ -104,7 +108,8 @@ def contexts(snapshot: Snapshot) -> Iterator[str]:
             continue
         index, root, number = driven[requester]
         if (context.root, context.domain) != (root, number):
-            yield f"device {index + 1} is in domain {context.domain} at {context.root:#x}; its own is {number} at {root:#x}"
+            own = f"{number} at {root:#x}"
+            yield f"device {index + 1} is in domain {context.domain} at {context.root:#x}; its own is {own}"
         if context.low & _TYPE:
             yield f"device {index + 1}'s requests are not translated by its tables: context {context.low:#x}"
         if context.levels != snapshot.iommu.levels:

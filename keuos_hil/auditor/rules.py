@@ -42,9 +42,15 @@ class Violation:
 
 
 DEVICE_RULES = (
-    Rule("dma-reach", "a device reaches what its driver shows it of its own, with no more than its right", devices.reach),
+    Rule(
+        "dma-reach", "a device reaches what its driver shows it of its own, with no more than its right", devices.reach
+    ),
     Rule("dma-contexts", "each function is in its driver's domain, or in none", devices.contexts),
-    Rule("interrupt-table", "an interrupt can be raised by the device that it is bound to, for its driver", devices.interrupts),
+    Rule(
+        "interrupt-table",
+        "an interrupt can be raised by the device that it is bound to, for its driver",
+        devices.interrupts,
+    ),
 )
 RULES = (
     Rule("well-formed", "no entry has reserved bits set or leads out of memory", spaces.malformed, always=True),

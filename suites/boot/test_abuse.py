@@ -219,7 +219,9 @@ def test_inherited_memory_objects_count_against_the_limit_of_a_process(agent: Ag
     quotas = {"pages": FAMILY_PAGES, "processes": 1, "channels": 2}
     few = survived(agent, "inherit", child_op="memory_will", quotas=quotas, count=3, pages=1, spare=CHILD_PAGES)
     assert (few.count, few.second) == (3, limit - 3)
-    many = survived(agent, "inherit", child_op="memory_will", quotas=quotas, count=limit + 1, pages=1, spare=CHILD_PAGES)
+    many = survived(
+        agent, "inherit", child_op="memory_will", quotas=quotas, count=limit + 1, pages=1, spare=CHILD_PAGES
+    )
     assert (many.count, many.second) == (limit + 1, 0), f"{many.second} objects beyond the limit of {limit}"
 
 

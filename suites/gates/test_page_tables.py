@@ -12,10 +12,13 @@ import random
 import pytest
 
 from keuos_hil.agent import Agent
+from keuos_hil.fuzz import Generator
 from keuos_hil.image import Image
+from keuos_hil.oracle import Template
 from keuos_hil.rig import LiveTarget
 
 from ..boot.test_storm import Storm
+from .bulk import STILL, make_bench
 from .moments import Auditor, protections_of, space_of
 from .puppet import Puppet
 
@@ -63,6 +66,17 @@ def test_closed_revoked_and_half_unmapped_channels_leave_what_is_still_held(audi
         for handle in handles[:4]:
             handle.drop()
         auditor.check()
+
+
+@pytest.mark.needs("hil")
+def test_a_hil_build_at_its_own_work_is_as_a_release_is(target: LiveTarget, agent: Agent, image: Image) -> None:
+    """The bulk gate judges by a copy of a channel's record: that is one more reader, and nobody's page."""
+    auditor = Auditor(target, protections_of(agent))
+    bench = make_bench(target, agent, image)
+    proofs = [Template.of(template) for template in image.templates("gate_bulk")]
+    bench.gate.ask(Generator(bench.channel, bench.other, proofs, 1).batch(500), [STILL])
+    assert len(bench.gate.take().verdicts) == 500
+    auditor.check()
 
 
 def share(agent: Agent, owner: Puppet, peer: Puppet, pages: int, rights: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from keuos_hil.agent import QUIET_S, Agent, Exit, Process
 from keuos_hil.dwarf import Record
 from keuos_hil.errors import HilError, Refused
 from keuos_hil.fuzz.budget import Fuzzing
-from keuos_hil.oracle.syscalls import DOCUMENTED, ELSEWHERE, ENDS
+from keuos_hil.oracle.syscalls import DOCUMENTED, DRIVERS, ELSEWHERE, ENDS
 from keuos_hil.progress import Progress
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
@@ -44,7 +44,7 @@ SHOWN = 6
 
 @dataclass(frozen=True)
 class Profile:
-    """What a fuzzer has: its quotas, and whether it holds a system capability; and how many calls a run is.
+    """What a fuzzer has: its quotas, whether it holds a system capability or a device's; and how many calls a run is.
 
     Few rights make quick calls, so there are more of them: most go to children, channels and memory.
     """
@@ -54,12 +54,14 @@ class Profile:
     processes: int | None
     calls: int
     system: bool = False
+    device: bool = False
 
 
 PROFILES = {
     "few_rights": Profile(pages=120, channels=2, processes=None, calls=240_000),
     "many_rights": Profile(pages=2000, channels=12, processes=8, calls=20_000),
     "the_machines_rights": Profile(pages=600, channels=4, processes=2, calls=20_000, system=True),
+    "a_drivers_rights": Profile(pages=400, channels=4, processes=2, calls=60_000, device=True),
 }
 
 
@@ -160,6 +162,21 @@ def _lend_system_capability(target: LiveTarget, process: Process) -> None:
     raise AssertionError(f"{process} is not among the kernel's suspended processes")
 
 
+def _network_device(agent: Agent) -> Record:
+    """What the kernel says of the target's NIC."""
+    return next(device for device in agent.devices() if device.class_code >> 16 == 2)
+
+
+def _lend_device(agent: Agent, process: Process) -> int:
+    """The NIC's capability, with all rights; its index in the process."""
+    rights = ("READ", "CONTROL", "GRANT")
+    return agent.grant_device(
+        process,
+        int(_network_device(agent).device),
+        sum(agent.image.constant(f"KEUOS_RIGHT_{right}") for right in rights),
+    )
+
+
 # Runs -----------------------------------------------------------------------------------------------------------------
 
 
@@ -184,6 +201,7 @@ def _run(
         role=constant("FUZZ_FAMILY"),
         system=int(profile.system),
         flood=int(profile.system),
+        device=_lend_device(agent, fuzzer) if profile.device else 0,
     )
     if profile.system:
         _lend_system_capability(target, fuzzer)
@@ -229,12 +247,30 @@ def _fuzz(
         if getattr(after, what) != getattr(before, what)
     }
     assert not left, f"left behind by {results.made} calls of seed {seed}: {left}"
+    if PROFILES[name].device:
+        device = _network_device(agent)
+        assert (device.holder, device.dma_ranges, device.dma_pages) == (0, 0, 0), f"a window is left open: {device}"
+        _reached_what_a_driver_can(_seen[target.name])
     return int(results.made), took
+
+
+#: Answers that a run of a driver's calls must have come to, or it was shallow; others are rare, or this machine's not.
+_DRIVERS_WANTED = ("ok", "einval", "estate", "enoent", "efault")
+
+
+def _reached_what_a_driver_can(seen: Coverage) -> None:
+    wanted = {(call, answer) for call in DRIVERS for answer in DOCUMENTED[call] if answer in _DRIVERS_WANTED}
+    missing = sorted(wanted - set(seen.answers))
+    assert not missing, f"never answered: {missing}\n{seen.table()}"
 
 
 #: Whoever may write to the console floods it: where no UART holds it up, that is more than a host keeps.
 CASES = [
-    pytest.param(name, marks=pytest.mark.needs("paced-line")) if profile.system else name
+    pytest.param(
+        name,
+        marks=[pytest.mark.needs("paced-line")] * profile.system
+        + [pytest.mark.needs("link", "iommu")] * profile.device,
+    )
     for name, profile in PROFILES.items()
 ]
 

@@ -42,7 +42,7 @@ enum vtd_command {
 
 enum { FAULT_OVERFLOW = 1, FAULT_QUEUE_ERROR = 1 << 4 | 1 << 5 | 1 << 6, FAULT_MASKED = 1u << 31 };
 
-#define CAP_DOMAINS(capabilities) (1u << (4 + 2 * ((capabilities) & 7)))
+#define CAP_DOMAINS(capabilities) (1u << (4 + 2 * ((capabilities)&7)))
 #define CAP_WRITE_BUFFER (1ull << 4)
 #define CAP_PAGED(capabilities) ((capabilities) >> 8 & 0x1f) /* bit 1: three levels, bit 2: four */
 #define CAP_FAULTS_AT(capabilities) (((capabilities) >> 24 & 0x3ff) * 16)

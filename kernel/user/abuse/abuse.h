@@ -46,8 +46,9 @@ enum abuse_op {
 	ABUSE_INHERIT = 23,   /* `count` children run `child_op` and die -> value: pages or channels it has of them */
 	ABUSE_MEMORY_WILL = 24,  /* one of those: grants an object of `pages` to the process in `value` */
 	ABUSE_CHANNEL_WILL = 25, /* one of those: binds a channel from the process in `value` to itself */
-	ABUSE_GRANDPARENT = 26,  /* a grandchild makes the will `child_op`; ends child and grandchild, then what they left */
-	ABUSE_BETWEEN = 27,      /* the child: hands `value` down to a child of its own */
+	ABUSE_GRANDPARENT =
+		26,         /* a grandchild makes the will `child_op`; ends child and grandchild, then what they left */
+	ABUSE_BETWEEN = 27, /* the child: hands `value` down to a child of its own */
 };
 
 enum abuse_limit {

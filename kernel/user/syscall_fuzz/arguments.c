@@ -5,6 +5,8 @@
  */
 #include "fuzz.h"
 
+#include <keuos/device.h>
+
 uint8_t fuzz_kinds[KEUOS_CAPABILITIES];
 uint32_t fuzz_trace_capability;
 uint32_t fuzz_scratch_capability;
@@ -31,9 +33,13 @@ static int rarely(void)
 	return fuzz_draw(6) == 0;
 }
 
-/* Where memory objects and channels may be mapped, and the pages behind them. */
+/* Where memory objects, channels and a device's registers may be mapped, and the pages behind them. */
 static uint64_t window(void)
 {
+	if (params.device && fuzz_draw(3) == 0)
+		return UINT64_C(0x300000000000) + ((uint64_t)params.device << 35) + (fuzz_draw(6) << 32) +
+			fuzz_draw(8) * KEUOS_PAGE_BYTES;
+
 	uint64_t index = 2 + fuzz_draw(24);
 
 	index += index == fuzz_trace_capability ? 24 : 0;
@@ -97,7 +103,7 @@ uint64_t fuzz_capability(enum keuos_capability_type kind)
 
 static uint64_t any_capability(void)
 {
-	return fuzz_capability((enum keuos_capability_type)fuzz_draw(KEUOS_CAP_MEMORY + 1));
+	return fuzz_capability((enum keuos_capability_type)fuzz_draw(KEUOS_CAP_DEVICE + 1));
 }
 
 static uint64_t end_of_channel(void)
@@ -282,6 +288,83 @@ static int channel_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 	return 1;
 }
 
+/* Reset and release take the device away for a tenth of a second: they are rare. */
+static uint64_t device_operation(void)
+{
+	static const uint8_t often[] = {KEUOS_DEVICE_CLAIM, KEUOS_DEVICE_CLAIM, KEUOS_DEVICE_MASTER,
+		KEUOS_DEVICE_INTERRUPT, KEUOS_DEVICE_INTERRUPT, KEUOS_DEVICE_NO_INTERRUPT};
+
+	if (fuzz_draw(512) == 0)
+		return fuzz_draw(2) ? KEUOS_DEVICE_RELEASE : KEUOS_DEVICE_RESET;
+	return rarely() ? KEUOS_DEVICE_NO_INTERRUPT + 1 + fuzz_any() / 2 : often[fuzz_draw(sizeof(often))];
+}
+
+/* Few, so that ranges meet, overlap and are found again; now and then at the edges of what there is. */
+static uint64_t iova(void)
+{
+	uint64_t page = fuzz_draw(24) * KEUOS_PAGE_BYTES;
+
+	switch (fuzz_draw(12)) {
+	case 0:
+		return edge();
+	case 1:
+		return UINT64_C(0xfee00000) - 2 * KEUOS_PAGE_BYTES + page;
+	case 2:
+		return (UINT64_C(1) << (39 + 9 * fuzz_draw(2))) - page;
+	case 3:
+	case 4:
+	case 5:
+		return fuzz_draw(256) << 30; /* tables of its own */
+	default:
+		return page;
+	}
+}
+
+/* What only a driver may do: `params.device` is what it may do it to. */
+static int device_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
+{
+	a[0] = params.device && fuzz_draw(4) ? params.device
+		: fuzz_draw(2)               ? fuzz_capability(KEUOS_CAP_DEVICE)
+					     : any_capability();
+	switch (number) {
+	case KEUOS_SYS_DEVICE_INFO:
+		a[1] = pointer_to(answer, sizeof(struct keuos_device_info));
+		break;
+	case KEUOS_SYS_DEVICE_CONFIG:
+		a[2] = rarely() ? edge() : UINT64_C(1) << fuzz_draw(3);
+		a[1] = rarely() ? edge() : fuzz_draw(4096) & -a[2];
+		break;
+	case KEUOS_SYS_DEVICE_CONTROL:
+		a[1] = device_operation();
+		if (a[1] == KEUOS_DEVICE_CLAIM && params.device && fuzz_draw(512))
+			a[0] = params.device; /* once it is claimed through a copy, all the others are of no use */
+		a[2] = rarely() ? edge() : fuzz_draw(KEUOS_DEVICE_VECTORS);
+		if (a[1] == KEUOS_DEVICE_MASTER && !rarely())
+			a[2] &= 1;
+		break;
+	case KEUOS_SYS_DEVICE_MAP:
+		a[1] = rarely() ? edge() : fuzz_draw(KEUOS_DEVICE_BARS);
+		a[2] = rarely() ? edge() : fuzz_draw(5) * KEUOS_PAGE_BYTES;
+		a[3] = rarely() ? edge() : 1 + fuzz_draw(3);
+		break;
+	case KEUOS_SYS_DMA_MAP:
+		a[1] = fuzz_draw(3) ? fuzz_capability(KEUOS_CAP_MEMORY) : end_of_channel();
+		a[2] = rarely() ? edge() : fuzz_draw(4);
+		a[3] = rarely() ? edge() : 1 + fuzz_draw(4);
+		a[4] = iova();
+		a[5] = rarely() ? edge() : fuzz_draw(2);
+		break;
+	case KEUOS_SYS_DMA_UNMAP:
+		a[1] = iova();
+		break;
+	default: /* DEVICE_WAIT */
+		a[1] = fuzz_any();
+		a[2] = deadline();
+		break;
+	}
+	return 1;
+}
+
 int fuzz_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 {
 	int deadly_allowed = params.role != FUZZ_FAMILY && fuzz_draw(16) == 0;
@@ -324,9 +407,11 @@ int fuzz_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 		a[2] = rights();
 		return 1;
 	case KEUOS_SYS_CAP_REVOKE:
-	case KEUOS_SYS_CAP_DROP:
 		a[0] = any_capability();
 		return 1;
+	case KEUOS_SYS_CAP_DROP:
+		a[0] = any_capability();
+		return a[0] != params.device || !params.device; /* nobody would give it another */
 	case KEUOS_SYS_MEMORY_CREATE:
 		a[0] = rarely() ? edge() : 1 + fuzz_draw(16);
 		return 1;
@@ -345,10 +430,8 @@ int fuzz_arguments(uint64_t number, uint64_t a[FUZZ_ARGUMENTS])
 	default:
 		if (number >= KEUOS_SYS_COUNT)
 			return params.role != FUZZ_FAMILY && fuzz_draw(16) == 0;
-		if (number > KEUOS_SYS_DEVICE_LIST) { /* this program is no driver */
-			a[0] = any_capability();
-			return 1;
-		}
+		if (number > KEUOS_SYS_DEVICE_LIST)
+			return device_arguments(number, a);
 		if (number >= KEUOS_SYS_CONSOLE_READ)
 			return machine_arguments(number, a);
 		if (number >= KEUOS_SYS_CHANNEL_BIND || (number >= KEUOS_SYS_NOTIFY && number <= KEUOS_SYS_DOORBELL))

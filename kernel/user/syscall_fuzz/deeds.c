@@ -170,7 +170,8 @@ void fuzz_collect(uint32_t child)
 static void tidy(void)
 {
 	for (uint32_t i = KEUOS_CAP_SYSTEM_INDEX + 1; i < KEUOS_CAPABILITIES; i++) {
-		if (fuzz_kinds[i] == KEUOS_CAP_NONE || i == fuzz_scratch_capability || i == fuzz_trace_capability)
+		if (fuzz_kinds[i] == KEUOS_CAP_NONE || i == fuzz_scratch_capability || i == fuzz_trace_capability ||
+			i == params.device)
 			continue;
 		if (fuzz_kinds[i] == KEUOS_CAP_PROCESS) {
 			fuzz_call(KEUOS_SYS_PROCESS_KILL, i, 0, 0, 0);

@@ -31,6 +31,8 @@ struct fuzz_params {
 	uint32_t role;   /* enum fuzz_role */
 	uint32_t system; /* nonzero: it has a system capability */
 	uint32_t flood;  /* nonzero: it begins by filling the console's buffers */
+	uint32_t device; /* nonzero: its capability to a device, on which half of its calls are */
+	uint32_t reserved;
 };
 
 /* One call, as it was made. */
@@ -83,7 +85,7 @@ uint64_t fuzz_any(void);
 /* --- arguments.c --- */
 
 /* What is in the table of capabilities, as far as the program can know it; enum keuos_capability_type, or itself. */
-enum { FUZZ_KIND_SELF = 7 };
+enum { FUZZ_KIND_SELF = 15 };
 extern uint8_t fuzz_kinds[KEUOS_CAPABILITIES];
 extern uint32_t fuzz_trace_capability; /* never drawn */
 extern uint32_t fuzz_scratch_capability;

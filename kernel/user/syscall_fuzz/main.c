@@ -116,6 +116,8 @@ static void begin(const char *args)
 		lost(at, __LINE__);
 	fuzz_kinds[fuzz_trace_capability] = KEUOS_CAP_NONE;
 	fuzz_kinds[KEUOS_CAP_SELF] = FUZZ_KIND_SELF;
+	if (params.device)
+		fuzz_kinds[params.device] = KEUOS_CAP_DEVICE;
 	trace = (struct fuzz_trace *)(uintptr_t)at;
 	trace->magic = FUZZ_TRACE_MAGIC;
 	at = mapped(FUZZ_SCRATCH_PAGES, &fuzz_scratch_capability);
@@ -142,7 +144,9 @@ static void random_call(void)
 
 	do {
 		number = fuzz_draw(KEUOS_SYS_COUNT + 2);
-		if (number >= KEUOS_SYS_COUNT)
+		if (params.device && fuzz_draw(2))
+			number = KEUOS_SYS_DEVICE_INFO + fuzz_draw(KEUOS_SYS_DEVICE_WAIT - KEUOS_SYS_DEVICE_INFO + 1);
+		else if (number >= KEUOS_SYS_COUNT)
 			number = KEUOS_SYS_COUNT + (fuzz_draw(2) ? fuzz_draw(3) : fuzz_any() >> fuzz_draw(60));
 	} while (!fuzz_arguments(number, arguments));
 	fuzz_learn(number, arguments, fuzz_make(number, arguments));
