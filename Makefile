@@ -22,8 +22,9 @@ PYTEST := $(BIN)/pytest $(addprefix --target=,$(TARGET))
 # TCP's cases run on KeuOS by `pytest --target=qemu-x86 suites/tcp`: what they find there is still being worked on.
 SUITES = suites $(if $(filter qemu-%,$(TARGET)),--ignore=suites/tcp)
 
-# Emulated targets can count instructions: there the ring suite runs once more, and holds its figures to their limits.
-COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(filter qemu-%,$(TARGET))) --timebase=instructions suites/ring)
+# Emulated targets can count instructions: there the ring suite runs once more, and holds its figures to their limits, and
+# the gates are shown to take as many wherever two tags differ.
+COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(filter qemu-%,$(TARGET))) --timebase=instructions suites/ring suites/gates/test_ticks.py)
 
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
 C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)

@@ -484,4 +484,7 @@ def test_a_driver_that_dies_while_its_device_works_takes_its_frames_out_of_reach
             target.link.send(frame_of(HOST, number.to_bytes(4, "big") * 100))
         assert [target.debug.read_physical(page, PAGE) for page in pages] == before
     assert not faults(agent, start)
-    Probe(agent).wait_received(20)  # what still waits on the wire is not for the next test
+    last = Probe(agent)  # what still waits on the wire is not for the next test
+    fence = frame_of(last.mac, random.Random(seed).randbytes(64))
+    target.link.send(fence)
+    until("the last frame to come", lambda: last.frame(last.results.received - 1), lambda frame: frame == fence)
