@@ -47,6 +47,7 @@ class Bench:
     def __post_init__(self) -> None:
         if self.symbols is not None and self.kernel is None:
             raise UsageError("--symbols describes a flat --kernel; name that, too")
+        self.target_names = list(dict.fromkeys(map(self.registry.resolve, self.target_names)))
         for name in self.target_names:
             self.rig.target(name)
         for path in (self.kernel, self.initrd, self.symbols):
@@ -68,7 +69,9 @@ class Bench:
 
     def make_target(self, name: str) -> AnyTarget:
         """The target `name` with this run's choices."""
-        run = RunOptions(self.timebase, self.accel, registry.panic_patterns(self.manager))
+        run = RunOptions(
+            self.timebase, self.accel, registry.panic_patterns(self.manager), registry.part_types(self.manager)
+        )
         return self.registry.make(name, run, self.overrides)
 
     @cached_property

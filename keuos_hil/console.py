@@ -56,6 +56,8 @@ class _Scanner:
     def __init__(self, panic_patterns: Iterable[bytes]) -> None:
         self._panic = [re.compile(pattern, re.MULTILINE) for pattern in (PANIC_BANNER, *panic_patterns)]
         self._boot = re.compile(BOOT_BANNER, re.MULTILINE)
+        #: What a machine says that starts over; none while it is being started.
+        self.firmware: list[re.Pattern[bytes]] = []
         self._from = 0
         self.boots = 0
 
@@ -75,6 +77,9 @@ class _Scanner:
         for found in self._boot.finditer(lines):
             self.boots += 1
             yield "boot", base + found.start(), printable(found.group(0)).strip()
+        for pattern in self.firmware:
+            for found in pattern.finditer(lines):
+                yield "firmware", base + found.start(), printable(found.group(0)).strip()
 
 
 class Console:
@@ -203,6 +208,8 @@ class Console:
             if kind == "panic":
                 if self._panic_at is None and self._interrupt is None:
                     self._panic_at = (offset, message, time.monotonic())
+            elif kind == "firmware":
+                self._interrupt_locked(Reset(f"the machine started over: {message}"), at=offset)
             elif self._scanner.boots > self._boots_expected:
                 self._interrupt_locked(Reset(f"the boot banner came again: {message}"), at=offset)
 
@@ -258,11 +265,17 @@ class Console:
         """Say that the bench resets the target now: the next boot banner is wanted, the cursor goes to the end."""
         with self.condition:
             self.resets += 1
+            self._scanner.firmware = []
             self._boots_expected = self._scanner.boots + 1
             self._cursor = len(self._buffer)
             self._interrupt = self._pending = None
             self._panic_at = None
             self.told = False
+
+    def expect_no(self, banners: Iterable[bytes]) -> None:
+        """From now on a line that one of these matches means that the machine started over: its power failed, say."""
+        with self.condition:
+            self._scanner.firmware = [re.compile(banner, re.MULTILINE) for banner in banners]
 
     # Waiting ---------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ class TargetType:
         options: a dataclass; its fields are the keys of the configuration, with type, default and help text.
         option_prefix: ``--PREFIX-FIELD`` on the command line sets a field for this run; "" for none.
         make: builds the target from its name, its options and the choices of this run. It must start nothing.
+        named_only: the type alone says too little to make a target: ``--target=NAME`` then means the one target of the
+            configuration that is of it.
     """
 
     name: str
@@ -40,6 +42,41 @@ class TargetType:
     options: type[Any]
     option_prefix: str
     make: Callable[[str, Any, RunOptions], AnyTarget]
+    named_only: bool = False
+
+
+@dataclass(frozen=True)
+class PartContext:
+    """What a board's part is told when it is made.
+
+    Attributes:
+        board: the target's name.
+        architecture: of the kernels that it runs.
+        where: what error messages call the part's table.
+    """
+
+    board: str
+    architecture: str
+    where: str
+
+
+@dataclass(frozen=True)
+class PartType:
+    """A kind of part that a board can be put together from (docs/board.md).
+
+    Attributes:
+        role: what it is for, and the name of its table: "power", "load", "link", "debug" or "lease".
+        name: what ``part = "NAME"`` in that table says.
+        summary: one line for a person.
+        options: a dataclass; its fields are the table's other keys.
+        make: builds the part (the protocol of its role in keuos_hil.board_parts). It must start nothing.
+    """
+
+    role: str
+    name: str
+    summary: str
+    options: type[Any]
+    make: Callable[[Any, PartContext], Any]
 
 
 @dataclass(frozen=True)
@@ -50,11 +87,18 @@ class RunOptions:
     accel: str = "tcg"
     #: What the hook keuos_hil_panic_patterns gave: for the target's Console.
     panic_patterns: tuple[bytes, ...] = ()
+    #: What the hook keuos_hil_part_types gave: for targets that are put together from parts.
+    part_types: tuple[PartType, ...] = ()
 
 
 @hookspec
 def keuos_hil_target_types() -> list[TargetType]:  # type: ignore[empty-body]
     """The kinds of target that this plugin brings."""
+
+
+@hookspec
+def keuos_hil_part_types() -> list[PartType]:  # type: ignore[empty-body]
+    """The kinds of part for boards that this plugin brings."""
 
 
 @hookspec

@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from .errors import InfraError, UsageError
 
 #: Defaults that tell a person nothing.
-_UNSAID: tuple[Any, ...] = (MISSING, "", [])
+_UNSAID: tuple[Any, ...] = (MISSING, "", [], {})
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -56,6 +56,10 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
         if isinstance(value, list) and all(isinstance(item, get_args(wanted)[0]) for item in value):
             return value
         raise UsageError(f"{where}: expected a list of {get_args(wanted)[0].__name__}, found {value!r}")
+    if get_origin(wanted) is dict:
+        if isinstance(value, dict):
+            return value
+        raise UsageError(f"{where}: expected a table, found {value!r}")
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):

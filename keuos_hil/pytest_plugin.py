@@ -255,7 +255,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     bench = config.stash.get(bench_key, None)
     if bench is None:
         return
-    bench.rig.close()
+    bench.rig.finish()
     if hasattr(config, "workerinput"):
         config.workeroutput["keuos_results"] = bench.results.to_text()  # type: ignore[attr-defined]
     elif bench.has_directory and not config.getoption("collectonly"):
@@ -271,7 +271,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Also after a Ctrl-C in the middle of anything."""
     bench = config.stash.get(bench_key, None)
     if bench is not None:
-        bench.rig.close()
+        bench.rig.finish()
     terminal = config.stash.get(_terminal_key, None)
     if terminal is not None:
         terminal.close()

@@ -12,7 +12,7 @@ import pluggy
 
 from . import hookspecs, options
 from .errors import InfraError, UsageError
-from .hookspecs import PROJECT, RunOptions, TargetType
+from .hookspecs import PROJECT, PartType, RunOptions, TargetType
 from .parts import AnyTarget
 
 #: Found at pytest's rootdir, if --hil-config names no other.
@@ -47,6 +47,17 @@ def target_types(manager: pluggy.PluginManager) -> dict[str, TargetType]:
     return types
 
 
+def part_types(manager: pluggy.PluginManager) -> tuple[PartType, ...]:
+    """The kinds of part for boards. Raises InfraError if two plugins bring one of the same role and name."""
+    found: dict[tuple[str, str], PartType] = {}
+    for brought in manager.hook.keuos_hil_part_types():
+        for kind in brought:
+            if (kind.role, kind.name) in found:
+                raise InfraError(f"two plugins bring a {kind.role} part {kind.name!r}; uninstall one of them")
+            found[kind.role, kind.name] = kind
+    return tuple(found.values())
+
+
 def panic_patterns(manager: pluggy.PluginManager) -> tuple[bytes, ...]:
     """What plugins add to KeuOS's own panic banner."""
     return tuple(pattern for brought in manager.hook.keuos_hil_panic_patterns() for pattern in brought)
@@ -59,6 +70,11 @@ class Named:
     kind: TargetType
     values: dict[str, Any]
     where: str
+
+
+def _bare(name: str) -> str:
+    """What error messages call a target that has no table."""
+    return f"target {name}"
 
 
 class Registry:
@@ -74,7 +90,7 @@ class Registry:
 
     def __init__(self, types: dict[str, TargetType], config: Path | None = None) -> None:
         self.types = types
-        self.targets = {name: Named(kind, {}, f"target {name}") for name, kind in types.items()}
+        self.targets = {name: Named(kind, {}, _bare(name)) for name, kind in types.items()}
         if config is not None:
             self._read(config)
 
@@ -109,6 +125,25 @@ class Registry:
         if name not in self.targets:
             raise UsageError(f"no target named {name!r}{options.nearest(name, self.targets)}")
         return self.targets[name]
+
+    def resolve(self, name: str) -> str:
+        """The name of the target that ``--target=NAME`` means: itself, or the only one of a type that needs a table.
+
+        Raises:
+            UsageError: there is no such target, or there are several to choose from.
+        """
+        named = self.require(name)
+        if not named.kind.named_only or named.where != _bare(name):
+            return name
+        of_it = sorted(n for n, other in self.targets.items() if other.kind.name == name and other.where != _bare(n))
+        if len(of_it) == 1:
+            return of_it[0]
+        if not of_it:
+            raise UsageError(
+                f'--target={name}: the configuration {CONFIG_NAME} has no [targets.NAME] with type = "{name}"; '
+                "docs/board.md shows one"
+            )
+        raise UsageError(f"--target={name}: which of them? Say --target={' or --target='.join(of_it)}")
 
     def make(
         self, name: str, run: RunOptions, overrides: Callable[[TargetType], dict[str, Any]] = lambda k: {}

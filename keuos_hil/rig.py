@@ -315,6 +315,8 @@ class Rig:
         self._numbers = itertools.count(1)
         self._live: LiveTarget | None = None
         self._stack = ExitStack()
+        self._leases = ExitStack()
+        self._leased: set[str] = set()
         self._opened: set[str] = set()
         #: Why a session was opened at the second try, one line each.
         self.retries: list[str] = []
@@ -363,7 +365,9 @@ class Rig:
         directory = self._directory() / f"{next(self._numbers):03}-{target.name}{variant}"
         directory.mkdir(parents=True)
         try:
-            self._stack.enter_context(target.lease())
+            if target.name not in self._leased:
+                self._leases.enter_context(target.lease())
+                self._leased.add(target.name)
             session = _start(target, image, directory)
         except BaseException:
             self.close()
@@ -375,6 +379,15 @@ class Rig:
     def live(self) -> LiveTarget | None:
         """The session that runs now, if any."""
         return self._live
+
+    def finish(self) -> None:
+        """End the session that runs, if any, and give all leases back: the run is over. Safe to repeat."""
+        try:
+            self.close()
+        finally:
+            leases, self._leases = self._leases, ExitStack()
+            self._leased.clear()
+            leases.close()
 
     def close(self) -> None:
         """End the session that runs, if any."""

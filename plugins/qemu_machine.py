@@ -141,7 +141,7 @@ class QemuMachine:
 
     def capabilities(self, *more: str) -> frozenset[str]:
         """What every such target can do, `more`, and a link if there is a NIC on the test's own wire."""
-        always = {"debug", "pause", "reset", "command-line", *more}
+        always = {"another", "clean-line", "command-line", "debug", "pause", "reset", *more}
         return frozenset(always | ({"link"} if self._nic and not self._options.wire else set()))
 
     def _chosen_accel(self) -> str:

@@ -1,0 +1,76 @@
+"""Debug parts of a board: a gdb server, such as OpenOCD's, J-Link's or an emulator's; or none.
+
+A gdb server shows memory as the core that it stopped sees it. Only servers that can be told to go by physical addresses
+(the packet `Qqemu.PhyMemMode`) give what Debug promises; with others gdb itself can attach, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+from keuos_hil.hookspecs import PartContext, PartType, hookimpl
+from keuos_hil.parts import Debug
+
+from .board_power import fill
+from .gdb_remote import GdbRemote
+
+ROLE = "debug"
+
+
+@dataclass(frozen=True)
+class GdbOptions:
+    """`part = "gdb"`: a server that speaks gdb's remote protocol."""
+
+    server: str = field(metadata={"help": "HOST:PORT, or the path of a socket"})
+
+
+class GdbDebug:
+    """See :class:`keuos_hil.board_parts.BoardDebug`."""
+
+    capabilities = frozenset({"debug", "pause"})
+
+    def __init__(self, options: GdbOptions, context: PartContext) -> None:
+        self._server = options.server
+        self._where = context.where
+
+    def open(self, values: Mapping[str, str]) -> tuple[Debug, AbstractContextManager[object]]:
+        """See BoardDebug.open: connects when it is first used, so that a board is not stopped for nothing."""
+        remote = GdbRemote(fill(self._server, values, self._where))
+        return remote, remote
+
+    def attach_command(self, values: Mapping[str, str]) -> str:
+        """See BoardDebug.attach_command."""
+        return f"gdb -ex 'target remote {fill(self._server, values, self._where)}'"
+
+
+@dataclass(frozen=True)
+class NoneOptions:
+    """`part = "none"`: no probe; tests that look from outside are skipped, gates inside the kernel still run."""
+
+
+class NoDebug:
+    """Stands where no probe is."""
+
+    capabilities: frozenset[str] = frozenset()
+
+    def __init__(self, options: NoneOptions, context: PartContext) -> None:
+        self._board = context.board
+
+    def open(self, values: Mapping[str, str]) -> tuple[Debug | None, AbstractContextManager[object]]:
+        """No Debug part."""
+        return None, nullcontext()
+
+    def attach_command(self, values: Mapping[str, str]) -> str:
+        """None."""
+        return ""
+
+
+@hookimpl
+def keuos_hil_part_types() -> list[PartType]:
+    """This module's parts."""
+    return [
+        PartType(ROLE, "gdb", "a gdb server: OpenOCD, J-Link, an emulator", GdbOptions, GdbDebug),
+        PartType(ROLE, "none", "no probe", NoneOptions, NoDebug),
+    ]

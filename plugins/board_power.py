@@ -1,0 +1,152 @@
+"""Power parts of a board: a command of the bench's, a person, or none."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.hookspecs import PartContext, PartType, hookimpl
+from keuos_hil.reporting import open_terminal
+
+ROLE = "power"
+
+
+def fill(text: str, values: Mapping[str, str], where: str) -> str:
+    """`text` with the lease's values in place of their names in braces. Raises UsageError for an unknown name."""
+    try:
+        return text.format_map(values)
+    except (KeyError, ValueError, IndexError) as error:
+        known = ", ".join(f"{{{name}}}" for name in values) or "none, for this lease gives no values"
+        raise UsageError(f"{where}: {text!r} holds {error}; valid: {known}") from None
+
+
+@dataclass(frozen=True)
+class CommandOptions:
+    """`part = "command"`: programs of the bench that switch the supply, such as a USB relay's, ipmitool's or a PDU's."""
+
+    on: list[str] = field(default_factory=list, metadata={"help": "program and arguments that switch on"})
+    off: list[str] = field(default_factory=list, metadata={"help": "program and arguments that switch off"})
+    cycle: list[str] = field(
+        default_factory=list, metadata={"help": "program and arguments that switch off and on; in place of on and off"}
+    )
+    reset: list[str] = field(
+        default_factory=list, metadata={"help": "program and arguments that press the reset button, if there is one"}
+    )
+    off_seconds: float = field(default=1.0, metadata={"help": "how long it stays off between off and on"})
+    timeout: float = field(default=30.0, metadata={"help": "seconds that a program may take"})
+
+
+class CommandPower:
+    """See :class:`keuos_hil.board_parts.BoardPower`."""
+
+    def __init__(self, options: CommandOptions, context: PartContext) -> None:
+        if options.cycle and (options.on or options.off):
+            raise UsageError(f"{context.where}: either cycle, or on and off")
+        if bool(options.on) != bool(options.off):
+            raise UsageError(f"{context.where}: on and off belong together; or say cycle")
+        if not options.cycle and not options.on and not options.reset:
+            raise UsageError(f"{context.where}: say what switches the board: cycle = [...], or on and off, or reset")
+        self._options = options
+        self._where = context.where
+        self.switches = bool(options.cycle or options.on)
+        self.resets = bool(options.reset)
+
+    def cycle(self, values: Mapping[str, str]) -> None:
+        """See BoardPower.cycle."""
+        if self._options.cycle:
+            self._run(self._options.cycle, values)
+            return
+        self._run(self._options.off, values)
+        time.sleep(self._options.off_seconds)
+        self._run(self._options.on, values)
+
+    def reset(self, values: Mapping[str, str]) -> None:
+        """See BoardPower.reset."""
+        self._run(self._options.reset, values)
+
+    def _run(self, argv: list[str], values: Mapping[str, str]) -> None:
+        argv = [fill(argument, values, self._where) for argument in argv]
+        shown = " ".join(argv)
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=self._options.timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise InfraError(f"`{shown}` did not end within {self._options.timeout:g} s") from None
+        except OSError as error:
+            raise InfraError(f"`{shown}` can't be run: {error.strerror}") from None
+        if done.returncode:
+            said = (done.stderr + done.stdout).strip()[-500:] or "(nothing)"
+            raise InfraError(f"`{shown}` failed with status {done.returncode}; it said: {said}")
+
+
+@dataclass(frozen=True)
+class ManualOptions:
+    """`part = "manual"`: the person at the terminal switches."""
+
+
+class ManualPower:
+    """See :class:`keuos_hil.board_parts.BoardPower`."""
+
+    switches = True
+    resets = False
+
+    def __init__(self, options: ManualOptions, context: PartContext) -> None:
+        self._board = context.board
+
+    def cycle(self, values: Mapping[str, str]) -> None:
+        """See BoardPower.cycle."""
+        try:
+            with open_terminal() as terminal:
+                with open("/dev/tty", "w") as screen:
+                    screen.write(f"\n{self._board}: switch it off, wait a second, switch it on; then press Enter. ")
+                    screen.flush()
+                if not terminal.readline():
+                    raise OSError("end of input")
+        except OSError:
+            raise InfraError(
+                f"{self._board} has to be switched off and on by hand, and there is no terminal to ask at; "
+                'for runs without a person use power = "command"'
+            ) from None
+
+    def reset(self, values: Mapping[str, str]) -> None:
+        """See BoardPower.reset."""
+        raise InfraError(f"{self._board} has no reset button that could be pressed from here")
+
+
+@dataclass(frozen=True)
+class NoneOptions:
+    """`part = "none"`: nobody can switch it; a reset has to come from the kernel or the boot loader."""
+
+
+class NoPower:
+    """See :class:`keuos_hil.board_parts.BoardPower`."""
+
+    switches = resets = False
+
+    def __init__(self, options: NoneOptions, context: PartContext) -> None:
+        self._board = context.board
+
+    def cycle(self, values: Mapping[str, str]) -> None:
+        """See BoardPower.cycle."""
+        raise InfraError(f"{self._board} has no power switch")
+
+    reset = cycle
+
+
+@hookimpl
+def keuos_hil_part_types() -> list[PartType]:
+    """This module's parts."""
+    return [
+        PartType(ROLE, "command", "programs of the bench's switch it", CommandOptions, CommandPower),
+        PartType(ROLE, "manual", "asks the person at the terminal", ManualOptions, ManualPower),
+        PartType(ROLE, "none", "no switch", NoneOptions, NoPower),
+    ]

@@ -1,0 +1,124 @@
+"""Takes a place of a labgrid coordinator by driving labgrid's own client as a process.
+
+As a process, because labgrid brings a fork of pyserial that takes the place of the one that we use: it lives in an
+environment of its own. What lives here: reserving by tags, acquiring, reading where the console is, and giving it back.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from keuos_hil.errors import InfraError, UsageError
+
+_COMMAND_S = 60.0
+_TOKEN = re.compile(r"LG_TOKEN=(\S+)")
+_PLACE = re.compile(r"^Place '([^']+)'", re.MULTILINE)
+_TAGS = re.compile(r"^\s*tags: (.+)$", re.MULTILINE)
+_RESOURCE = re.compile(r"^(?:Acquired|Matching) resource '([^']+)' \(.*?\):\s*\n((?: .*\n?)+)", re.MULTILINE)
+_PORTS = {"NetworkSerialPort": "rfc2217", "RawNetworkSerialPort": "socket"}
+
+
+class LabgridClient:
+    """labgrid's client.
+
+    Args:
+        program: its name or path.
+        coordinator: HOST:PORT; "" leaves that to labgrid.
+        where: what error messages call the table that says so.
+    """
+
+    def __init__(self, program: str, coordinator: str, where: str) -> None:
+        self._program = program
+        self._coordinator = coordinator
+        self._where = where
+
+    def _run(self, *arguments: str, timeout: float = _COMMAND_S) -> str:
+        """What it said on its standard output. Raises InfraError with what else it said if it failed."""
+        program = shutil.which(self._program)
+        if program is None:
+            raise InfraError(
+                f"{self._where}: there is no program {self._program}; `python3 -m venv labgrid && "
+                "labgrid/bin/pip install labgrid`, then client = \"labgrid/bin/labgrid-client\""
+            )
+        argv = [program, *(["-x", self._coordinator] if self._coordinator else []), *arguments]
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                start_new_session=True,  # a Ctrl-C is for pytest, which then gives the place back
+                env={key: value for key, value in os.environ.items() if key not in ("LG_PLACE", "LG_TOKEN")},
+            )
+        except subprocess.TimeoutExpired:
+            raise InfraError(f"`{' '.join(argv)}` did not end within {timeout:g} s") from None
+        except OSError as error:
+            raise InfraError(f"{program} can't be run: {error}") from None
+        if done.returncode:
+            said = (done.stderr + done.stdout).strip().splitlines() or ["(nothing)"]
+            raise InfraError(f"`{' '.join(argv)}` failed with status {done.returncode}; it said: {said[-1]}")
+        return done.stdout
+
+    @contextmanager
+    def place(self, tags: Sequence[str], wait: float) -> Iterator[Mapping[str, str]]:
+        """Hold any free place that has all of `tags`; the values that stand for it in other parts' options.
+
+        Args:
+            wait: seconds to wait for one.
+
+        Raises:
+            InfraError: none became free, or the coordinator can't be reached.
+        """
+        for tag in tags:
+            if not re.fullmatch(r"[\w.-]+=[\w.-]+", tag):
+                raise UsageError(f"{self._where}: tags: expected NAME=VALUE, found {tag!r}")
+        found = _TOKEN.search(self._run("reserve", "--shell", *tags))
+        if found is None:
+            raise InfraError("labgrid-client reserve --shell printed no LG_TOKEN; labgrid 24 or newer is expected")
+        token = found.group(1)
+        by_token = ("-p", f"+{token}")
+        try:
+            try:
+                self._run("wait", token, timeout=wait)
+            except InfraError as error:
+                raise InfraError(f"no place with the tags {' '.join(tags)} became free: {error}") from None
+            self._run(*by_token, "acquire")
+            try:
+                yield self._values(self._run(*by_token, "show"))
+            finally:
+                self._run(*by_token, "release")
+        finally:
+            self._run("cancel-reservation", token)
+
+    def _values(self, shown: str) -> Mapping[str, str]:
+        place = _PLACE.search(shown)
+        if place is None:
+            raise InfraError(f"labgrid-client show named no place; it said: {shown[:200]!r}")
+        values = {"place": place.group(1), "console": ""}
+        tags = _TAGS.search(shown)
+        if tags is not None:
+            values |= dict(tag.strip().split("=", 1) for tag in tags.group(1).split(",") if "=" in tag)
+        for kind, body in _RESOURCE.findall(shown):
+            if kind in _PORTS:
+                params = _parameters(body)
+                scheme = "socket" if params.get("protocol") == "raw" else _PORTS[kind]
+                values["console"] = f"{scheme}://{params['host']}:{params['port']}"
+        return values
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    try:
+        resource = ast.literal_eval(text.strip())
+        params: dict[str, Any] = resource["params"]
+    except (ValueError, SyntaxError, KeyError, TypeError):
+        raise InfraError(f"labgrid-client show described a serial port as {text[:200]!r}") from None
+    return params
