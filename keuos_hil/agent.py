@@ -23,8 +23,9 @@ from .protocol.client import PING_SILENCE_S, Client
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: Most bytes of one `read` or `write` (docs/hil-protocol.md).
-TRANSFER_MAX = 3072
+#: Most bytes of one `read` or `write` (docs/hil-protocol.md); and on a line that has damaged something, where a long
+#: frame seldom comes through whole.
+TRANSFER_MAX, TRANSFER_NOISY = 3072, 512
 #: `unbind`'s `how` (docs/hil-protocol.md).
 UNBIND_CLOSE, UNBIND_REVOKE, UNBIND_DROP = 0, 1, 2
 #: After so long without the exit event, and then after twice as long each time, the agent is asked.
@@ -121,14 +122,17 @@ class Process:
         """`size` bytes of its memory, in as many requests as it takes."""
         out = bytearray()
         while len(out) < size:
-            part = min(TRANSFER_MAX, size - len(out))
+            part = min(self.agent.transfer, size - len(out))
             out += self.agent.request("read", pid=self.pid, address=address + len(out), bytes=part)["data"]
         return bytes(out)
 
     def write(self, address: int, data: bytes) -> None:
         """Change its memory, in as many requests as it takes."""
-        for at in range(0, len(data), TRANSFER_MAX):
-            self.agent.request("write", pid=self.pid, address=address + at, data=data[at : at + TRANSFER_MAX])
+        at = 0
+        while at < len(data):
+            part = data[at : at + self.agent.transfer]
+            self.agent.request("write", pid=self.pid, address=address + at, data=part)
+            at += len(part)
 
     def read_struct(self, symbol: str) -> Any:
         """The value of a global variable: a Record for a structure, an int for a number, an array for an array."""
@@ -235,6 +239,11 @@ class Agent:
         self.name = str(answer.get("agent", ""))
         self._processes: list[Process] = []
         self._channels: list[ChannelHandle] = []
+
+    @property
+    def transfer(self) -> int:
+        """How many bytes of memory one request carries on this line."""
+        return TRANSFER_NOISY if self.client.repeats or self.console.damaged_frames else TRANSFER_MAX
 
     def _error_name(self, code: int) -> str:
         own = {100: "unknown operation", 101: "malformed arguments", 102: "reply too large"}

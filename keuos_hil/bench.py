@@ -16,7 +16,7 @@ from . import initrd as cpio
 from .errors import UsageError
 from .hookspecs import RunOptions, TargetType
 from .image import Grade, Image
-from .parts import AnyTarget, Target, booting
+from .parts import AnyTarget, Placed, Target, booting
 from .results import Results, host_environment, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
 
@@ -154,7 +154,18 @@ class Bench:
             verdict = "xfailed" if report.skipped else "xpassed"
         elif report.failed and report.when != "call":
             verdict = "error"
-        self.results.add_test(suite_relative(item.nodeid), target, verdict, report.duration)
+        self.results.add_test(suite_relative(item.nodeid), target, verdict, report.duration, self._place(target))
+
+    def _place(self, target: str) -> str:
+        made = self.rig.target(target)
+        return made.place if isinstance(made, Placed) else ""
+
+    def collect_lines(self) -> None:
+        """Take into the results what the lines of this process's targets did; once, when all sessions are closed."""
+        for name, counts in self.rig.lines.items():
+            if str(counts):
+                self.results.note_line(name, counts)
+        self.rig.lines.clear()
 
     def write_results(self) -> Path:
         """results.json, the samples and the `latest` link. Raises InfraError if they can't be written."""
@@ -163,6 +174,8 @@ class Bench:
             "timebases": self.results.timebases,
             "commands": self.results.commands,
         }
+        if self.results.lines:
+            environment["lines"] = self.results.lines
         path = self.results.write(self.directory, environment)
         point_latest(self.directory)
         return path

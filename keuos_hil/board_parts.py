@@ -47,12 +47,14 @@ class BoardLoader(Protocol):
         needs_link: whether it sends the image through the link.
         banners: regular expressions of lines by which firmware or boot loader say that the machine started over.
         loads: whether it brings the image; the others start what lies on the board.
+        repeats: how often the last `boot` said something again, because its echo or its answer was damaged.
     """
 
     capabilities: frozenset[str]
     needs_link: bool
     banners: tuple[bytes, ...]
     loads: bool
+    repeats: int
 
     def check(self) -> None:
         """Raise InfraError if a tool or a file is missing that every run needs."""

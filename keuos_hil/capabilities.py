@@ -31,7 +31,9 @@ _ALL = (
     Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86, qemu-arm64"),
     Capability("registers", Kind.TARGET, "a target whose Debug part reads control registers, too: qemu-x86"),
     Capability("pause", Kind.TARGET, "a target whose Debug part can stop the machine: qemu-x86, qemu-arm64"),
-    Capability("clean-line", Kind.TARGET, "a serial line that damages no byte: any target but a board with noisy = true"),
+    Capability(
+        "clean-line", Kind.TARGET, "a serial line that damages no byte: any target but a board with noisy = true"
+    ),
     Capability("another", Kind.TARGET, "a target that can be started a second time beside the first: an emulator"),
     Capability("paced-line", Kind.TARGET, "a serial line that takes output no faster than a UART: qemu-x86"),
     Capability("reset", Kind.TARGET, "a target with a reset button"),

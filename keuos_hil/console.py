@@ -256,6 +256,11 @@ class Console:
         with self.condition:
             return self._interrupt or self._pending
 
+    @property
+    def damaged_frames(self) -> int:
+        """What stood between two zeros so far and was no frame: damaged ones, or noise."""
+        return self._splitter.damaged
+
     def line_ended(self, timeout: float) -> bool:
         """Wait until the line's other end is closed and all its text is in the buffer; False after `timeout` s."""
         with self.condition:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .console import Console
     from .errors import Ended
     from .image import Image
+    from .line import LineCounts
 
 
 class ByteStream(Protocol):
@@ -279,6 +280,35 @@ class Resident(AnyTarget, Protocol):
 
     def attach(self, directory: Path) -> Session:
         """Get hold of the system. `directory` is this session's own. Raises InfraError if that can't be had."""
+        ...
+
+
+@runtime_checkable
+class Reviving(Protocol):
+    """A target whose `open` does what it can to get a hung machine to answer again, and says so if nothing helped.
+
+    Which of the two a hang was, the kernel's or the bench's, is then known only after the attempt.
+    """
+
+    revives: bool
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A session that counts what its line did."""
+
+    def line_counts(self) -> LineCounts:
+        """Since the session was opened."""
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A target that stands for one of several boards: which, is known while its lease is held."""
+
+    @property
+    def place(self) -> str:
+        """The board's own name; "" if there is but one."""
         ...
 
 

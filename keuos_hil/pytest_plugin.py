@@ -23,7 +23,7 @@ from .agent import Agent
 from .bench import Bench, bench_key
 from .capabilities import KNOWN, Kind, lookup, reason
 from .console import Console
-from .errors import HilError, InfraError, UsageError
+from .errors import HilError, InfraError, Silent, UsageError
 from .fuzz import Fuzzing
 from .hookspecs import TargetType
 from .image import Image
@@ -256,6 +256,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if bench is None:
         return
     bench.rig.finish()
+    bench.collect_lines()
     if hasattr(config, "workerinput"):
         config.workeroutput["keuos_results"] = bench.results.to_text()  # type: ignore[attr-defined]
     elif bench.has_directory and not config.getoption("collectonly"):
@@ -304,6 +305,10 @@ def pytest_runtest_makereport(
             running = live is not None and live is item.config.stash[bench_key].rig.live
             if live is not None and running and phase != "teardown":
                 _look_closer(item, live, report)
+                if isinstance(call.excinfo.value, Silent) and not item.config.getoption("keuos_hold"):
+                    broken = item.config.stash[bench_key].rig.revive(live)
+                    if broken is not None:
+                        reporting.blame_the_bench(report, broken)
             reporting.add_sections(report, item)
             failed = report.when == "call" and phase != "teardown"
             if live is not None and running and failed and item.config.getoption("keuos_hold"):

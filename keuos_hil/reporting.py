@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from .console import printable
-from .errors import CannotStart, HilError
+from .errors import CannotStart, HilError, InfraError
 from .rig import LiveTarget, kind_of
 
 #: Exit status of a run in which nothing failed but the bench: pytest's own end at 5.
@@ -38,6 +38,13 @@ def sort(report: pytest.TestReport, failure: BaseException) -> None:
         report.when = "call"
     elif kind == "bench" and report.when == "call":
         report.when = "setup"
+
+
+def blame_the_bench(report: pytest.TestReport, why: InfraError) -> None:
+    """What looked like the kernel's hang was the bench: nothing gets the board to answer again."""
+    report.keuos_kind = "bench"  # type: ignore[attr-defined]
+    report.when = "setup"
+    report.longrepr = f"{report.longreprtext}\n\n{why}"
 
 
 def started(config: pytest.Config, start: Callable[[], LiveTarget]) -> LiveTarget:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import InfraError
+from .line import LineCounts
 from .measure import Summary, summarise
 
 SCHEMA = "keuos-hil/results/1"
@@ -43,6 +44,7 @@ class Results:
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
     timebases: dict[str, str] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
+    lines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add_measurement(
         self,
@@ -85,13 +87,21 @@ class Results:
         self.measurements.append(row)
         return row
 
-    def add_test(self, test_id: str, target: str, verdict: str, seconds: float) -> None:
-        """One phase of a test; phases of one test add up."""
+    def note_line(self, target: str, counts: LineCounts) -> None:
+        """What a target's line did in one process; several add up."""
+        total = LineCounts(**self.lines.get(target, {}))  # type: ignore[arg-type]
+        total.add(counts)
+        self.lines[target] = total.to_dict()
+
+    def add_test(self, test_id: str, target: str, verdict: str, seconds: float, board: str = "") -> None:
+        """One phase of a test; phases of one test add up. `board`: which of several boards of the target it ran on."""
         old = self.tests.setdefault(
             (test_id, target), {"id": test_id, "target": target, "verdict": verdict, "seconds": 0.0}
         )
         old["verdict"] = max(old["verdict"], verdict, key=VERDICTS.index)
         old["seconds"] = round(old["seconds"] + seconds, 6)
+        if board:
+            old["board"] = board
 
     def add_verdict(self, table: str, name: str, target: str, verdict: str, cases: int) -> None:
         """A line of `gates` or `requirements`; several of one name and target add up to the worst verdict."""
@@ -114,7 +124,7 @@ class Results:
         """Everything, as text that :meth:`merge` of another process takes."""
         packed = io.BytesIO()
         np.savez_compressed(packed, **self.samples)  # type: ignore[arg-type]
-        names = ("measurements", "gates", "requirements", "fuzz", "build_ids", "timebases", "commands")
+        names = ("measurements", "gates", "requirements", "fuzz", "build_ids", "timebases", "commands", "lines")
         document = {name: getattr(self, name) for name in names}
         document["tests"] = list(self.tests.values())
         document["samples"] = base64.b64encode(packed.getvalue()).decode()
@@ -131,7 +141,7 @@ class Results:
                     row["samples"]["key"] = key
                 self.measurements.append(row)
         for test in document["tests"]:
-            self.add_test(test["id"], test["target"], test["verdict"], test["seconds"])
+            self.add_test(test["id"], test["target"], test["verdict"], test["seconds"], test.get("board", ""))
         for table in ("gates", "requirements"):
             for name, targets in document[table].items():
                 for target, entry in targets.items():
@@ -145,6 +155,8 @@ class Results:
         self.build_ids |= document["build_ids"]
         self.timebases |= document["timebases"]
         self.commands |= document["commands"]
+        for target, counts in document["lines"].items():
+            self.note_line(target, LineCounts(**counts))
 
     # To disk ---------------------------------------------------------------------------------------------------
 

@@ -18,14 +18,17 @@ from .agent import Agent, Counts
 from .console import Console
 from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
 from .image import Grade, Image
+from .line import LineCounts
 from .memory import KernelMemory
 from .net.netd import Netd, NetdSockets
 from .parts import (
     AnyTarget,
+    Counting,
     Debug,
     Link,
     Network,
     Networked,
+    Reviving,
     RunControl,
     Session,
     Sockets,
@@ -57,6 +60,7 @@ class LiveTarget:
         self.directory = directory
         self.closed = False
         self._agent: Agent | None = None
+        self._repeats_before = 0
         self._agent_error: HilError | None = None
         self._at_boot: Counts | None = None
         self._application: NetdSockets | None = None
@@ -190,7 +194,15 @@ class LiveTarget:
         """What was spawned before a reset is gone, and its pids may be somebody else's."""
         if self._resets != self.console.resets:
             self._resets = self.console.resets
+            self._repeats_before += self._agent.client.repeats if self._agent is not None else 0
             self._agent = self._agent_error = self._at_boot = self._application = None
+
+    def line_counts(self) -> LineCounts:
+        """What this session's line did."""
+        counts = self.session.line_counts() if isinstance(self.session, Counting) else LineCounts()
+        counts.repeated_requests += self._repeats_before + (self._agent.client.repeats if self._agent else 0)
+        counts.damaged_frames += self.console.damaged_frames
+        return counts
 
     @property
     def has_agent(self) -> bool:
@@ -318,6 +330,8 @@ class Rig:
         self._leases = ExitStack()
         self._leased: set[str] = set()
         self._opened: set[str] = set()
+        #: What each target's line did, over all sessions that are closed.
+        self.lines: dict[str, LineCounts] = {}
         #: Why a session was opened at the second try, one line each.
         self.retries: list[str] = []
 
@@ -359,6 +373,19 @@ class Rig:
         self._opened.add(name)
         return self._live
 
+    def revive(self, live: LiveTarget) -> InfraError | None:
+        """After the target of `live` fell silent: get it up again now, if it is of a kind that tries; else do nothing.
+
+        What it gives is why nothing helped: then it was the bench.
+        """
+        if self._live is not live or not isinstance(live.definition, Reviving) or not live.definition.revives:
+            return None
+        try:
+            self._live = self._open(live.definition, live.booted)
+        except InfraError as error:
+            return error
+        return None
+
     def _open(self, target: AnyTarget, image: Image | None) -> LiveTarget:
         self.close()
         variant = "" if image is None else f"-{image.variant}"
@@ -393,6 +420,7 @@ class Rig:
         """End the session that runs, if any."""
         if self._live is not None:
             self._live.closed = True
+            self.lines.setdefault(self._live.name, LineCounts()).add(self._live.line_counts())
         self._live = None
         stack, self._stack = self._stack, ExitStack()
         stack.close()

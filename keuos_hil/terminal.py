@@ -13,6 +13,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from .bench import Bench
+from .line import LineCounts
 
 #: Of a file or a pipe, which has no width of its own.
 _PLAIN_WIDTH = 160
@@ -159,6 +160,18 @@ def fuzz_matrix(fuzz: Iterable[dict[str, Any]]) -> list[Table]:
     return made
 
 
+def boards(tests: Iterable[dict[str, Any]]) -> list[str]:
+    """Which board ran how many tests, a line for each target that stands for several."""
+    ran: dict[str, Counter[str]] = {}
+    for test in tests:
+        if "board" in test:
+            ran.setdefault(test["target"], Counter())[test["board"]] += 1
+    return [
+        f"boards of {target}: " + ", ".join(f"{board} ran {count} tests" for board, count in sorted(counts.items()))
+        for target, counts in ran.items()
+    ]
+
+
 def number(value: float) -> str:
     """Few digits, but no fewer than the figure has meaning."""
     if value == int(value) and abs(value) < 1e12:
@@ -182,4 +195,8 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     for why in bench.rig.retries:
         reporter.write_line(f"started at the second try: {why}")
     if not bench.unwritten:
+        for name, counts in bench.results.lines.items():
+            reporter.write_line(f"line of {name}: {LineCounts(**counts)}")  # type: ignore[arg-type]
+        for line in boards(bench.results.tests.values()):
+            reporter.write_line(line)
         reporter.write_line(f"results: {bench.directory / 'results.json'}")

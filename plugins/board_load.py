@@ -45,7 +45,9 @@ class UBootOptions:
     )
     fdt_address: str = field(
         default="${fdtcontroladdr}",
-        metadata={"help": "where the device tree lies, or with dtb where it is put; a number or a variable of U-Boot's"},
+        metadata={
+            "help": "where the device tree lies, or with dtb where it is put; a number or a variable of U-Boot's"
+        },
     )
     dtb: str = field(default="", metadata={"help": "device tree file to send; by default the one that U-Boot has"})
     append: str = field(default="", metadata={"help": "kernel command line"})
@@ -94,11 +96,14 @@ class UBootLoader:
     capabilities = frozenset({"command-line"})
     needs_link = False
     loads = True
+    repeats = 0
     banners: tuple[bytes, ...] = (rb"^U-Boot (SPL |TPL )?20[0-9][0-9]\.",)
 
     def __init__(self, options: UBootOptions, context: PartContext) -> None:
         if context.architecture != "arm64":
-            raise UsageError(f"{context.where}: U-Boot boots arm64 by `booti`; for {context.architecture} use grub-serial")
+            raise UsageError(
+                f"{context.where}: U-Boot boots arm64 by `booti`; for {context.architecture} use grub-serial"
+            )
         self._common = options
         self._context = context
         self._files: list[_File] = []
@@ -120,13 +125,22 @@ class UBootLoader:
             self._files.append(_File("dtb", options.fdt_address, Path(options.dtb).read_bytes()))
         self._boot_arguments = " ".join(text for text in (options.append, image.command_line) if text)
         if re.search(r"[;'\"$\\\r\n]", self._boot_arguments):
-            raise UsageError(f"{self._context.where}: the command line {self._boot_arguments!r} can't go through U-Boot")
+            raise UsageError(
+                f"{self._context.where}: the command line {self._boot_arguments!r} can't go through U-Boot"
+            )
 
     def boot(self, console: Console, link: Link | None, timeout: float, *, whole: bool) -> None:
         """See BoardLoader.boot."""
         options = self._common
         dialect = Dialect("U-Boot", re.escape(options.prompt.encode()), options.key.encode(), b"\x03")
         prompt = LoaderPrompt(console, dialect, timeout)
+        try:
+            self._boot(prompt, console, link, whole=whole)
+        finally:
+            self.repeats = prompt.repeats
+
+    def _boot(self, prompt: LoaderPrompt, console: Console, link: Link | None, *, whole: bool) -> None:
+        options = self._common
         prompt.interrupt()
         wanted = [file for file in self._files if whole or not self._is_there(prompt, file)]
         if wanted:
@@ -226,6 +240,7 @@ class GrubLoader:
     capabilities = frozenset({"command-line"})
     needs_link = False
     loads = True
+    repeats = 0
     banners: tuple[bytes, ...] = (rb"SeaBIOS \(version", rb"GNU GRUB  version")
 
     def __init__(self, options: GrubOptions, context: PartContext) -> None:
@@ -247,6 +262,12 @@ class GrubLoader:
         image = self._image
         assert image is not None
         prompt = LoaderPrompt(console, Dialect("GRUB", b"grub> ", b"c", b"\x15"), timeout)
+        try:
+            self._boot(prompt, image)
+        finally:
+            self.repeats = prompt.repeats
+
+    def _boot(self, prompt: LoaderPrompt, image: Image) -> None:
         prompt.interrupt()
         folder = stick_folder(image)
         words = " ".join(text for text in (self._options.append, image.command_line) if text)
@@ -275,6 +296,7 @@ class PreloadedLoader:
     capabilities: frozenset[str] = frozenset()
     needs_link = False
     loads = False
+    repeats = 0
     banners: tuple[bytes, ...] = ()
 
     def __init__(self, options: PreloadedOptions, context: PartContext) -> None:

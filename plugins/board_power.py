@@ -25,7 +25,7 @@ def fill(text: str, values: Mapping[str, str], where: str) -> str:
 
 @dataclass(frozen=True)
 class CommandOptions:
-    """`part = "command"`: programs of the bench that switch the supply, such as a USB relay's, ipmitool's or a PDU's."""
+    """`part = "command"`: programs of the bench switch the supply: a USB relay's, ipmitool, a PDU's."""
 
     on: list[str] = field(default_factory=list, metadata={"help": "program and arguments that switch on"})
     off: list[str] = field(default_factory=list, metadata={"help": "program and arguments that switch off"})

@@ -1,4 +1,4 @@
-"""gdb's remote serial protocol, as much as it takes to read and write memory of a stopped board (GDB manual, appendix E).
+"""gdb's remote serial protocol, as much as it takes to access a stopped board's memory (GDB manual, appendix E).
 
 The board is stopped for each access and goes on behind it, unless somebody paused it. One connection, one user.
 """

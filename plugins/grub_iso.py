@@ -115,7 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
         description="Make an image for a stick or CD from which boards with load = grub-serial boot; "
         "`dd if=IMAGE of=/dev/sdX` puts it on a stick.",
     )
-    parser.add_argument("--kernel", type=Path, help="an ELF with a multiboot2 header (default: the bundled KeuOS, both builds)")
+    parser.add_argument(
+        "--kernel", type=Path, help="an ELF with a multiboot2 header (default: the bundled KeuOS, both builds)"
+    )
     parser.add_argument("--initrd", type=Path, help="its initrd")
     parser.add_argument("--baud", type=int, default=115200, help="of the serial line (default: 115200)")
     parser.add_argument("--output", type=Path, required=True, help="the image to write")

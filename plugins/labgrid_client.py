@@ -45,7 +45,7 @@ class LabgridClient:
         if program is None:
             raise InfraError(
                 f"{self._where}: there is no program {self._program}; `python3 -m venv labgrid && "
-                "labgrid/bin/pip install labgrid`, then client = \"labgrid/bin/labgrid-client\""
+                'labgrid/bin/pip install labgrid`, then client = "labgrid/bin/labgrid-client"'
             )
         argv = [program, *(["-x", self._coordinator] if self._coordinator else []), *arguments]
         try:

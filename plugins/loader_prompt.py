@@ -1,8 +1,8 @@
 """Talking to a boot loader's prompt over a line that damages bytes: a command is seen to have arrived before it is run.
 
 A boot loader echoes what it reads. A command is typed without its end; when the echo is the command, its end follows;
-when it is not, the line is thrown away and typed again. So a damaged command is never run, and a damaged answer is asked
-for again: commands here may be run twice. What must not live here: which commands boot a board.
+when it is not, the line is thrown away and typed again. So a damaged command is never run, and a damaged answer is
+asked for again: commands here may be run twice. What must not live here: which commands boot a board.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A serial line by any URL that pyserial opens: a tty, rfc2217://, socket://. It survives an adapter that is pulled out.
+"""A serial line by any URL that pyserial opens: a tty, rfc2217://, socket://. It survives its adapter's absence.
 
 What lives here: bytes, and how long the port was gone. What must not: what the bytes mean.
 """
@@ -9,7 +9,6 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -33,19 +32,17 @@ class SerialLine:
     Args:
         url: what pyserial opens.
         baud: bit rate; 8 data bits, no parity, one stop bit, no flow control.
-        came_back: called on the reader's thread with the seconds for which the port was gone.
 
     Raises:
         InfraError: it can't be opened now.
     """
 
-    def __init__(self, url: str, baud: int, came_back: Callable[[float], None] = lambda seconds: None) -> None:
+    def __init__(self, url: str, baud: int) -> None:
         self.url = url
         self.baud = baud
         #: How often the port vanished and returned, and for how many seconds altogether.
         self.vanished = 0
         self.gone_s = 0.0
-        self._came_back = came_back
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._changed = threading.Condition()
         self._gone_since: float | None = None
@@ -136,12 +133,10 @@ class SerialLine:
                         f"the serial port {self.url} vanished and was not back after {RETURN_S:g} s: {error}"
                     ) from None
             else:
-                gone = time.monotonic() - since
-                self.gone_s += gone
+                self.gone_s += time.monotonic() - since
                 self.vanished += 1
                 self._gone_since = None
                 self._changed.notify_all()
-                self._came_back(gone)
                 return b""
         select.select([self._wake], [], [], min(timeout, _REOPEN_S))
         return b""
@@ -164,8 +159,6 @@ class SerialLine:
             except BlockingIOError:
                 pass
             except (OSError, TypeError, ValueError):  # the reader learns it, and reopens
-                if self._closed:
-                    return
                 time.sleep(_POLL_S)
             if self.clock() >= deadline:
                 raise InfraError(
@@ -195,4 +188,8 @@ def _hint(error: BaseException) -> str:
     number = getattr(error, "errno", None)
     if number == 13:
         return "; on Debian the group dialout may: `adduser YOU dialout`, then log in again"
-    return "; is the adapter plugged in, and the name right? `ls -l /dev/serial/by-id` shows stable ones" if number == 2 else ""
+    return (
+        "; is the adapter plugged in, and the name right? `ls -l /dev/serial/by-id` shows stable ones"
+        if number == 2
+        else ""
+    )

@@ -1,7 +1,7 @@
 """A small TFTP server at the host's end of a link: read requests only (RFC 1350, options by RFC 2347 to 2349).
 
-It speaks frames, so that it serves a board on any wire that a test can have, without an address on any interface of this
-host and without root's ports. It serves what it was given and reads no file system.
+It speaks frames, so that it serves a board on any wire that a test can have, without an address on any interface of
+this host and without root's ports. It serves what it was given and reads no file system.
 """
 
 from __future__ import annotations

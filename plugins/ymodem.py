@@ -1,7 +1,7 @@
-"""Sending a file by YMODEM-1K with CRC (Forsberg, XMODEM/YMODEM Protocol Reference, 1988), over a line that damages bytes.
+"""Sending a file by YMODEM-1K with CRC (Forsberg, XMODEM/YMODEM Protocol Reference, 1988), over a damaging line.
 
 The libraries for it that are kept know no YMODEM, or take a damaged answer for the end; and the console's thread is the
-line's one reader, so a sender has to wait where everybody waits. One call sends one file; who calls verifies and repeats.
+line's one reader, so a sender has to wait where everybody waits. One call sends one file; who calls verifies it.
 """
 
 from __future__ import annotations

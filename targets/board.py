@@ -1,7 +1,7 @@
 """board: real hardware on a serial line, put together from parts (docs/board.md): how it is switched, loaded and wired.
 
 What lives here: in which order the parts are used to get a kernel running, and what is tried when a board does not
-answer. What must not: how a part does its work; each is a plugin, the built-in ones registered as a stranger's would be.
+answer. What must not: how a part does its work; each is a plugin, the built-in ones registered like a stranger's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from keuos_hil.console import Console
 from keuos_hil.errors import Ended, HilError, InfraError, UsageError
 from keuos_hil.hookspecs import PartContext, RunOptions, TargetType, hookimpl
 from keuos_hil.image import MACHINES, Image
+from keuos_hil.line import LineCounts
 from keuos_hil.parts import Session, Target, Timebase
 from keuos_hil.protocol.client import Client
 
@@ -44,7 +45,9 @@ class BoardOptions:
         default="", metadata={"help": "its serial line: a tty, rfc2217://HOST:PORT or socket://HOST:PORT"}
     )
     baud: int = field(default=115200, metadata={"help": "bit rate of the line; 8N1"})
-    boot_timeout: float = field(default=120.0, metadata={"help": "seconds from power-on to the kernel's first instruction"})
+    boot_timeout: float = field(
+        default=120.0, metadata={"help": "seconds from power-on to the kernel's first instruction"}
+    )
     noisy: bool = field(
         default=False,
         metadata={"help": "the line is known to damage bytes: tests that judge text meant for a person are skipped"},
@@ -71,7 +74,7 @@ class BoardSession:
         self.command = f"{board.name}: {board.console_url}, {board.options.baud} baud"
         try:
             board.loader.prepare(image, directory)
-            line = SerialLine(board.console_url, board.options.baud, board.port_returned)
+            self._line = line = SerialLine(board.console_url, board.options.baud)
             self.console = Console(
                 line,
                 log=directory / "console.log",
@@ -99,7 +102,7 @@ class BoardSession:
         tried: list[str] = []
         for name, step, whole in self._steps(hung=hung):
             self._note(f"{name} ...")
-            started = time.monotonic()
+            self.started = started = time.monotonic()
             self.console.expect_boot()
             try:
                 step()
@@ -155,6 +158,14 @@ class BoardSession:
 
     # Session ---------------------------------------------------------------------------------------------------
 
+    def line_counts(self) -> LineCounts:
+        """See keuos_hil.parts.Counting."""
+        return LineCounts(
+            repeated_loads=self._board.loader.repeats,
+            port_returns=self._line.vanished,
+            port_gone_s=self._line.gone_s,
+        )
+
     def ended(self) -> Ended | None:
         """See Session.ended."""
         failure = self.console.interrupted
@@ -202,13 +213,15 @@ class Board:
     """See :class:`keuos_hil.parts.Target`."""
 
     timebase = Timebase("silicon")
+    revives = True
 
     def __init__(self, name: str, options: BoardOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "silicon"):
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; a board's counter is its own: silicon")
         if options.arch not in MACHINES.values():
             raise UsageError(
-                f"target {name}: no architecture {options.arch!r}{option_tables.nearest(options.arch, MACHINES.values())}"
+                f"target {name}: no architecture {options.arch!r}"
+                + option_tables.nearest(options.arch, MACHINES.values())
             )
         if options.baud <= 0:
             raise UsageError(f"target {name}: baud = {options.baud}; expected a bit rate, such as 115200")
@@ -234,8 +247,6 @@ class Board:
         self.console_url = options.console
         self._hung = False
         self._dead: InfraError | None = None
-        #: How often the port vanished and returned.
-        self.returns: list[float] = []
 
     def _chosen(self, role: str) -> str:
         table = getattr(self.options, role)
@@ -289,10 +300,6 @@ class Board:
     def place(self) -> str:
         """Which board this is, where the lease chose one; "" where there is but one."""
         return self.values.get("place", "")
-
-    def port_returned(self, seconds: float) -> None:
-        """The console's port was gone for so long."""
-        self.returns.append(seconds)
 
     def session_ended(self, failure: HilError | None) -> None:
         """A session is closed; `failure` is what ended the kernel, if something did."""

@@ -28,6 +28,8 @@ BOOT_EVENT_S = 3.0
 HELLO_S = 30.0
 #: Bytes that a reply may have on the line, for the patience with a slow one.
 _REPLY_BYTES = 4200
+#: Damaged replies are a sign of life, and put the end of patience off; so many times at most.
+DAMAGED_MAX = 20
 
 
 class Client:
@@ -103,6 +105,7 @@ class Client:
         deadline = console.clock() + patience + 2 * line_s
         sends = 0
         last_chance = False
+        damaged, put_off = console.damaged_frames, 0
         try:
             while True:
                 console.write(frame)
@@ -111,6 +114,9 @@ class Client:
                 reply = self._wait_reply(REPEAT_S + line_s, deadline)
                 if reply is not None:
                     break
+                if console.damaged_frames != damaged and put_off < DAMAGED_MAX:
+                    damaged, put_off = console.damaged_frames, put_off + 1
+                    deadline = max(deadline, console.clock() + patience + 2 * line_s)
                 if console.clock() >= deadline:
                     if last_chance:
                         raise Silent(

@@ -59,6 +59,8 @@ class Splitter:
 
     def __init__(self) -> None:
         self._candidate: bytearray | None = None
+        #: What stood between two zeros and was no frame.
+        self.damaged = 0
 
     @property
     def holding(self) -> bool:
@@ -87,6 +89,7 @@ class Splitter:
             return
         message = decode(bytes(self._candidate))
         if message is None:
+            self.damaged += 1
             text += self._candidate
             self._candidate = bytearray()
         else:

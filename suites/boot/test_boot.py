@@ -166,7 +166,7 @@ def test_two_hundred_programs_come_and_go_without_a_trace(agent: Agent, progress
     assert before.difference(agent.counts()) == ""
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "another")
 def test_exec_to_prompt_is_recorded(
     target: LiveTarget, record: Recorder, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -182,3 +182,12 @@ def test_exec_to_prompt_is_recorded(
         finally:
             session.close()
     record.add("boot.to_prompt", {"boots": BOOTS}, "ms", samples=times, timebase="host", at_most=150)
+
+
+@pytest.mark.needs("agent", "power")
+@pytest.mark.parametrize("boot", range(3))
+def test_power_on_to_prompt_is_recorded(fresh_target: LiveTarget, record: Recorder, boot: int) -> None:
+    """From the moment the bench begins to switch: firmware, boot loader and the image's way to the board are in it."""
+    fresh_target.console.expect(PROMPT, 60)
+    value = (time.monotonic() - fresh_target.session.started) * 1e3
+    record.add("boot.to_prompt", {"from": "power", "boot": boot}, "ms", value=value, timebase="host", at_most=10_000)

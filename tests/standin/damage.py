@@ -1,4 +1,4 @@
-"""What a serial line does to bytes: flips, drops, inserts, and takes its time. Pure but for the clock that it is given."""
+"""What a serial line does to bytes: flips, drops, inserts, and takes its time. Pure but for the clock it is given."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ class Line:
                 continue
             if noise.flip and self._random.random() < noise.flip:
                 self.damaged += 1
-                byte ^= 1 << self._random.randrange(8)
-            out.append(byte)
+                out.append(byte ^ 1 << self._random.randrange(8))
+            else:
+                out.append(byte)
         return bytes(out)
 
     def garbage(self, count: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The program that a stand-in's power part calls: `switch.py SOCKET on|off|cycle|reset`. Exits with 1 if it is refused."""
+"""The program that a stand-in's power part calls: `switch.py SOCKET on|off|cycle|reset`; 1 if it is refused."""
 
 from __future__ import annotations
 

@@ -1,0 +1,42 @@
+"""What serial lines did to a run: how often something was said again, and why. Counts, shown and kept in results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass
+class LineCounts:
+    """Of one target's line, over a run.
+
+    Attributes:
+        repeated_requests: requests that were sent again, because no answer came.
+        damaged_frames: what stood between two zeros and was no frame: a damaged one, or noise.
+        repeated_loads: commands to a boot loader that were typed again, because their echo or answer was damaged.
+        port_returns: how often the port vanished and came back.
+        port_gone_s: for how many seconds altogether.
+    """
+
+    repeated_requests: int = 0
+    damaged_frames: int = 0
+    repeated_loads: int = 0
+    port_returns: int = 0
+    port_gone_s: float = 0.0
+
+    def add(self, other: LineCounts) -> None:
+        """Add what another session counted."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+    def to_dict(self) -> dict[str, float]:
+        """By name."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.repeated_requests} requests repeated" if self.repeated_requests else "",
+            f"{self.damaged_frames} damaged frames" if self.damaged_frames else "",
+            f"{self.repeated_loads} boot loader commands repeated" if self.repeated_loads else "",
+            f"the port vanished {self.port_returns} times, for {self.port_gone_s:.1f} s" if self.port_returns else "",
+        ]
+        return ", ".join(part for part in parts if part)
