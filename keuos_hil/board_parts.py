@@ -47,6 +47,7 @@ class BoardLoader(Protocol):
         needs_link: whether it sends the image through the link.
         banners: regular expressions of lines by which firmware or boot loader say that the machine started over.
         loads: whether it brings the image; the others start what lies on the board.
+        kernel_start: physical address at which the last `boot` put the kernel; None: where its ELF says.
         repeats: how often the last `boot` said something again, because its echo or its answer was damaged.
     """
 
@@ -55,6 +56,7 @@ class BoardLoader(Protocol):
     banners: tuple[bytes, ...]
     loads: bool
     repeats: int
+    kernel_start: int | None
 
     def check(self) -> None:
         """Raise InfraError if a tool or a file is missing that every run needs."""

@@ -86,16 +86,22 @@ class KernelMemory(Variables):
     Args:
         elf: the kernel's file.
         debug: the target's part.
+        start: physical address of its first byte, where a boot loader chose one; None: what the ELF says.
     """
 
-    def __init__(self, elf: Elf, debug: Debug) -> None:
+    def __init__(self, elf: Elf, debug: Debug, start: int | None = None) -> None:
         super().__init__(elf, self.read_bytes, self.write_bytes)
         self.debug = debug
+        self._moved = 0 if start is None else start - min(s.physical for s in elf.segments if s.file_size)
+
+    def physical(self, address: int) -> int:
+        """Where a virtual address of the kernel lies in RAM. Raises ImageError outside."""
+        return self.elf.physical(address) + self._moved
 
     def read_bytes(self, address: int, size: int) -> bytes:
         """`size` bytes at a virtual address within the kernel's image."""
-        return self.debug.read_physical(self.elf.physical(address), size)
+        return self.debug.read_physical(self.physical(address), size)
 
     def write_bytes(self, address: int, data: bytes) -> None:
         """Change bytes at a virtual address within the kernel's image. Not for code: see Debug.write_physical."""
-        self.debug.write_physical(self.elf.physical(address), data)
+        self.debug.write_physical(self.physical(address), data)

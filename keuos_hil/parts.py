@@ -294,6 +294,16 @@ class Reviving(Protocol):
 
 
 @runtime_checkable
+class Relocated(Protocol):
+    """A session whose boot loader chose where the kernel lies."""
+
+    @property
+    def kernel_start(self) -> int | None:
+        """Physical address of its first byte; None where that is what its ELF says."""
+        ...
+
+
+@runtime_checkable
 class Counting(Protocol):
     """A session that counts what its line did."""
 

@@ -28,6 +28,7 @@ from .parts import (
     Link,
     Network,
     Networked,
+    Relocated,
     Reviving,
     RunControl,
     Session,
@@ -164,7 +165,8 @@ class LiveTarget:
     @cached_property
     def kernel(self) -> KernelMemory:
         """The kernel's variables by name, seen from outside."""
-        return KernelMemory(self.image.kernel, self.debug)
+        start = self.session.kernel_start if isinstance(self.session, Relocated) else None
+        return KernelMemory(self.image.kernel, self.debug, start)
 
     @property
     def agent(self) -> Agent:

@@ -25,6 +25,8 @@ ROLE = "load"
 _ENTERED = rb"Starting kernel|KeuOS [0-9]|KeuOS agent ready"
 #: From the command that starts the kernel to its first word.
 _ENTER_S = 10.0
+#: `booti` moves an Image that does not lie where it wants to.
+_MOVED = re.compile(rb"Moving Image from 0x[0-9a-f]+ to (0x[0-9a-f]+)")
 _CRC = rb"==> ([0-9a-f]{8})\s"
 #: U-Boot's timer of a TFTP transfer that stands still is 5 s; so many times that, and a megabyte, fit in.
 _TRANSFER_S = 60.0
@@ -97,6 +99,7 @@ class UBootLoader:
     needs_link = False
     loads = True
     repeats = 0
+    kernel_start: int | None = None
     banners: tuple[bytes, ...] = (rb"^U-Boot (SPL |TPL )?20[0-9][0-9]\.",)
 
     def __init__(self, options: UBootOptions, context: PartContext) -> None:
@@ -148,7 +151,17 @@ class UBootLoader:
         prompt.run(f"setenv bootargs '{self._boot_arguments}'")
         initrd = next((file for file in self._files if file.name == "initrd"), None)
         module = f"{initrd.address}:{len(initrd.data):x}" if initrd else "-"
+        self.kernel_start = self._number(prompt, options.kernel_address)
+        mark = console.mark()
         prompt.leave(f"booti {options.kernel_address} {module} {options.fdt_address}", _ENTERED, _ENTER_S)
+        if (moved := _MOVED.search(console.since(mark))) is not None:
+            self.kernel_start = int(moved.group(1), 16)
+
+    @staticmethod
+    def _number(prompt: LoaderPrompt, address: str) -> int:
+        """An address that may be a variable of U-Boot's, which goes by hexadecimal digits."""
+        found = prompt.ask(f"echo at={address}", rb"[\r\n]at=(?:0x)?([0-9a-fA-F]+)[\r\n]")
+        return int(found.group(1), 16)
 
     @staticmethod
     def _is_there(prompt: LoaderPrompt, file: _File) -> bool:
@@ -213,7 +226,7 @@ class YmodemLoader(UBootLoader):
     def transfer(self, prompt: LoaderPrompt, console: Console, link: Link | None, files: list[_File]) -> None:
         """See UBootLoader.transfer. A chunk that is in place, from before a break say, is not sent again."""
         for file in files:
-            base = int(prompt.ask(f"echo at={file.address}", rb"[\r\n]at=(?:0x)?([0-9a-fA-F]+)[\r\n]").group(1), 16)
+            base = self._number(prompt, file.address)
             for at in range(0, len(file.data), self._options.chunk):
                 piece = _File(f"{file.name}@{at:x}", f"{base + at:x}", file.data[at : at + self._options.chunk])
                 for _ in range(_TRIES):
@@ -241,6 +254,7 @@ class GrubLoader:
     needs_link = False
     loads = True
     repeats = 0
+    kernel_start: int | None = None
     banners: tuple[bytes, ...] = (rb"SeaBIOS \(version", rb"GNU GRUB  version")
 
     def __init__(self, options: GrubOptions, context: PartContext) -> None:
@@ -297,6 +311,7 @@ class PreloadedLoader:
     needs_link = False
     loads = False
     repeats = 0
+    kernel_start: int | None = None
     banners: tuple[bytes, ...] = ()
 
     def __init__(self, options: PreloadedOptions, context: PartContext) -> None:

@@ -158,6 +158,11 @@ class BoardSession:
 
     # Session ---------------------------------------------------------------------------------------------------
 
+    @property
+    def kernel_start(self) -> int | None:
+        """See keuos_hil.parts.Relocated."""
+        return self._board.loader.kernel_start
+
     def line_counts(self) -> LineCounts:
         """See keuos_hil.parts.Counting."""
         return LineCounts(

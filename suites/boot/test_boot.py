@@ -27,13 +27,13 @@ def say(console: Console, line: str) -> bytes:
     return console.since(mark)
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "clean-line")
 def test_reaches_the_prompt(target: LiveTarget, console: Console) -> None:
     console.write("\r")
     console.expect(PROMPT)
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "clean-line")
 def test_banner_names_version_build_and_loader(target: LiveTarget, agent: Agent) -> None:
     log = target.console.since(0)
     build = b"hil" if target.image.capabilities & {"hil"} else b"release"
@@ -56,7 +56,7 @@ def test_refuses_a_core_that_is_not_there(agent: Agent) -> None:
         agent.spawn("hello", core=agent.info().cores)
 
 
-@pytest.mark.needs("nx", "wp", "smep", "smap", "umip", "entropy")
+@pytest.mark.needs("clean-line", "nx", "wp", "smep", "smap", "umip", "entropy")
 def test_switches_on_every_protection_of_the_cpu(target: LiveTarget) -> None:
     line = next(line for line in target.console.since(0).splitlines() if line.startswith(b"protection:"))
     assert line.endswith((b" entropy IOMMU", b" entropy no-IOMMU")), line
@@ -76,28 +76,28 @@ def test_every_core_has_the_same_control_registers(target: LiveTarget, agent: Ag
         assert {n: hex(other[n]) for n in names} == {n: hex(first[n]) for n in names}, f"core {core} against core 0"
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "clean-line")
 def test_a_person_is_helped(console: Console, agent: Agent) -> None:
     answer = say(console, "help")
     for command in (b"help", b"ps", b"spawn NAME", b"channels", b"events", b"reboot"):
         assert command in answer
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "clean-line")
 def test_a_person_sees_the_first_process(console: Console, agent: Agent) -> None:
     answer = say(console, "ps")
     assert b"console" in answer
     assert b"running" in answer
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "clean-line")
 def test_a_person_spawns_a_program_and_sees_it_leave(console: Console, agent: Agent) -> None:
     console.write("spawn hello\r")
     console.expect(rb"\[\d+\] hello on core \d")
     console.expect(rb"\[\d+\] hello: exit 0")
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "clean-line")
 def test_a_person_is_told_what_is_wrong_with_a_command(console: Console, agent: Agent) -> None:
     answer = say(console, "spawn no_such_program")
     assert b"no_such_program" in answer
@@ -105,7 +105,7 @@ def test_a_person_is_told_what_is_wrong_with_a_command(console: Console, agent: 
     console.expect(b"help")
 
 
-@pytest.mark.needs("agent")
+@pytest.mark.needs("agent", "clean-line")
 def test_typing_and_frames_share_the_line(console: Console, agent: Agent) -> None:
     """A frame in the middle of a half-typed line takes nothing from it."""
     console.write("he")
@@ -184,7 +184,7 @@ def test_exec_to_prompt_is_recorded(
     record.add("boot.to_prompt", {"boots": BOOTS}, "ms", samples=times, timebase="host", at_most=150)
 
 
-@pytest.mark.needs("agent", "power")
+@pytest.mark.needs("agent", "clean-line", "power")
 @pytest.mark.parametrize("boot", range(3))
 def test_power_on_to_prompt_is_recorded(fresh_target: LiveTarget, record: Recorder, boot: int) -> None:
     """From the moment the bench begins to switch: firmware, boot loader and the image's way to the board are in it."""

@@ -20,7 +20,7 @@ def _end(target: LiveTarget, agent: Agent, record: Recorder, how: str) -> object
     return end
 
 
-@pytest.mark.needs("hil")
+@pytest.mark.needs("clean-line", "hil")
 def test_a_panic_is_told_with_registers_and_a_backtrace_in_names(
     target: LiveTarget, agent: Agent, record: Recorder
 ) -> None:
@@ -34,7 +34,7 @@ def test_a_panic_is_told_with_registers_and_a_backtrace_in_names(
     assert "process 1 console" in report, "the process is named"
 
 
-@pytest.mark.needs("hil")
+@pytest.mark.needs("clean-line", "hil")
 def test_a_fault_of_the_kernel_itself_is_a_panic_that_names_the_address(
     target: LiveTarget, agent: Agent, record: Recorder
 ) -> None:
@@ -43,7 +43,7 @@ def test_a_fault_of_the_kernel_itself_is_a_panic_that_names_the_address(
     assert "page fault in the kernel" in end.message
 
 
-@pytest.mark.needs("hil")
+@pytest.mark.needs("clean-line", "hil")
 def test_a_kernel_stack_overflow_hits_the_guard_page(target: LiveTarget, agent: Agent, record: Recorder) -> None:
     end = _end(target, agent, record, "stack")
     assert isinstance(end, Panic), end
@@ -73,7 +73,7 @@ def test_powering_off_is_no_reset(target: LiveTarget, agent: Agent) -> None:
     assert isinstance(target.wait_end(), PoweredOff)
 
 
-@pytest.mark.needs("agent", "reset")
+@pytest.mark.needs("agent", "clean-line", "reset")
 def test_the_reset_button_brings_the_kernel_up_again(target: LiveTarget, agent: Agent) -> None:
     mark = target.console.mark()
     target.session.reset()

@@ -113,6 +113,7 @@ def test_many_storms_leave_nothing(
 
 
 @pytest.mark.soak
+@pytest.mark.needs("another")
 def test_two_hundred_boots_come_up(
     target: LiveTarget, tmp_path_factory: pytest.TempPathFactory, progress: Progress
 ) -> None:

@@ -94,7 +94,7 @@ class Stage:
             else:
                 at, offset = _field(at, name)
                 address += offset
-        physical, size = kernel.elf.physical(address), at.itemsize
+        physical, size = kernel.physical(address), at.itemsize
         old = int.from_bytes(self.target.debug.read_physical(physical, size), "little")
         self.write(physical, change(old) % (1 << 8 * size), size)
 
@@ -314,7 +314,7 @@ DAMAGES: dict[str, Damage] = {
     ),
     "kernel_image_in_user_space": Damage(
         "kernel-frames program-rights w^x-alias references quotas",
-        _instead_of_data(lambda s: s.target.kernel.elf.physical(s.snapshot.values["kernel_start"])),
+        _instead_of_data(lambda s: s.target.kernel.physical(s.snapshot.values["kernel_start"])),
         _in_data,
     ),
     "device_in_user_space": Damage(
@@ -352,7 +352,7 @@ DAMAGES: dict[str, Damage] = {
         "w^x-alias",
         lambda s: s.flip(
             None,
-            s.snapshot.direct_map + s.target.kernel.elf.physical(s.snapshot.values["kernel_start"]),
+            s.snapshot.direct_map + s.target.kernel.physical(s.snapshot.values["kernel_start"]),
             WRITE,
         ),
         lambda s: "the kernel may execute and may write",

@@ -14,7 +14,7 @@ from keuos_hil.parts import Network
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
-pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
+pytestmark = pytest.mark.needs("agent", "channels", "clean-line", "iommu", "link", "entropy", "netd")
 
 #: A line of the prompt comes within milliseconds; so long means that it never will.
 SOON_S = 20.0

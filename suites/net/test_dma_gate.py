@@ -92,10 +92,11 @@ SPOT = 1024
 
 def spot(target: LiveTarget, agent: Agent, seed: int, where: str) -> int:
     """Physical address of SPOT bytes that nobody changes: what was booted, code, a victim."""
-    kernel = target.image.kernel
     if where == "process":
         return victim_page(target, agent, seed)
-    return kernel.physical(kernel.symbol({"kernel_data": "boot_info", "kernel_code": "frame_alloc"}[where]).address)
+    return target.kernel.physical(
+        target.kernel.address({"kernel_data": "boot_info", "kernel_code": "frame_alloc"}[where])
+    )
 
 
 def pages_with(target: LiveTarget, marker: bytes, *offsets: int) -> set[int]:

@@ -131,6 +131,7 @@ def test_runts_and_tagged_frames_are_dropped_and_the_stack_lives(target: LiveTar
     assert netd.counters()["nic_received"] > before["nic_received"]
 
 
+@pytest.mark.needs("clean-line")
 def test_bad_arguments_end_it_with_one_line_that_names_them(target: LiveTarget) -> None:
     target.end_netd()
     for words in ("ip=10.0.2.300/24", "ip=10.0.2.15", "mtu=67", "mtu=9001", "gw=", "colour=blue", "blocks=70000"):
@@ -140,6 +141,7 @@ def test_bad_arguments_end_it_with_one_line_that_names_them(target: LiveTarget) 
         process.close()
 
 
+@pytest.mark.needs("clean-line")
 def test_without_a_nic_it_says_so(target: LiveTarget) -> None:
     target.end_netd()
     process = target.agent.spawn("netd", "dhcp", pages=4096)

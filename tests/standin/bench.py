@@ -288,7 +288,12 @@ class Bench:
             ]
             argv += ["-netdev", "hubport,hubid=0,id=out,netdev=wire"]
             for number, nic in enumerate(self.kind.nics):
-                argv += ["-netdev", f"hubport,hubid=0,id=port{number}", "-device", f"{nic},netdev=port{number},romfile="]
+                argv += [
+                    "-netdev",
+                    f"hubport,hubid=0,id=port{number}",
+                    "-device",
+                    f"{nic},netdev=port{number},romfile=",
+                ]
             argv += ["-gdb", f"unix:{self.gdb},server=on,wait=off"]
             argv += [
                 "-chardev",
