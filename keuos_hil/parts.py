@@ -175,7 +175,7 @@ class Timebase:
 
 
 class Lease(Protocol):
-    """The right to use a board now. A context manager: entered before `open`, left after `close`."""
+    """The right to use a board now. A context manager: entered before the first `open`, left when the run ends."""
 
     def __enter__(self) -> Lease: ...
 

@@ -146,7 +146,7 @@ class NoPower:
 def keuos_hil_part_types() -> list[PartType]:
     """This module's parts."""
     return [
-        PartType(ROLE, "command", "programs of the bench's switch it", CommandOptions, CommandPower),
+        PartType(ROLE, "command", "programs of the bench switch it", CommandOptions, CommandPower),
         PartType(ROLE, "manual", "asks the person at the terminal", ManualOptions, ManualPower),
         PartType(ROLE, "none", "no switch", NoneOptions, NoPower),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -95,10 +95,12 @@ def test_the_command_line_follows_from_the_dataclass():
 
 
 def test_plugins_bring_targets_and_two_of_a_name_are_refused():
+    rack = replace(BOARD, name="rack")
+
     class Plugin:
         @hookimpl
         def keuos_hil_target_types(self):
-            return [BOARD]
+            return [rack]
 
         @hookimpl
         def keuos_hil_panic_patterns(self):
@@ -107,16 +109,16 @@ def test_plugins_bring_targets_and_two_of_a_name_are_refused():
     manager = registry.load_plugins()
     assert "qemu-x86" in registry.target_types(manager)
     registry.add_plugins(manager, [object(), Plugin()])
-    assert registry.target_types(manager)["board"] is BOARD
+    assert registry.target_types(manager)["rack"] is rack
     assert registry.panic_patterns(manager) == (b"Oops: .*",)
     manager.register(Plugin())
-    with pytest.raises(InfraError, match="two plugins bring a target type 'board'"):
+    with pytest.raises(InfraError, match="two plugins bring a target type 'rack'"):
         registry.target_types(manager)
 
 
 def test_every_hook_is_found_by_its_prefix():
     assert [n for n in vars(hookspecs) if n.startswith("keuos_hil_")] == [
-        "keuos_hil_target_types", "keuos_hil_panic_patterns", "keuos_hil_post_mortem",
+        "keuos_hil_target_types", "keuos_hil_part_types", "keuos_hil_panic_patterns", "keuos_hil_post_mortem",
     ]  # fmt: skip
 
 

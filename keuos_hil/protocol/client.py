@@ -142,13 +142,21 @@ class Client:
         raise ProtocolViolation(f'a reply has "ok", and "code" if that is false; to {op!r} came {_shown(reply)}')
 
     def _wait_reply(self, silence_s: float, deadline: float) -> Message | None:
-        """The reply, or None when the line was silent for so long: a reply that is under way is not asked for again."""
+        """The reply; None when it has to be asked for again: what came was damaged, or the line was silent for so long.
+
+        A reply that is under way is not asked for again.
+        """
         __tracebackhide__ = True
         console = self._console
+        damaged = console.damaged_frames
+
+        def ready() -> Message | None:
+            return self._reply or ({} if console.damaged_frames != damaged else None)
+
         while True:
-            reply = console.wait_for(lambda: self._reply, min(silence_s, max(deadline - console.clock(), 0.01)))
+            reply = console.wait_for(ready, min(silence_s, max(deadline - console.clock(), 0.01)))
             if reply is not None:
-                return reply
+                return reply or None
             if console.clock() >= deadline or time.monotonic() - console.last_byte >= silence_s:
                 return None
 

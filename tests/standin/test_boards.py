@@ -1,0 +1,214 @@
+"""The target board on stand-ins: suites through firmware, boot loader and a tty, whatever is done to line and power."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .bench import Bench
+from .conftest import Run
+from .damage import Noise
+
+Make = Callable[..., Bench]
+Runs = Callable[..., Run]
+
+#: One bit in every ten thousand bytes turned over, and now and then a byte lost or made up.
+LOSSY = Noise(flip=1e-4, drop=2e-5, insert=2e-5)
+#: What a boot ROM says in another baud rate before anything else.
+GARBAGE = 300
+SHORT = ("suites/boot/test_processes.py", "-k", "exception or hostile or quota or executed")
+
+THREE_TESTS = """
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def test_before(agent):
+    agent.ping()
+
+def test_in_the_middle_of_which_it_happens(agent):
+    (HERE / "middle").write_text("")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        agent.ping()
+
+def test_after(agent):
+    agent.ping()
+    (HERE / "after").write_text("")
+
+def test_at_the_end(agent):
+    with agent.spawn("hello") as process:
+        assert process.wait_exit().ok
+"""
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """Four tests; a file says when the second is under way."""
+    place = tmp_path / "three"
+    place.mkdir()
+    (place / "test_three.py").write_text(THREE_TESTS)
+    return place
+
+
+def when(path: Path, do: Callable[[], object]) -> Callable[[], None]:
+    """Does something once `path` is there."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 120
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        do()
+
+    return wait
+
+
+def test_a_suite_passes_on_an_arm_board_whose_line_damages_bytes(make_bench: Make, run: Runs) -> None:
+    bench = make_bench("arm64", noise=LOSSY, garbage=GARBAGE)
+    done = run(bench.configuration("arm", noisy=True), "--target=board", *SHORT)
+    assert done.status == 0, done.output[-4000:]
+    assert set(done.verdicts.values()) <= {"passed", "skipped"}
+    assert "passed" in done.verdicts.values()
+    assert bench.to_host.damaged, "the line did damage something"
+
+
+def test_a_suite_passes_on_a_pc_that_grub_starts_from_a_stick(make_bench: Make, run: Runs) -> None:
+    bench = make_bench("pc")
+    done = run(
+        bench.configuration("pc"), "--target=pc", "suites/boot/test_boot.py", "-k", "not recorded and not hundred"
+    )
+    assert done.status == 0, done.output[-4000:]
+    assert sum(verdict == "passed" for verdict in done.verdicts.values()) > 10
+
+
+@pytest.mark.parametrize("back", ["at once", "when it is switched on"])
+def test_a_power_cut_marks_the_test_that_it_hit_and_no_other(
+    make_bench: Make, run: Runs, three: Path, back: str
+) -> None:
+    bench = make_bench("arm64")
+    cut_at: list[float] = []
+
+    def cut() -> None:
+        cut_at.append(time.time())
+        bench.off()
+        if back == "at once":
+            time.sleep(0.1)
+            bench.on()
+
+    done = run(bench.configuration("arm"), "--target=board", str(three), meanwhile=when(three / "middle", cut))
+    assert list(done.verdicts.values()) == ["passed", "failed", "passed", "passed"], done.output[-4000:]
+    assert done.status == 1
+    why = "the machine started over" if back == "at once" else "the target fell silent"
+    assert why in done.output
+    print(f"the session went on {(three / 'after').stat().st_mtime - cut_at[0]:.1f} s after the cut")
+
+
+def test_a_board_that_no_step_revives_is_the_benchs_fault_and_says_what_was_tried(
+    make_bench: Make, run: Runs, three: Path
+) -> None:
+    bench = make_bench("arm64")
+
+    def break_it() -> None:
+        bench.jammed = True
+        bench.off()
+
+    done = run(
+        bench.configuration("arm"),
+        "--target=board",
+        str(three),
+        meanwhile=when(three / "middle", break_it),
+    )
+    assert list(done.verdicts.values()) == ["passed", "error", "error", "error"], done.output[-4000:]
+    assert done.status == 10, "nothing but the bench went wrong"
+    assert "board arm did not come up; tried: reset: " in done.output
+    assert "power cycle: " in done.output
+    assert "power cycle and reload: " in done.output
+    assert "the relay is stuck" in done.output
+
+
+def test_an_adapter_that_vanishes_and_returns_fails_no_test(make_bench: Make, run: Runs, tmp_path: Path) -> None:
+    place = tmp_path / "long"
+    place.mkdir()
+    (place / "test_long.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "def test_long(agent):\n"
+        "    (Path(__file__).parent / 'middle').write_text('')\n"
+        "    deadline = time.monotonic() + 6\n"
+        "    while time.monotonic() < deadline:\n"
+        "        assert 'console' in agent.files()\n"
+    )
+    bench = make_bench("arm64")
+    pull = when(place / "middle", lambda: bench.vanish(3.0))
+    done = run(bench.configuration("arm"), "--target=board", str(place), meanwhile=pull)
+    assert done.status == 0, done.output[-4000:]
+    assert done.results["environment"]["lines"]["arm"]["port_returns"] == 1
+    assert "the port vanished 1 times" in done.output
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["arm64", "pc"])
+def test_every_suite_passes_on_a_stand_in(make_bench: Make, run: Runs, kind: str) -> None:
+    bench = make_bench(kind)
+    suites = [f"suites/{name}" for name in ("boot", "gates", "net", "printed", "ring")]
+    done = run(bench.configuration(kind), "--target=board", *suites, timeout=3000)
+    assert done.status == 0, done.output[-6000:]
+
+
+@pytest.mark.soak
+def test_every_suite_passes_on_a_line_that_damages_bytes(make_bench: Make, run: Runs) -> None:
+    bench = make_bench("arm64", noise=LOSSY, garbage=GARBAGE)
+    suites = [f"suites/{name}" for name in ("boot", "gates", "printed", "ring")]
+    done = run(bench.configuration("arm", noisy=True), "--target=board", *suites, timeout=3000)
+    assert done.status == 0, done.output[-6000:]
+    print(done.output[-3000:])
+
+
+@pytest.mark.soak
+def test_a_hundred_boots_in_a_row_succeed_with_a_flipped_bit_in_ten_thousand_bytes(
+    make_bench: Make, run: Runs, tmp_path: Path
+) -> None:
+    place = tmp_path / "boots"
+    place.mkdir()
+    (place / "test_boots.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('number', range(100))\n"
+        "def test_boot(fresh_target, agent, number):\n"
+        "    assert 'console' in agent.files()\n"
+    )
+    bench = make_bench("arm64", noise=Noise(flip=1e-4), garbage=GARBAGE)
+    done = run(bench.configuration("arm", noisy=True), "--target=board", str(place), timeout=1500)
+    assert done.status == 0, done.output[-4000:]
+    assert list(done.verdicts.values()) == ["passed"] * 100
+    assert bench.powered >= 100
+    print(done.output[-500:], f"{bench.to_host.damaged + bench.to_board.damaged} bytes were damaged")
+
+
+@pytest.mark.soak
+def test_an_image_goes_over_the_serial_line(make_bench: Make, run: Runs) -> None:
+    bench = make_bench("arm64", noise=Noise(flip=2e-5))
+    configuration = bench.configuration("arm", load="uboot-ymodem", noisy=True, boot_timeout=600)
+    done = run(configuration, "--target=board", "suites/boot/test_processes.py", timeout=1200)
+    assert done.status == 0, done.output[-4000:]
+
+
+@pytest.mark.soak
+def test_ten_thousand_samples_come_over_a_line_of_115200_baud(make_bench: Make, run: Runs, tmp_path: Path) -> None:
+    place = tmp_path / "samples"
+    place.mkdir()
+    (place / "test_samples.py").write_text(
+        "from keuos_hil.suites.ring.programs import round_trips\n"
+        "def test_samples(fresh_target, agent, record):\n"
+        "    found = round_trips(agent, path='data', size=56, wait='poll', cores='cross', count=10_000)\n"
+        "    record.add('ring.round_trip', {'size': 56}, samples=found.trips)\n"
+    )
+    bench = make_bench("arm64", baud=115200)
+    done = run(bench.configuration("arm"), "--target=board", str(place), "--durations=3")
+    assert done.status == 0, done.output[-4000:]
+    assert done.results["measurements"][0]["n"] == 10_000
+    assert done.results["measurements"][0]["timebase"] == "silicon"
+    print(done.output[-1500:])

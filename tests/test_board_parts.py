@@ -1,0 +1,306 @@
+"""A board's tables and parts, without any board: mistakes are named, lines and servers do what they promise."""
+
+from __future__ import annotations
+
+import os
+import pty
+import queue
+import struct
+import threading
+import time
+import tty
+from pathlib import Path
+
+import pytest
+from keuos_hil.plugins.labgrid_client import LabgridClient
+from keuos_hil.plugins.serial_line import SerialLine
+from keuos_hil.plugins.tftp_server import TftpServer
+
+from keuos_hil import option_pages, registry
+from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.hookspecs import PartType, RunOptions
+from keuos_hil.net import wire
+
+GOOD = """
+[targets.rpi]
+type = "board"
+arch = "arm64"
+console = "/dev/ttyUSB0"
+[targets.rpi.power]
+part = "command"
+on = ["relay", "on"]
+off = ["relay", "off"]
+[targets.rpi.load]
+part = "uboot-tftp"
+[targets.rpi.link]
+part = "raw"
+interface = "eth1"
+"""
+
+
+@pytest.fixture(scope="module")
+def manager():
+    return registry.load_plugins()
+
+
+@pytest.fixture
+def make(manager, tmp_path):
+    def build(text, name="board"):
+        path = tmp_path / "keuos-hil.toml"
+        path.write_text(text)
+        found = registry.Registry(registry.target_types(manager), path)
+        return found.make(found.resolve(name), RunOptions(part_types=registry.part_types(manager)))
+
+    return build
+
+
+def test_the_only_board_is_what_board_means(make):
+    board = make(GOOD)
+    assert board.name == "rpi"
+    assert board.architecture == "arm64"
+    assert board.timebase.name == "silicon"
+    assert board.capabilities == {"power", "reset", "link", "clean-line", "command-line"}
+
+
+def test_which_of_several_boards_is_asked(make):
+    with pytest.raises(UsageError, match=r"which of them\? Say --target=nuc or --target=rpi"):
+        make(GOOD + '[targets.nuc]\ntype = "board"\narch = "x86_64"\nconsole = "/dev/ttyS0"\n')
+    assert make(GOOD, "rpi").name == "rpi"
+
+
+def test_without_any_board_it_is_told_how_to_have_one(make):
+    with pytest.raises(UsageError, match=r'no \[targets.NAME\] with type = "board"; docs/board.md'):
+        make("")
+
+
+def test_a_board_without_anything_but_a_line_has_few_capabilities(make):
+    board = make('[targets.x]\ntype = "board"\narch = "arm64"\nconsole = "/dev/ttyS0"\nnoisy = true\n')
+    assert board.capabilities == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('arch = "arm64"', 'arch = "arm46"', "no architecture 'arm46'; did you mean 'arm64'"),
+        ('arch = "arm64"', 'arch = "x86_64"', "U-Boot boots arm64 by `booti`; for x86_64 use grub-serial"),
+        ('console = "/dev/ttyUSB0"', "", "the key 'console' is missing: its serial line"),
+        ('console = "/dev/ttyUSB0"', 'consol = "/dev/ttyUSB0"', "unknown key 'consol'; did you mean 'console'"),
+        ('console = "/dev/ttyUSB0"', 'console = "x"\nbaud = 0', "baud = 0"),
+        (
+            'part = "command"',
+            'part = "comand"',
+            r"\[targets.rpi.power\]: no power part 'comand'; did you mean 'command'",
+        ),
+        ('part = "command"', "", r"\[targets.rpi.power\]: the key 'part' is missing; valid: command, manual, none"),
+        ('on = ["relay", "on"]', 'onn = ["relay", "on"]', "unknown key 'onn'; did you mean 'on'"),
+        ('on = ["relay", "on"]', 'on = "relay on"', "expected a list of str"),
+        ('on = ["relay", "on"]', "", "on and off belong together"),
+        ('on = ["relay", "on"]', 'on = ["x"]\ncycle = ["y"]', "either cycle, or on and off"),
+        ('part = "uboot-tftp"', 'part = "uboot-tftp"\nserwer = "x"', "unknown key 'serwer'; did you mean 'server'"),
+        ('part = "raw"\ninterface = "eth1"', 'part = "none"', "sends the image through the link, and there is none"),
+        ('part = "raw"', 'part = "rwa"', "no link part 'rwa'; did you mean 'raw'"),
+        ('interface = "eth1"', "", "the key 'interface' is missing"),
+        ('part = "uboot-tftp"', 'part = "uboot-ymodem"\nchunk = 1000', "chunk = 1000; expected a multiple of 1024"),
+    ],
+)
+def test_a_mistake_in_a_board_s_tables_is_one_clear_line(make, old, new, message):
+    assert old in GOOD
+    with pytest.raises(UsageError, match=message) as caught:
+        make(GOOD.replace(old, new, 1))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_timebase_that_no_board_has_is_refused(manager, tmp_path):
+    path = tmp_path / "keuos-hil.toml"
+    path.write_text(GOOD)
+    found = registry.Registry(registry.target_types(manager), path)
+    with pytest.raises(UsageError, match="a board's counter is its own: silicon"):
+        found.make("rpi", RunOptions("instructions", part_types=registry.part_types(manager)))
+
+
+def test_a_stranger_s_part_is_found_as_ours_are(manager, tmp_path):
+    class Siren:
+        switches, resets = True, False
+
+        def __init__(self, options, context):
+            assert context.board == "rpi"
+
+    from dataclasses import make_dataclass
+
+    mine = PartType("power", "siren", "wakes the neighbours", make_dataclass("O", [("volume", int)]), Siren)
+    path = tmp_path / "keuos-hil.toml"
+    path.write_text(GOOD.split("[targets.rpi.power]")[0] + '[targets.rpi.power]\npart = "siren"\nvolume = 11\n')
+    found = registry.Registry(registry.target_types(manager), path)
+    board = found.make("rpi", RunOptions(part_types=(*registry.part_types(manager), mine)))
+    assert isinstance(board.power, Siren)
+
+
+def test_the_page_of_keys_is_what_the_dataclasses_say():
+    page = Path(__file__).parents[1] / "docs" / "board-options.md"
+    assert page.read_text() == option_pages.page(), "python -m keuos_hil.option_pages --output docs/board-options.md"
+
+
+# The line -----------------------------------------------------------------------------------------------------------
+
+
+class Adapter:
+    """A tty under a stable name that can be pulled out."""
+
+    def __init__(self, path):
+        self.path = path
+        self.plug()
+
+    def plug(self):
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        self.path.symlink_to(os.ttyname(self.slave))
+
+    def pull(self):
+        self.path.unlink()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def test_a_port_that_is_not_there_is_one_line_that_says_what_to_look_at(tmp_path):
+    with pytest.raises(InfraError, match=r"can't be opened.*ls -l /dev/serial/by-id"):
+        SerialLine(str(tmp_path / "tty"), 115200)
+
+
+def test_a_port_that_vanishes_is_taken_up_again_and_its_absence_is_no_time(tmp_path):
+    adapter = Adapter(tmp_path / "tty")
+    line = SerialLine(str(adapter.path), 115200)
+    os.write(adapter.master, b"before")
+    assert line.read(2) == b"before"
+    started = line.clock()
+    adapter.pull()
+    assert line.read(1) == b""
+    time.sleep(0.5)
+    assert line.read(0.1) == b""
+    adapter.plug()
+    deadline = time.monotonic() + 10
+    while not line.vanished and time.monotonic() < deadline:
+        line.read(0.1)
+    os.write(adapter.master, b"after")
+    assert line.read(2) == b"after"
+    line.write(b"hello", 1)
+    assert os.read(adapter.master, 10) == b"hello"
+    assert line.gone_s >= 0.5
+    assert line.clock() - started < 0.5 + line.gone_s
+    line.close()
+    adapter.pull()
+
+
+def test_a_reader_is_woken(tmp_path):
+    adapter = Adapter(tmp_path / "tty")
+    line = SerialLine(str(adapter.path), 115200)
+    threading.Timer(0.1, line.wake).start()
+    started = time.monotonic()
+    assert line.read(30) == b""
+    assert time.monotonic() - started < 20
+    line.close()
+    line.close()
+    adapter.pull()
+
+
+# TFTP ---------------------------------------------------------------------------------------------------------------
+
+
+class Wire:
+    """A link to one client, which is the test."""
+
+    def __init__(self):
+        self.to_server = queue.Queue()
+        self.to_client = queue.Queue()
+
+    def receive(self, timeout):
+        try:
+            return self.to_server.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def send(self, frame):
+        self.to_client.put(frame)
+
+    CLIENT, SERVER = wire.ip("192.0.2.2"), wire.ip("192.0.2.1")
+    MAC = bytes.fromhex("020000000002")
+
+    def say(self, port, payload, server_port=69):
+        datagram = wire.ipv4(
+            self.CLIENT, self.SERVER, 17, wire.udp(self.CLIENT, self.SERVER, port, server_port, payload)
+        )
+        self.to_server.put(wire.ethernet(bytes(6), self.MAC, wire.ETHERTYPE_IPV4, datagram))
+
+    def hear(self):
+        packet = wire.parse(self.to_client.get(timeout=5))
+        assert packet.checksum_ok
+        return packet
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 512, 513, 5120])
+@pytest.mark.parametrize("options", [b"", b"blksize\0" + b"512\0" + b"tsize\0" + b"0\0"])
+def test_a_file_of_any_size_is_served_whole(size, options):
+    data = bytes(i % 251 for i in range(size))
+    link = Wire()
+    with TftpServer(link, "192.0.2.1", {"file": data}):
+        link.say(1234, b"\0\1file\0octet\0" + options)
+        got = b""
+        if options:
+            packet = link.hear()
+            assert packet.payload == b"\0\6blksize\0" + b"512\0" + b"tsize\0%d\0" % size
+            link.say(1234, b"\0\4\0\0", packet.source_port)
+        for block in range(1, 100):
+            packet = link.hear()
+            code, number = struct.unpack_from("!HH", packet.payload)
+            assert (code, number) == (3, block)
+            got += packet.payload[4:]
+            link.say(1234, struct.pack("!HH", 4, block), packet.source_port)
+            if len(packet.payload) < 516:
+                break
+    assert got == data
+
+
+def test_a_lost_block_is_sent_again_and_an_old_acknowledgment_is_not_answered():
+    link = Wire()
+    with TftpServer(link, "192.0.2.1", {"file": bytes(1000)}) as server:
+        link.say(1234, b"\0\1file\0octet\0")
+        first = link.hear()
+        again = link.hear()
+        assert again.payload == first.payload
+        link.say(1234, b"\0\4\0\1", first.source_port)
+        assert link.hear().payload[:4] == b"\0\3\0\2"
+        link.say(1234, b"\0\4\0\1", first.source_port)
+        link.say(1234, b"\0\4\0\2", first.source_port)
+        time.sleep(0.7)
+        assert link.to_client.empty()
+        assert server.repeats == 1
+
+
+def test_what_is_not_there_and_what_is_not_allowed_is_refused():
+    link = Wire()
+    with TftpServer(link, "192.0.2.1", {}):
+        link.say(1, b"\0\1../etc/passwd\0octet\0")
+        assert link.hear().payload.startswith(b"\0\5\0\1no file ../etc/passwd")
+        link.say(1, b"\0\2file\0octet\0")
+        assert link.hear().payload.startswith(b"\0\5\0\4")
+        link.say(1, b"\0\1file\0netascii\0")
+        assert link.hear().payload.startswith(b"\0\5\0\4")
+
+
+def test_the_server_answers_arp_for_its_own_address_alone():
+    link = Wire()
+    with TftpServer(link, "192.0.2.1", {}):
+        for asked in ("192.0.2.7", "192.0.2.1"):
+            ask = wire.arp(1, Wire.MAC, Wire.CLIENT, bytes(6), wire.ip(asked))
+            link.to_server.put(wire.ethernet(b"\xff" * 6, Wire.MAC, wire.ETHERTYPE_ARP, ask))
+        answer = wire.parse(link.to_client.get(timeout=5))
+        assert answer.sender == Wire.SERVER
+        assert link.to_client.empty()
+
+
+# labgrid ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_labgrid_it_is_said_how_to_have_it():
+    client = LabgridClient("no-such-labgrid-client", "", "[targets.farm.lease]")
+    with pytest.raises(InfraError, match=r"there is no program no-such-labgrid-client; `python3 -m venv labgrid"):
+        client.place(["board=arm"], 1).__enter__()
