@@ -132,7 +132,7 @@ def test_a_stranger_s_part_is_found_as_ours_are(manager, tmp_path):
     path.write_text(GOOD.split("[targets.rpi.power]")[0] + '[targets.rpi.power]\npart = "siren"\nvolume = 11\n')
     found = registry.Registry(registry.target_types(manager), path)
     board = found.make("rpi", RunOptions(part_types=(*registry.part_types(manager), mine)))
-    assert isinstance(board.power, Siren)
+    assert isinstance(getattr(board, "power", None), Siren)
 
 
 def test_the_page_of_keys_is_what_the_dataclasses_say():
@@ -209,8 +209,8 @@ class Wire:
     """A link to one client, which is the test."""
 
     def __init__(self):
-        self.to_server = queue.Queue()
-        self.to_client = queue.Queue()
+        self.to_server: queue.Queue[bytes] = queue.Queue()
+        self.to_client: queue.Queue[bytes] = queue.Queue()
 
     def receive(self, timeout):
         try:
@@ -232,6 +232,7 @@ class Wire:
 
     def hear(self):
         packet = wire.parse(self.to_client.get(timeout=5))
+        assert isinstance(packet, wire.Udp)
         assert packet.checksum_ok
         return packet
 
@@ -293,6 +294,7 @@ def test_the_server_answers_arp_for_its_own_address_alone():
             ask = wire.arp(1, Wire.MAC, Wire.CLIENT, bytes(6), wire.ip(asked))
             link.to_server.put(wire.ethernet(b"\xff" * 6, Wire.MAC, wire.ETHERTYPE_ARP, ask))
         answer = wire.parse(link.to_client.get(timeout=5))
+        assert isinstance(answer, wire.Arp)
         assert answer.sender == Wire.SERVER
         assert link.to_client.empty()
 
