@@ -39,12 +39,10 @@ static __attribute__((noinline)) int64_t blame_consumer(struct channel *channel)
 	return -KEUOS_ECLOSED;
 }
 
-/* A descriptor or the head was refused. What came before it was good and has been delivered. */
+/* A descriptor or the head was refused. What came before it was good and has been delivered: the close tells of it. */
 static __attribute__((noinline)) _Noreturn void blame_producer(
 	struct channel *channel, uint32_t accepted, enum keuos_verdict verdict)
 {
-	if (accepted > 0)
-		notify_process(channel->consumer.process, notification_bit(channel->consumer.capability));
 	channel->descriptors += accepted;
 	if (verdict == KEUOS_VERDICT_INDEX)
 		punish(channel, &channel->producer, verdict, NULL, gate_refused_index);

@@ -96,3 +96,13 @@ def test_list_names_every_fault() -> None:
         [sys.executable, "-m", "tests.mutants", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert all(fault.name in listed.stdout for fault in FAULTS)
+
+
+def test_failure_is_named_though_its_id_holds_blanks(tmp_path: Path) -> None:
+    images = Images(tmp_path / "kernel", tmp_path / "initrd", tmp_path)
+    (tmp_path / "test_some.py").write_text(
+        "import pytest\n@pytest.mark.parametrize('x', ['a b'])\ndef test_x(x): assert x == 'c', 'no c'\n"
+    )
+    outcome = run(images, [str(tmp_path / "test_some.py")], tmp_path / "place", Bounded())
+    assert outcome.noticed.endswith("test_x[a b]")
+    assert "no c" in outcome.words

@@ -1,15 +1,20 @@
-"""Revoking takes back every copy of a capability, also those whose giver is not there any more."""
+"""Grants: a copy has no more rights than its source, and revoking takes it back though its giver is not there any more."""
 
 from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack
 
 import pytest
 
 from keuos_hil.agent import Agent
 
 from .puppet import Puppet
-from .test_page_tables import ALL_RIGHTS, GRANT, READ, share
+from .test_page_tables import ALL_RIGHTS, GRANT, READ, WRITE, share
 
 pytestmark = pytest.mark.needs("agent", "channels", "debug")
+
+BIND = 1
 
 
 def holds_memory(puppet: Puppet, capability: int) -> bool:
@@ -27,7 +32,7 @@ def pass_on(agent: Agent, giver: Puppet, taker: Puppet, capability: int) -> int:
     return giver.call("cap_grant", agent.grant(giver.process, taker.process, ALL_RIGHTS), capability, READ | GRANT)
 
 
-@pytest.mark.parametrize("way", ["drops it", "dies"])
+@pytest.mark.parametrize("way", ["drops", "dies"])
 def test_a_copy_of_a_copy_is_taken_back_after_the_one_in_between_lets_go(agent: Agent, way: str) -> None:
     """Else an accomplice could make any grant permanent: hand it on, and leave."""
     with Puppet(agent) as owner, Puppet(agent) as between, Puppet(agent, core=agent.info().cores - 1) as last:
@@ -44,7 +49,7 @@ def test_a_copy_of_a_copy_is_taken_back_after_the_one_in_between_lets_go(agent: 
         assert not holds_memory(last, kept)
 
 
-@pytest.mark.parametrize("way", ["drops them", "dies"])
+@pytest.mark.parametrize("way", ["drops", "dies"])
 def test_a_chain_of_copies_within_one_process_hides_nothing(agent: Agent, way: str) -> None:
     """The accomplice copies to itself first, and passes on the last of several."""
     with Puppet(agent) as owner, Puppet(agent) as between, Puppet(agent) as last:
@@ -64,6 +69,18 @@ def test_a_chain_of_copies_within_one_process_hides_nothing(agent: Agent, way: s
         assert not holds_memory(last, kept)
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(("owner", "between", "last"))), ids="-".join)
+def test_copies_of_copies_are_taken_back_wherever_their_holders_stand(agent: Agent, order: tuple[str, ...]) -> None:
+    """The kernel looks through its records from the first to the last: who was made when must not matter."""
+    with ExitStack() as stack:
+        one = {name: stack.enter_context(Puppet(agent)) for name in order}
+        memory, granted = share(agent, one["owner"], one["between"], 1, READ | GRANT)
+        kept = pass_on(agent, one["between"], one["last"], granted)
+        one["owner"].call("cap_revoke", memory)
+        assert not holds_memory(one["between"], granted)
+        assert not holds_memory(one["last"], kept)
+
+
 def test_who_stands_in_between_can_not_take_back_what_it_has_let_go_of(agent: Agent) -> None:
     """Its place in the table is given away again: revoking there is about the new one."""
     with Puppet(agent) as owner, Puppet(agent) as between, Puppet(agent) as last:
@@ -73,3 +90,28 @@ def test_who_stands_in_between_can_not_take_back_what_it_has_let_go_of(agent: Ag
         assert between.call("memory_create", 1) == granted, "the place is not the same: nothing is shown"
         between.call("cap_revoke", granted)
         assert holds_memory(last, kept)
+
+
+@pytest.mark.parametrize("asked", [READ | WRITE, ALL_RIGHTS, GRANT | READ | BIND])
+def test_a_copy_never_gets_a_right_that_its_source_lacks(agent: Agent, asked: int) -> None:
+    """Refused as a whole, and what the copy may really do is what its own rights say."""
+    with Puppet(agent) as owner, Puppet(agent) as peer:
+        memory, granted = share(agent, owner, peer, 1, READ | GRANT)
+        answer = peer.do("syscall", 0, granted, asked, number=peer.constant("KEUOS_SYS_CAP_GRANT"))
+        assert answer.value == -peer.constant("KEUOS_EPERM")
+        copy = peer.call("cap_grant", 0, granted, READ)
+        for capability in (granted, copy):
+            written = peer.do("syscall", capability, 1, number=peer.constant("KEUOS_SYS_MEMORY_MAP"))
+            assert written.value == -peer.constant("KEUOS_EPERM"), "it maps for writing what it may only read"
+        again = peer.do("syscall", 0, copy, READ, number=peer.constant("KEUOS_SYS_CAP_GRANT"))
+        assert again.value == -peer.constant("KEUOS_EPERM"), "a copy without the right to is granted on"
+
+
+@pytest.mark.parametrize("pages", [1, 2, 256])
+def test_a_memory_object_that_is_given_back_is_paid_back_whole(agent: Agent, pages: int) -> None:
+    with Puppet(agent) as puppet:
+        before = puppet.process.info().pages
+        memory = puppet.call("memory_create", pages)
+        assert puppet.process.info().pages == before + pages
+        puppet.call("cap_drop", memory)
+        assert puppet.process.info().pages == before
