@@ -58,31 +58,42 @@ def attempts(image: Image) -> dict[str, tuple[int, str]]:
     return found
 
 
+#: What QEMU's TCG (7.2, and by its sources later ones) does not raise: there such an attempt goes on as it was.
+NOT_RAISED_BY_TCG = {"simd_divide_unmasked", "mxcsr_reserved_bits"}
+
+
 def _refused_by_the_emulator(name: str, end: Exit) -> bool:
-    """QEMU's TCG before 9.1 reads the stack of IRET and of a far return as the kernel would, and SMAP stops that."""
+    """QEMU's TCG before 9.1 reads the stack of IRET and of a far return as the kernel would, and SMAP stops that.
+
+    Its commit "target/i386/tcg: Allow IRET from user mode to user mode with SMAP" (July 2024) changed it.
+    """
     far = "iret" in name or "far_return" in name
     return far and end.name == "fault_read" and end.detail in STACK
 
 
-def _wrong(agent: Agent, image: Image, names: Iterable[str]) -> dict[str, str]:
-    """Attempts that ended otherwise than they must."""
+def _wrong(agent: Agent, image: Image, names: Iterable[str], *, tcg: bool) -> dict[str, str]:
+    """Attempts that ended otherwise than they must; on `tcg` but for what it does not raise."""
     wrong = {}
     known = attempts(image)
     for name in names:
         address, ending = known[name]
         end = run(agent, address)
         as_it_must = end.ok if ending == "survives" else end.name == ending
-        if not as_it_must and not _refused_by_the_emulator(name, end):
+        if tcg and (_refused_by_the_emulator(name, end) or (name in NOT_RAISED_BY_TCG and end.ok)):
+            continue
+        if not as_it_must:
             wrong[name] = f"expected {ending}: {end}"
     agent.ping()
     return wrong
 
 
 @pytest.mark.parametrize("ending", ["illegal", "fault", "arithmetic", "debug", "survives"])
-def test_hostile_instructions_end_their_process_and_nothing_else(agent: Agent, image: Image, ending: str) -> None:
+def test_hostile_instructions_end_their_process_and_nothing_else(
+    target: LiveTarget, agent: Agent, image: Image, ending: str
+) -> None:
     names = [name for name, (_, how) in attempts(image).items() if how.startswith(ending)]
     assert len(names) >= 2, f"the probe has only {names}"
-    assert _wrong(agent, image, names) == {}
+    assert _wrong(agent, image, names, tcg="-accel tcg" in target.session.command) == {}
 
 
 def test_every_software_interrupt_but_the_breakpoint_is_refused(agent: Agent, image: Image) -> None:

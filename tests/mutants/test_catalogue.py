@@ -12,7 +12,7 @@ from keuos_hil.errors import UsageError
 
 from .bounded import Bounded
 from .catalogue import Edit, Fault, choose, handful, load, together
-from .trial import Outcome, Verdict, run
+from .trial import Outcome, Verdict, first_failure, run
 from .workshop import ROOT, Images, Workshop
 
 FAULTS = load()
@@ -98,11 +98,8 @@ def test_list_names_every_fault() -> None:
     assert all(fault.name in listed.stdout for fault in FAULTS)
 
 
-def test_failure_is_named_though_its_id_holds_blanks(tmp_path: Path) -> None:
-    images = Images(tmp_path / "kernel", tmp_path / "initrd", tmp_path)
-    (tmp_path / "test_some.py").write_text(
-        "import pytest\n@pytest.mark.parametrize('x', ['a b'])\ndef test_x(x): assert x == 'c', 'no c'\n"
-    )
-    outcome = run(images, [str(tmp_path / "test_some.py")], tmp_path / "place", Bounded())
-    assert outcome.noticed.endswith("test_x[a b]")
-    assert "no c" in outcome.words
+def test_failure_is_named_though_its_id_holds_blanks() -> None:
+    said = "1 passed\nFAILED suites/a.py::test_x[qemu-x86-a b] - assert no c\nFAILED suites/a.py::test_y\n"
+    assert first_failure(said) == Outcome(noticed="suites/a.py::test_x[qemu-x86-a b]", words="assert no c")
+    assert first_failure("FAILED suites/a.py::test_y\n") == Outcome(noticed="suites/a.py::test_y")
+    assert first_failure("3 passed") is None

@@ -67,6 +67,12 @@ class Verdict:
         return "killed elsewhere" if self.elsewhere.noticed else "SURVIVED"
 
 
+def first_failure(said: str) -> Outcome | None:
+    """The first failure in pytest's summary; None if there is none. A test's id may hold blanks."""
+    failed = _FAILED.search(said)
+    return Outcome(noticed=failed.group(1), words=(failed.group(2) or "").strip()) if failed else None
+
+
 def run(images: Images, selection: Sequence[str], place: Path, bounded: Bounded) -> Outcome:
     """Run the tests that `selection` names until the first fails. `place` is emptied, and keeps log and results.
 
@@ -81,9 +87,9 @@ def run(images: Images, selection: Sequence[str], place: Path, bounded: Bounded)
     said = (place / "pytest.log").read_text(errors="replace")
     if status == 0:
         return Outcome(trouble="" if _PASSED.search(said) else f"no test of {' '.join(selection)} ran")
-    failed = _FAILED.search(said)
+    failed = first_failure(said)
     if status == 1 and failed is not None:
-        return Outcome(noticed=failed.group(1), words=(failed.group(2) or "").strip())
+        return failed
     if status is None:
         return Outcome(trouble=f"the run did not end within {_TRIAL_S:g} s, or was stopped; see {place / 'pytest.log'}")
     why = "only the bench failed" if status == EXIT_BENCH else f"pytest ended with status {status}"

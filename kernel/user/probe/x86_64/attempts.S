@@ -396,6 +396,29 @@ ATTEMPT arithmetic_divide_overflow
 	divl %ecx
 	ret
 
+/* Both restore the control word, so that a machine on which nothing is raised goes on as it was. */
+ATTEMPT arithmetic_simd_divide_unmasked
+	subq $8, %rsp
+	stmxcsr (%rsp)
+	movl $0x1d80, 4(%rsp)                          /* division by zero unmasked */
+	ldmxcsr 4(%rsp)
+	pxor %xmm0, %xmm0
+	movl $1, %eax
+	cvtsi2sd %eax, %xmm1
+	divsd %xmm0, %xmm1
+	ldmxcsr (%rsp)
+	addq $8, %rsp
+	ret
+
+ATTEMPT illegal_mxcsr_reserved_bits
+	subq $8, %rsp
+	stmxcsr (%rsp)
+	movl $0x80001f80, 4(%rsp)
+	ldmxcsr 4(%rsp)
+	ldmxcsr (%rsp)
+	addq $8, %rsp
+	ret
+
 ATTEMPT debug_trap_flag_over_a_system_call
 	pushfq
 	orq $0x100, (%rsp)
