@@ -1,4 +1,4 @@
-"""Grants: a copy has no more rights than its source, and revoking takes it back though its giver is not there any more."""
+"""Grants: a copy has no more rights than its source, and revoking takes it back though its giver is gone by then."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_who_stands_in_between_can_not_take_back_what_it_has_let_go_of(agent: Ag
 def test_a_copy_never_gets_a_right_that_its_source_lacks(agent: Agent, asked: int) -> None:
     """Refused as a whole, and what the copy may really do is what its own rights say."""
     with Puppet(agent) as owner, Puppet(agent) as peer:
-        memory, granted = share(agent, owner, peer, 1, READ | GRANT)
+        _, granted = share(agent, owner, peer, 1, READ | GRANT)
         answer = peer.do("syscall", 0, granted, asked, number=peer.constant("KEUOS_SYS_CAP_GRANT"))
         assert answer.value == -peer.constant("KEUOS_EPERM")
         copy = peer.call("cap_grant", 0, granted, READ)

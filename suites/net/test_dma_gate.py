@@ -404,6 +404,7 @@ def test_what_cannot_be_shown_to_a_device_is_refused(agent: Agent, rogue: Rogue)
     assert refused(device, memory, 0, 1, IOVA + 1, 0) == "einval"
     assert refused(device, memory, 0, 3, IOVA, 0) == "einval"
     assert refused(device, memory, 2, 1, IOVA, 0) == "einval"
+    assert refused(device, memory, 1, 2, IOVA, 0) == "einval"
     assert refused(device, memory, 2**63, 1, IOVA, 0) == "einval"
     assert refused(device, memory, 0, 0, IOVA, 0) == "einval"
     assert refused(device, memory, 0, 2**32, IOVA, 0) == "einval"

@@ -16,7 +16,13 @@ from .bounded import Bounded
 from .workshop import ROOT, Images
 
 #: All that a target runs; where a fault is looked for that its own tests have missed.
-EVERYTHING = ["suites/gates", "suites/boot", "suites/ring"]
+EVERYTHING = [
+    "suites/gates",
+    "suites/boot",
+    "suites/ring",
+    "suites/net/test_dma_gate.py",
+    "suites/net/test_dma_audit.py",
+]
 _TRIAL_S = 900.0
 _FAILED = re.compile(r"^FAILED (.+?)(?: - (.*))?$", re.MULTILINE)
 _PASSED = re.compile(r"^.*\b([1-9]\d*) passed\b", re.MULTILINE)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from keuos_hil import bundled
 from keuos_hil.errors import InfraError
 
 from .bounded import Bounded
@@ -17,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What the images are built from.
 SOURCES = ("kernel", "netd", "tests/host_ring")
 ARCHITECTURE = "x86_64"
+#: Where the programs of the initrd come from: a fault elsewhere does without building them again.
+PROGRAMS = ("kernel/user/", "kernel/include/keuos/", "netd/")
 _BUILD_S = 900.0
 
 
@@ -40,8 +43,10 @@ class Workshop:
     def __init__(self, place: Path, bounded: Bounded) -> None:
         self._tree = place / "tree"
         build = place / "images"
-        self.images = Images(build / "hil" / "keuos.elf", build / "initrd.cpio", self._tree)
         self._build = build
+        self._kernel = build / "hil" / "keuos.elf"
+        self._initrd = build / "initrd.cpio"
+        self._sound_programs = place / "sound"
         self._bounded = bounded
         self._log = place / "build.log"
 
@@ -58,8 +63,9 @@ class Workshop:
         try:
             for name, text in changed.items():
                 (self._tree / name).write_text(text)
-            self._make(fault.name if fault else "no fault")
-            yield self.images
+            programs = any(name.startswith(PROGRAMS) for name in changed)
+            self._make(fault.name if fault else "no fault", [self._kernel] + [self._initrd] * programs)
+            yield Images(self._kernel, self._initrd if programs else self._sound_initrd(), self._tree)
         finally:
             self._copy()
 
@@ -78,9 +84,13 @@ class Workshop:
                     to.write_bytes(content)
                     shutil.copymode(source / name, to)
 
-    def _make(self, what: str) -> None:
+    def _sound_initrd(self) -> Path:
+        bundled.ensure(ARCHITECTURE)
+        return bundled.snapshot_initrd(ARCHITECTURE, self._sound_programs)
+
+    def _make(self, what: str, wanted: list[Path]) -> None:
         argv = ["make", "-C", str(self._tree / "kernel"), "-j2", f"ARCH={ARCHITECTURE}", f"BUILD={self._build}"]
-        argv += [str(self.images.kernel), str(self.images.initrd)]
+        argv += map(str, wanted)
         if self._bounded.run(argv, self._log, _BUILD_S) != 0:
             last = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
             raise InfraError(f"{what} does not build; see {self._log}:\n{last}")
