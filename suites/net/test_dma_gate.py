@@ -457,7 +457,7 @@ def test_a_driver_whose_capability_is_revoked_has_nothing_left(
     assert (device.holder, device.dma_ranges) == (0, 0)
     assert rogue.refused("device_map", rogue.capability, 4, 0, 1) == "ebadcap"
     rogue.poke(registers)
-    end = rogue.process.wait_exit()
+    end = rogue.process.wait_exit(10.0)
     assert (end.name, end.detail) == ("fault_write", registers)
     probe = Probe(agent)
     frame = frame_of(probe.mac, random.Random(seed).randbytes(100))
