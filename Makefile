@@ -49,6 +49,7 @@ test: lint kernel check-wheel ## everything that belongs to every push
 	$(PYTEST) tests $(SUITES) $(ARGS)
 	$(COUNTED)
 	$(BIN)/pytest --target=linux suites/tcp
+	$(BIN)/pytest --target=netd suites/tcp
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests $(SUITES) $(ARGS)

@@ -68,11 +68,13 @@ def test_syn_acks_back_off(net: Stack) -> None:
 @pytest.mark.timed(60)
 @pytest.mark.requirement("9293:MUST-22", "9293:SHLD-10", "9293:MUST-20")
 def test_an_unanswered_attempt_to_connect_fails_at_last(net: Stack) -> None:
-    c = net.syn_sent(options={"syncnt": 3})
+    """Where the time is real an option makes it shorter; where it is wound, all of R2 passes."""
+    wound = net.host.clock.winds
+    c = net.syn_sent(options={} if wound else {"syncnt": 3})
     _copies(c, 3, within=12)
-    deadline = c.host.clock.now() + 60
+    deadline = c.host.clock.now() + (400 if wound else 60)
     while (failure := c.sock.error()) == "" and c.host.clock.now() < deadline:
-        c.host.elapse(0.2)
+        c.host.elapse(5 if wound else 0.2)
     assert failure == "ETIMEDOUT"
 
 
