@@ -30,7 +30,7 @@ class Bounded:
                     return None
                 process = subprocess.Popen(
                     argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, cwd=cwd,
-                    start_new_session=True,
+                    start_new_session=True, env=_environment(),
                 )  # fmt: skip
                 self._running.add(process)
             try:
@@ -50,6 +50,11 @@ class Bounded:
             running = list(self._running)
         for process in running:
             _end(process)
+
+
+def _environment() -> dict[str, str]:
+    """What a pytest around this one has put there is not for the one that is started."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

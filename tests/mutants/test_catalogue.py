@@ -103,3 +103,11 @@ def test_failure_is_named_though_its_id_holds_blanks() -> None:
     assert first_failure(said) == Outcome(noticed="suites/a.py::test_x[qemu-x86-a b]", words="assert no c")
     assert first_failure("FAILED suites/a.py::test_y\n") == Outcome(noticed="suites/a.py::test_y")
     assert first_failure("3 passed") is None
+
+
+def test_pytest_around_it_tells_the_one_that_is_run_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
+    said = tmp_path / "log"
+    program = "import os; print([name for name in os.environ if name.startswith('PYTEST')])"
+    assert Bounded().run([sys.executable, "-c", program], said, 10) == 0
+    assert said.read_text().strip() == "[]"
