@@ -14,7 +14,8 @@ from .test_page_tables import ALL_RIGHTS, GRANT, READ, WRITE, share
 
 pytestmark = pytest.mark.needs("agent", "channels", "debug")
 
-BIND = 1
+#: enum keuos_right, beside those of test_page_tables.
+BIND = 2
 
 
 def holds_memory(puppet: Puppet, capability: int) -> bool:
@@ -115,3 +116,38 @@ def test_a_memory_object_that_is_given_back_is_paid_back_whole(agent: Agent, pag
         assert puppet.process.info().pages == before + pages
         puppet.call("cap_drop", memory)
         assert puppet.process.info().pages == before
+
+
+def test_a_capability_does_nothing_that_its_rights_leave_out(agent: Agent) -> None:
+    """Copies of one process and of one memory object, each with every right but the one that a call asks for."""
+    control = agent.image.constant("KEUOS_RIGHT_CONTROL")
+    with Puppet(agent) as holder, Puppet(agent) as victim:
+        memory = holder.call("memory_create", 1)
+        scratch = holder.address("scratch")
+
+        def process(lacks: int) -> int:
+            return agent.grant(holder.process, victim.process, ALL_RIGHTS & ~lacks)
+
+        def object_(lacks: int) -> int:
+            return holder.call("cap_grant", 0, memory, (READ | WRITE | GRANT) & ~lacks)
+
+        attempts = {
+            "kill": ("process_kill", (process(control),)),
+            "start": ("process_start", (process(control),)),
+            "read": ("process_read", (process(control), victim.address("scratch"), scratch, 8)),
+            "write": ("process_write", (process(control), victim.address("scratch"), scratch, 8)),
+            "give": ("cap_grant", (process(control), memory, READ)),
+            "ask": ("process_info", (process(READ), scratch)),
+            "bind from": ("channel_bind", (process(BIND), 0, scratch)),
+            "bind to": ("channel_bind", (0, process(BIND), scratch)),
+            "pass a process on": ("cap_grant", (0, process(GRANT), READ)),
+            "map": ("memory_map", (object_(READ), 0)),
+            "map writable": ("memory_map", (object_(WRITE), 1)),
+            "pass memory on": ("cap_grant", (0, object_(GRANT), READ)),
+        }
+        answers = {
+            name: holder.do("syscall", *arguments, number=holder.constant(f"KEUOS_SYS_{call.upper()}")).value
+            for name, (call, arguments) in attempts.items()
+        }
+        assert set(answers.values()) == {-holder.constant("KEUOS_EPERM")}, answers
+        assert not victim.process.info().exit_reason
