@@ -88,6 +88,7 @@ def run(images: Images, selection: Sequence[str], place: Path, bounded: Bounded)
     place.mkdir(parents=True)
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-ra", "-p", "no:cacheprovider", "--target=qemu-x86"]
     argv += [f"--kernel={images.kernel}", f"--initrd={images.initrd}", f"--results={place / 'results'}"]
+    argv += [f"--fuzz-corpus={place / 'corpus'}"]  # what a fault fails by is no case for kernels without it
     argv += [word.replace("{tree}", str(images.tree)) for word in selection]
     status = bounded.run(argv, place / "pytest.log", _TRIAL_S, cwd=ROOT)
     said = (place / "pytest.log").read_text(errors="replace")
