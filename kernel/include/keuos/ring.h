@@ -16,6 +16,7 @@
 #define KEUOS_RING_H
 
 #include <keuos/channel.h>
+#include <keuos/copy.h>
 #include <keuos/syscall.h>
 #include <stdint.h>
 
@@ -74,8 +75,6 @@ struct keuos_kind {
 	uint64_t word; /* without its sequence */
 };
 
-#define KEUOS_INLINE static inline __attribute__((always_inline, unused))
-
 /* One hint to the core that it spins; under an emulator that counts instructions it hands over to the other core. */
 KEUOS_INLINE void keuos_pause(void)
 {
@@ -84,29 +83,6 @@ KEUOS_INLINE void keuos_pause(void)
 #else
 	__asm__ volatile("yield");
 #endif
-}
-
-KEUOS_INLINE void keuos_copy(void *to, const void *from, uint32_t bytes)
-{
-	uint8_t *t = to;
-	const uint8_t *f = from;
-
-	for (; bytes >= 64; bytes -= 64, t += 64, f += 64)
-		__builtin_memcpy(t, f, 64);
-	if (!bytes)
-		return;
-	if (bytes & 32)
-		__builtin_memcpy(t, f, 32), t += 32, f += 32;
-	if (bytes & 16)
-		__builtin_memcpy(t, f, 16), t += 16, f += 16;
-	if (bytes & 8)
-		__builtin_memcpy(t, f, 8), t += 8, f += 8;
-	if (bytes & 4)
-		__builtin_memcpy(t, f, 4), t += 4, f += 4;
-	if (bytes & 2)
-		__builtin_memcpy(t, f, 2), t += 2, f += 2;
-	if (bytes & 1)
-		*t = *f;
 }
 
 /* value if it is at most limit, else 0; without a branch, so that it holds on a mispredicted path too (Spectre v1). */
@@ -133,12 +109,23 @@ KEUOS_INLINE uint64_t keuos_word(uint32_t sequence, uint64_t low_word)
 	return (uint64_t)sequence << KEUOS_WORD_SEQUENCE_SHIFT | low_word;
 }
 
-/* By an offset, not an index: it is computed once, and serves every access to the slot. */
+/*
+ * By an offset, not an index: it is computed once, and serves every access to the slot. The slots fill a page, so that
+ * arm64 puts the counter's bits into the page's address with one instruction; adding them takes it three.
+ */
 KEUOS_INLINE struct keuos_slot *keuos_slot_of(const struct keuos_ring *ring, uint32_t counter)
 {
+#if defined(__aarch64__)
+	uint64_t at = (uint64_t)(uintptr_t)ring->slots;
+
+	_Static_assert(KEUOS_SLOTS == 1 << 6 && KEUOS_SLOT_BYTES == 1 << 6, "the bits that are inserted");
+	__asm__("bfi %0, %1, #6, #6" : "+r"(at) : "r"((uint64_t)counter));
+	return (struct keuos_slot *)(uintptr_t)at;
+#else
 	uint64_t offset = counter * KEUOS_SLOT_BYTES & (KEUOS_SLOTS - 1) * KEUOS_SLOT_BYTES;
 
 	return (struct keuos_slot *)(void *)((uint8_t *)ring->slots + offset);
+#endif
 }
 
 /* The sealed template, or 0. An entry that was not granted is all zero, and no generation is. */
