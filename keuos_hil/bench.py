@@ -111,11 +111,16 @@ class Bench:
                 bundled.ensure(boots.architecture)
 
     def target_capabilities(self, target: AnyTarget, needs: Iterable[str] = ()) -> frozenset[str]:
-        """Those of the parts, and the timebase's name; `sockets`, if a test needs them and the image brings them."""
+        """Those of the parts, and the timebase's name.
+
+        If a test needs sockets: `sockets` and `test-clock`, too, where the image brings them.
+        """
         found = target.capabilities | {target.timebase.name}
         boots = booting(target)
         if "sockets" in needs and "link" in found and boots is not None:
-            found |= {"sockets"} if "netd" in self.image(boots, needs).capabilities else set()
+            offers = self.image(boots, needs).capabilities
+            found |= {"sockets"} if "netd" in offers else set()
+            found |= {"test-clock"} if "netd-clock" in offers else set()
         return found
 
     # Results ---------------------------------------------------------------------------------------------------

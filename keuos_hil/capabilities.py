@@ -44,7 +44,9 @@ _ALL = (
     Capability(
         "sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux, or a NIC and NetD"
     ),
-    Capability("test-clock", Kind.TARGET, "a target whose network stack's time can be wound: netd"),
+    Capability(
+        "test-clock", Kind.TARGET, "a target whose network stack's time can be wound: netd, or an initrd with netd_hil"
+    ),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
     Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),
@@ -57,6 +59,7 @@ _ALL = (
     Capability("channels", Kind.IMAGE, "a kernel with KeuOS's channel layouts in its DWARF"),
     Capability("initrd", Kind.IMAGE, "--initrd FILE"),
     Capability("netd", Kind.IMAGE, "an initrd with the programs netd and sockets (the bundled one has them)"),
+    Capability("netd-clock", Kind.IMAGE, "an initrd with the program netd_hil (the bundled one has it)"),
     Capability("agent", Kind.LIVE, "a kernel whose agent speaks docs/hil-protocol.md"),
     Capability("smp", Kind.LIVE, "two cores or more: --qemu-cores=2"),
     Capability("entropy", Kind.LIVE, "a CPU with a source of randomness: --qemu-cpu=max"),

@@ -36,6 +36,8 @@ HIL_SYMBOL = "hil_syscall"
 CHANNEL_STRUCT = "keuos_sealed"
 #: NetD, and the program that makes socket calls of it as a host says.
 NETD_PROGRAM, SOCKETS_PROGRAM = "netd", "sockets"
+#: NetD with a clock that a test can wind.
+NETD_TEST_PROGRAM = "netd_hil"
 
 
 class Grade(enum.IntEnum):
@@ -329,6 +331,8 @@ class Image:
             found.add("initrd")
         if {NETD_PROGRAM, SOCKETS_PROGRAM} <= set(self.files):
             found.add("netd")
+            if NETD_TEST_PROGRAM in self.files:
+                found.add("netd-clock")
         return frozenset(found)
 
     @cached_property

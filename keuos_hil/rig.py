@@ -17,10 +17,11 @@ from pathlib import Path
 from .agent import Agent, Counts
 from .console import Console
 from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
-from .image import Grade, Image
+from .image import NETD_TEST_PROGRAM, Grade, Image
 from .line import LineCounts
 from .memory import KernelMemory
-from .net.netd import Netd, NetdSockets
+from .net.clock import Clock
+from .net.netd import Netd, NetdClock, NetdSockets
 from .parts import (
     AnyTarget,
     Counting,
@@ -65,6 +66,7 @@ class LiveTarget:
         self._agent_error: HilError | None = None
         self._at_boot: Counts | None = None
         self._application: NetdSockets | None = None
+        self._clock: NetdClock | None = None
         self._resets = self._first_boot = session.console.resets
         self._mark = 0
 
@@ -129,13 +131,27 @@ class LiveTarget:
         """The addresses on the wire. Raises UsageError where nobody gave the target any."""
         return self.session.network if isinstance(self.session, Networked) else self._bring_up_netd().netd.network
 
+    @property
+    def clock(self) -> Clock | None:
+        """The time of the stack, where a test can wind it; None where it is real."""
+        if isinstance(self.session, Networked):
+            return getattr(self.session, "clock", None)
+        self._bring_up_netd()
+        return self._clock
+
     def _bring_up_netd(self) -> NetdSockets:
-        """NetD and its application: started by the first test that asks, they stay, and count as there at boot."""
+        """NetD and its application: started by the first test that asks, they stay, and count as there at boot.
+
+        It is the program whose clock can be wound, if the image has that.
+        """
         self._forget_before_reset()
         if self._application is None:
             if self.booted is None or "netd" not in self.booted.capabilities:
                 raise UsageError(f"target {self.name} has no socket calls; mark the test with needs('sockets')")
-            self._application = Netd(self.agent).application()
+            winds = "netd-clock" in self.booted.capabilities
+            netd = Netd(self.agent, program=NETD_TEST_PROGRAM) if winds else Netd(self.agent)
+            self._application = netd.application()
+            self._clock = NetdClock(netd, self.link) if winds else None
             self._application.disown()
             self._at_boot = self.agent.counts()
         return self._application
@@ -145,7 +161,7 @@ class LiveTarget:
         if self._application is not None:
             self._application.close()
             self._application.netd.close()
-            self._application = None
+            self._application = self._clock = None
             self._at_boot = self.agent.counts()
 
     @property
@@ -197,7 +213,7 @@ class LiveTarget:
         if self._resets != self.console.resets:
             self._resets = self.console.resets
             self._repeats_before += self._agent.client.repeats if self._agent is not None else 0
-            self._agent = self._agent_error = self._at_boot = self._application = None
+            self._agent = self._agent_error = self._at_boot = self._application = self._clock = None
 
     def line_counts(self) -> LineCounts:
         """What this session's line did."""

@@ -23,7 +23,7 @@ from keuos_hil.console import Console
 from keuos_hil.errors import Ended, InfraError, SocketError, TargetFailure, UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.net.wire import pattern
-from keuos_hil.parts import AnyTarget, Network, Session, Timebase
+from keuos_hil.parts import AnyTarget, Link, Network, Session, Timebase
 from keuos_hil.streams import SocketStream
 
 _SOURCES = Path(__file__).parent.parent / "netd"
@@ -136,15 +136,15 @@ class WoundClock:
         """See Clock.now."""
         return self._now / 1e6
 
-    def slice(self, most: float) -> float:
-        """See Clock.slice."""
+    def receive(self, link: Link, most: float) -> bytes | None:
+        """See Clock.receive."""
         self._control("lent")  # behind it, all that was sent has been seen
         end = self._now + math.ceil(most * 1e6)  # never less: a wait of less than a tick ends, too
         while not self._link.waits() and self._now < end:
             self._now = int(self._control("step", min(end - self._now, 1 << 31)))
             if self._now >= end:
                 break
-        return 0.0
+        return link.receive(0.0)
 
 
 @dataclass

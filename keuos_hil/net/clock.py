@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from keuos_hil.parts import Link
+
 
 class Clock(Protocol):
     """The target's time, in seconds."""
@@ -22,8 +24,8 @@ class Clock(Protocol):
         """The time now; only differences mean something."""
         ...
 
-    def slice(self, most: float) -> float:
-        """How long a test may block on the link now, in real seconds, if `most` seconds of the target's are left."""
+    def receive(self, link: Link, most: float) -> bytes | None:
+        """The next frame from `link`; None once `most` seconds of the target's time have passed without one."""
         ...
 
 
@@ -36,6 +38,6 @@ class RealTime:
         """See Clock.now."""
         return time.monotonic()
 
-    def slice(self, most: float) -> float:
-        """See Clock.slice."""
-        return max(0.0, most)
+    def receive(self, link: Link, most: float) -> bytes | None:
+        """See Clock.receive."""
+        return link.receive(max(0.0, most))

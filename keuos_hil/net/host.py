@@ -121,7 +121,7 @@ class Host:
         Raises:
             WireFailure: an invariant does not hold.
         """
-        frame = self.link.receive(self.clock.slice(within))
+        frame = self.clock.receive(self.link, within)
         if frame is None:
             return False
         now = self.clock.now()

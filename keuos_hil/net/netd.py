@@ -7,7 +7,10 @@ What lives here: what a host has to do so that NetD runs (docs/sockets.md, "Who 
 from __future__ import annotations
 
 import itertools
+import math
+import struct
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -15,10 +18,8 @@ from ..agent import Agent, ChannelHandle, Process
 from ..dwarf import Record
 from ..errors import SocketError, TargetFailure
 from ..image import NETD_PROGRAM, SOCKETS_PROGRAM
-from ..parts import Network
+from ..parts import Link, Network
 
-#: The same program with a clock that a test can hold.
-TEST_PROGRAM = "netd_hil"
 #: TEST-NET-1 (RFC 5737): nobody has these, and the target linux uses the same.
 ADDRESS, PREFIX, GATEWAY = "192.0.2.2", 24, "192.0.2.1"
 #: Pages: its memory is static, 12 MB for the stack and less than 1 MB for the NIC.
@@ -28,6 +29,8 @@ _NETWORK_CLASS = 2
 _STEP_S = 20.0
 #: What is read of an answer at once: as much as most have.
 _ANSWER_READ = 256
+#: Whose orders to the clock are; the same machine as a test's peer (keuos_hil.net.host).
+_OWN_MAC = bytes.fromhex("02000000ad01")
 _T = TypeVar("_T")
 
 
@@ -136,6 +139,65 @@ class Netd:
             channel.drop()
         self.channels.clear()
         self.process.close()
+
+
+class NetdClock:
+    """See :class:`keuos_hil.net.clock.Clock`: the time of `netd_hil`, wound by frames (netd/keuos/test_clock.h).
+
+    It is held from here on, and moves only while a test waits: by that wait, or to the next frame that NetD sends.
+
+    Raises:
+        TargetFailure: NetD reports nothing.
+    """
+
+    winds = True
+
+    def __init__(self, netd: Netd, link: Link) -> None:
+        layouts = netd.process.elf.layouts
+        self._order, self._report = layouts.struct("test_clock_order"), layouts.struct("test_clock_report")
+        self._hold, self._run = layouts.constant("TEST_CLOCK_HOLD"), layouts.constant("TEST_CLOCK_RUN")
+        self._type = struct.pack("!H", layouts.constant("TEST_CLOCK_ETHERTYPE"))
+        self._header = netd.network.mac + _OWN_MAC + self._type
+        self._queue: deque[bytes] = deque()
+        self._requests = 0
+        self._seen = 0
+        self._now = 0
+        self._do(link, self._hold, 0)
+        self._queue.clear()
+
+    def now(self) -> float:
+        """See Clock.now."""
+        return self._now / 1e6
+
+    def receive(self, link: Link, most: float) -> bytes | None:
+        """See Clock.receive."""
+        if not self._queue:
+            waiting = link.receive(0.0)
+            if waiting is not None:
+                self._seen += 1
+                return waiting
+            self._do(link, self._run, math.ceil(most * 1e6))  # never less: a wait of less than a tick ends, too
+        return self._queue.popleft() if self._queue else None
+
+    def _do(self, link: Link, operation: int, amount: int) -> None:
+        """Give an order; what comes before its report is kept."""
+        self._requests += 1
+        order = Record.of(self._order)
+        order.request, order.operation, order.amount, order.seen = self._requests, operation, amount, self._seen
+        link.send(self._header + bytes(order))
+        deadline = time.monotonic() + _STEP_S
+        while True:
+            frame = link.receive(max(0.0, deadline - time.monotonic()))
+            if frame is None:
+                raise TargetFailure(f"netd_hil has not reported to its clock's test for {_STEP_S:g} s")
+            if frame[12:14] != self._type:
+                self._seen += 1
+                self._queue.append(frame)
+                continue
+            report = Record.of(self._report, frame[14 : 14 + self._report.itemsize])
+            if report.request == self._requests:
+                self._now, self._seen = int(report.now), int(report.sent)
+                return
 
 
 class NetdSockets:

@@ -6,9 +6,13 @@
 #define NETD_KEUOS_CLOCK_H
 
 #include <netd/clock.h>
+#include <netd/nic.h>
 #include <stdbool.h>
 
 void clock_start(void);
+
+/* The stack has been given its NIC: a clock that takes orders by frames puts itself between the two. */
+void clock_wire(struct netd_nic *nic);
 netd_time clock_now(void);
 
 /* The loop has nothing to do before `due`. True: the clock was moved, so look again. */

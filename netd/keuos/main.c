@@ -123,6 +123,7 @@ int main(const char *args)
 	stack = start();
 	if (!stack)
 		return EXIT_NO_STACK;
+	clock_wire(&wire.nic);
 	applications_start(stack, &wire.nic);
 	applications_accept();
 	wire_run(&wire);

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from keuos_hil.image import NETD_TEST_PROGRAM as TEST_PROGRAM
 from keuos_hil.net.host import Host
-from keuos_hil.net.netd import TEST_PROGRAM, Netd, until
+from keuos_hil.net.netd import Netd, NetdClock, until
 from keuos_hil.net.tcp import Conversation
 from keuos_hil.rig import LiveTarget
 
@@ -70,6 +71,39 @@ def test_a_step_ends_at_the_next_deadline_and_not_beyond(target: LiveTarget, sta
     short = clock.do("step", 1)
     assert short.now <= held.now + 1
     assert clock.do("release").held == 0
+
+
+def test_an_order_by_a_frame_is_reported_behind_all_that_was_sent(
+    target: LiveTarget, start_netd: Callable[..., Netd]
+) -> None:
+    """Twenty echo requests and a wait of no time: every reply is there when the wait is over."""
+    netd = start_netd(program=TEST_PROGRAM)
+    clock = NetdClock(netd, target.link)
+    host = Host(target.link, netd.network, clock)
+    host.fence()
+    before = clock.now()
+    for _ in range(20):
+        host.ping()
+    host.elapse(0)
+    assert len(host.icmps) == 20
+    assert clock.now() == before, "nothing ran out, so no time passed"
+
+
+def test_a_wait_ends_with_the_frame_that_a_timer_sends(target: LiveTarget, start_netd: Callable[..., Netd]) -> None:
+    """A SYN-ACK is sent again after a second of a clock that goes no further by itself."""
+    netd = start_netd(program=TEST_PROGRAM)
+    clock = NetdClock(netd, target.link)
+    host = Host(target.link, netd.network, clock)
+    host.fence()
+    c = Conversation(host, 7, 5101)
+    c.tx("S")
+    c.rx("SA", ack=c.snd)
+    before = clock.now()
+    c.rx("SA", within=7200)
+    assert 0.5 < clock.now() - before < 4, "RFC 6298: a second, not the two hours that the test would wait"
+    host.elapse(3600)
+    assert clock.now() - before >= 3600
+    c.kill()
 
 
 def test_a_release_image_has_no_clock_to_hold(target: LiveTarget) -> None:

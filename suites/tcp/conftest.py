@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if timed is not None:
             parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
             name = parameters.get("keuos_target_name")
-            if name is not None and "test-clock" not in bench.target_capabilities(bench.rig.target(name)):
+            if name is not None and "test-clock" not in bench.target_capabilities(bench.rig.target(name), ("sockets",)):
                 item.add_marker(pytest.mark.slow)
                 if timed.args[0] > _PATIENCE_S:
                     why = f"takes {timed.args[0]} s of the target's time, and target {name} has no clock to wind"
@@ -108,7 +108,7 @@ def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
         why = f"{known.reason} ({known.text})"
         request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
     link = link_of(request.config, target.link, target.network)
-    made = Host(link, target.network, getattr(target.session, "clock", None))
+    made = Host(link, target.network, target.clock)
     request.node.stash[_host_key] = made
     made.judging = False
     made.fence()

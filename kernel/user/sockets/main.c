@@ -17,7 +17,8 @@ enum {
 	SLOW_NS = 10000000,
 	FAST_LOOKS = 100,
 	STREAM_CHUNK = KEUOS_SOCKET_DATA_MAX,
-	OPTIONS = 11, /* enum keuos_socket_option */
+	USER_TIMEOUT_MS = 300000, /* NetD's own */
+	OPTIONS = 11,             /* enum keuos_socket_option */
 };
 
 volatile struct sockets_request request;
@@ -217,10 +218,24 @@ static void call_open(const char *kind)
 		say("ok %d", at);
 }
 
+/* What POSIX tells by bind NetD tells by listen and connect. */
+static int is_listened_at(uint32_t address, uint16_t port)
+{
+	for (int i = 0; i < SOCKETS_MAX; i++)
+		if (slots[i].kind == LISTENER && slots[i].port == port &&
+			(!slots[i].address || !address || slots[i].address == address))
+			return 1;
+	return 0;
+}
+
 static void call_bind(struct slot *s, char **a)
 {
 	if (s->number) {
 		no("EINVAL");
+		return;
+	}
+	if (s->kind == FRESH_STREAM && is_listened_at(text_address(a[1]), (uint16_t)text_number(a[2]))) {
+		no("EADDRINUSE");
 		return;
 	}
 	s->address = text_address(a[1]);
@@ -466,7 +481,8 @@ static void call_set(struct slot *s, char **a)
 	int option = option_named(a[1]);
 	int64_t value = text_number(a[2]);
 
-	if (!strcmp(a[1], "reuseaddr") || (!strcmp(a[1], "oobinline") && value)) {
+	if (!strcmp(a[1], "reuseaddr") || !strcmp(a[1], "recverr") || !strcmp(a[1], "broadcast") ||
+		(!strcmp(a[1], "oobinline") && value)) {
 		ok(); /* NetD never does otherwise */
 		return;
 	}
@@ -478,6 +494,8 @@ static void call_set(struct slot *s, char **a)
 		value >>= 2; /* the two low bits are ECN's */
 	if (option == KEUOS_SOCKET_LINGER && value < 0)
 		value = UINT32_MAX;
+	if (option == KEUOS_SOCKET_USER_TIMEOUT && value == 0)
+		value = USER_TIMEOUT_MS; /* the default again */
 	struct keuos_socket_request set = {.socket = s->number, .option = (uint32_t)option, .value = (uint32_t)value};
 
 	s->options[option] = (uint32_t)value;
