@@ -127,6 +127,7 @@ def test_a_stream_crosses_the_wrap_of_the_targets_numbers(net: Stack) -> None:
         if (1 << 32) - c.irs < 40 << 20:
             break
         c.tx("R")
+        c.sock.abort()
     else:
         pytest.skip("no initial sequence number near the wrap in 400 connections")
     left = (1 << 32) - c.irs + 100_000
@@ -143,9 +144,13 @@ def test_a_stream_crosses_the_wrap_of_the_targets_numbers(net: Stack) -> None:
 @pytest.mark.parametrize("size", [1, 536, 1460, 1461, 20_000, 100_000])
 def test_a_transfer_in_each_direction_is_whole(net: Stack, size: int) -> None:
     c = net.est(options={"sndbuf": 400_000, "rcvbuf": 400_000})
-    c.sock.send(size)
-    taken = c.rx_data(size, reply=True)
-    assert zlib.crc32(b"".join(segment.payload for segment in taken)) == pattern_crc(size)
+    crc = sent = 0
+    while sent < size:  # as much at a time as the target's buffer takes
+        count = c.sock.send(size - sent)
+        for segment in c.rx_data(count, reply=True):
+            crc = zlib.crc32(segment.payload, crc)
+        sent += count
+    assert crc == pattern_crc(size)
     sent = 0
     while sent < size:
         count = min(1460, size - sent)

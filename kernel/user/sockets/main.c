@@ -45,6 +45,7 @@ struct slot {
 static struct slot slots[SOCKETS_MAX];
 static struct socket_client client;
 static struct socket_message message;
+static unsigned notices; /* of urgent data, as they came */
 static uint32_t crc_table[256];
 static uint8_t bytes_buffer[SOCKETS_BYTES];
 static size_t answer_length;
@@ -92,6 +93,14 @@ static void say_address(uint32_t address, uint32_t port)
 }
 
 /* --- calls of NetD --- */
+
+/* What comes unasked. Of it only urgent data counts: the host asks after everything else. */
+static void note_event(struct socket_client *of, const struct socket_message *event)
+{
+	(void)of;
+	if (event->opcode == KEUOS_SOCKET_EVENT && event->event.events & KEUOS_SOCKET_HAS_URGENT)
+		notices++;
+}
 
 /* Makes a call. The result; what NetD said is in `message`. NetD gone: NULL is the template's due, and `no` was said. */
 static int call_data(
@@ -601,6 +610,16 @@ static void call_name(struct slot *s)
 	say_address(s->address, s->port);
 }
 
+static void call_notices(struct slot *s)
+{
+	struct keuos_socket_request what = {.socket = s->number};
+
+	/* An EVENT is sent before what is answered later: what comes ahead of this answer has been counted. */
+	if (s->number && s->kind != DATAGRAM && refused(call(&socket_template_info, &what)))
+		return;
+	say("ok %u", notices);
+}
+
 static void call_reset(void)
 {
 	for (int i = 0; i < SOCKETS_MAX; i++)
@@ -665,6 +684,8 @@ static void call_on_socket(struct slot *s, const char *name, char **a)
 		call_name(s);
 	else if (!strcmp(name, "at_mark"))
 		say("ok %d", s->at_mark);
+	else if (!strcmp(name, "notices"))
+		call_notices(s);
 	else
 		no("ENOSYS");
 }
@@ -713,6 +734,7 @@ int main(const char *args)
 
 	(void)args;
 	make_crc_table();
+	client.other = note_event;
 	if (socket_open(&client, KEUOS_FOREVER) < 0)
 		return 1;
 	answer.open = 1;
@@ -724,7 +746,7 @@ int main(const char *args)
 			continue;
 		}
 		while (socket_next(&client, &message) > 0)
-			;
+			note_event(&client, &message);
 		if (client.in.ring.status->state != KEUOS_CHANNEL_OPEN)
 			answer.open = 2;
 		idle += idle < FAST_LOOKS;
