@@ -34,7 +34,7 @@ pytestmark = pytest.mark.needs("agent", "channels", "debug")
 SOAK_CALLS = 2_000_000
 #: Seconds, in the target's pace, that a run may take.
 LONG_S, SOAK_S = 240.0, 3600.0
-#: Rounds that may be added until every documented answer has been seen. Most runs need none or one; an answer that takes a
+#: Rounds that may be added until every documented answer has been seen. Most runs need none or one; an answer behind a
 #: chain of rare calls (a copy of a process without its right, then that call on it) was once missed by six.
 ROUNDS_MAX = 30
 #: Fuzzers of which each ends itself, at least and at most.
