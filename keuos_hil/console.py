@@ -256,6 +256,13 @@ class Console:
         with self.condition:
             return self._interrupt or self._pending
 
+    def ended(self) -> Ended | None:
+        """How the target stopped running; None while it runs. Raises InfraError if it was the bench that ended it."""
+        failure = self.interrupted
+        if isinstance(failure, InfraError):
+            raise failure
+        return failure if isinstance(failure, Ended) else None
+
     @property
     def damaged_frames(self) -> int:
         """What stood between two zeros so far and was no frame: damaged ones, or noise."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ class _File:
         return f"{zlib.crc32(self.data):08x}"
 
 
-class UBootLoader:
+class UBootLoader(ABC):
     """See :class:`keuos_hil.board_parts.BoardLoader`: what both U-Boot parts have in common."""
 
     capabilities = frozenset({"command-line"})
@@ -168,9 +169,9 @@ class UBootLoader:
         found = prompt.ask(f"crc32 {file.address} {len(file.data):x}", _CRC, _TRANSFER_S)
         return found.group(1).decode() == file.crc
 
+    @abstractmethod
     def transfer(self, prompt: LoaderPrompt, console: Console, link: Link | None, files: list[_File]) -> None:
         """Bring `files` into the board's memory, each verified there by its CRC."""
-        raise NotImplementedError
 
 
 class TftpLoader(UBootLoader):

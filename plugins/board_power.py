@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,8 @@ from dataclasses import dataclass, field
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.hookspecs import PartContext, PartType, hookimpl
 from keuos_hil.reporting import open_terminal
+
+from .bench_command import run_command
 
 ROLE = "power"
 
@@ -68,24 +69,7 @@ class CommandPower:
         self._run(self._options.reset, values)
 
     def _run(self, argv: list[str], values: Mapping[str, str]) -> None:
-        argv = [fill(argument, values, self._where) for argument in argv]
-        shown = " ".join(argv)
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=self._options.timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise InfraError(f"`{shown}` did not end within {self._options.timeout:g} s") from None
-        except OSError as error:
-            raise InfraError(f"`{shown}` can't be run: {error.strerror}") from None
-        if done.returncode:
-            said = (done.stderr + done.stdout).strip()[-500:] or "(nothing)"
-            raise InfraError(f"`{shown}` failed with status {done.returncode}; it said: {said}")
+        run_command([fill(argument, values, self._where) for argument in argv], self._options.timeout)
 
 
 @dataclass(frozen=True)

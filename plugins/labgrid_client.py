@@ -10,12 +10,13 @@ import ast
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from keuos_hil.errors import InfraError, UsageError
+
+from .bench_command import run_command
 
 _COMMAND_S = 60.0
 _TOKEN = re.compile(r"LG_TOKEN=(\S+)")
@@ -48,25 +49,9 @@ class LabgridClient:
                 'labgrid/bin/pip install labgrid`, then client = "labgrid/bin/labgrid-client"'
             )
         argv = [program, *(["-x", self._coordinator] if self._coordinator else []), *arguments]
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-                start_new_session=True,  # a Ctrl-C is for pytest, which then gives the place back
-                env={key: value for key, value in os.environ.items() if key not in ("LG_PLACE", "LG_TOKEN")},
-            )
-        except subprocess.TimeoutExpired:
-            raise InfraError(f"`{' '.join(argv)}` did not end within {timeout:g} s") from None
-        except OSError as error:
-            raise InfraError(f"{program} can't be run: {error}") from None
-        if done.returncode:
-            said = (done.stderr + done.stdout).strip().splitlines() or ["(nothing)"]
-            raise InfraError(f"`{' '.join(argv)}` failed with status {done.returncode}; it said: {said[-1]}")
-        return done.stdout
+        environment = {key: value for key, value in os.environ.items() if key not in ("LG_PLACE", "LG_TOKEN")}
+        # A Ctrl-C is for pytest, which then gives the place back.
+        return run_command(argv, timeout, own_session=True, environment=environment)
 
     @contextmanager
     def place(self, tags: Sequence[str], wait: float) -> Iterator[Mapping[str, str]]:

@@ -200,10 +200,7 @@ class QemuSession:
 
     def ended(self) -> Ended | None:
         """See Session.ended. Raises InfraError if it was the bench that ended it."""
-        failure = self.console.interrupted
-        if isinstance(failure, InfraError):
-            raise failure
-        return failure if isinstance(failure, Ended) else None
+        return self.console.ended()
 
     # What can be done to it ------------------------------------------------------------------------------------
 

@@ -59,6 +59,10 @@ class BoardOptions:
     lease: dict[str, Any] = field(default_factory=dict, metadata={"help": "who may use it now"})
 
 
+class _NotRevived(InfraError):
+    """No step of recovery brought the board up."""
+
+
 class BoardSession:
     """See :class:`keuos_hil.parts.Session`. Made by :class:`Board`, which holds what outlives a session."""
 
@@ -115,7 +119,7 @@ class BoardSession:
                 self._note(f"{name}: the kernel was entered after {time.monotonic() - started:.1f} s")
                 self.console.expect_no(self._board.loader.banners)
                 return
-        raise InfraError(
+        raise _NotRevived(
             f"board {self._board.name} did not come up; tried: " + "; ".join(tried) + f"\n{self.console.describe()}"
         )
 
@@ -173,10 +177,7 @@ class BoardSession:
 
     def ended(self) -> Ended | None:
         """See Session.ended."""
-        failure = self.console.interrupted
-        if isinstance(failure, InfraError):
-            raise failure
-        return failure if isinstance(failure, Ended) else None
+        return self.console.ended()
 
     def reset(self) -> None:
         """See Session.reset: the button, or the switch; then the loader starts the kernel as before."""
@@ -251,7 +252,7 @@ class Board:
         self.values: Mapping[str, str] = {}
         self.console_url = options.console
         self._hung = False
-        self._dead: InfraError | None = None
+        self._dead: _NotRevived | None = None
 
     def _chosen(self, role: str) -> str:
         table = getattr(self.options, role)
@@ -317,11 +318,8 @@ class Board:
         hung, self._hung = self._hung, False
         try:
             return cast(Session, BoardSession(self, image, directory, hung=hung))
-        except UsageError:
-            raise
-        except InfraError as error:
-            if "did not come up" in str(error):
-                self._dead = error
+        except _NotRevived as error:
+            self._dead = error
             raise
 
 

@@ -20,8 +20,8 @@ struct result sys_getrandom(uint64_t to, uint64_t bytes, REST2)
 	uint64_t words[MOST / 8];
 	if (bytes > MOST)
 		return result_of(-KEUOS_EINVAL);
-	for (size_t i = 0; i < (bytes + 7) / 8;
-		i++) /* no more than asked for: the source may be slow, and holds the lock */
+	/* No more than is asked for: the source may be slow, and the lock is held. */
+	for (size_t i = 0; i < (bytes + 7) / 8; i++)
 		if (!random_u64(&words[i]))
 			return result_of(-KEUOS_EENTROPY);
 	return result_of(copy_to_user((struct user_pointer){to}, words, bytes) ? 0 : -KEUOS_EFAULT);

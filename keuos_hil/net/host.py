@@ -25,7 +25,8 @@ from .transcript import Transcript
 FENCE_S = 5.0
 _ECHO_IDENTIFIER = 0x4B45
 _identifications = itertools.cycle(range(1, 1 << 16))
-_MAC = bytes.fromhex("02000000ad01")
+#: The hardware address of a test's end of the wire.
+OWN_MAC = bytes.fromhex("02000000ad01")
 
 
 class WireFailure(TargetFailure):
@@ -52,7 +53,7 @@ class Host:
         self.link = link
         self.network = network
         self.clock: Clock = clock or RealTime()
-        self.mac = _MAC
+        self.mac = OWN_MAC
         self.address = wire.ip(network.gateway)
         self.target = wire.ip(network.address)
         self.subnet = IPv4Network(f"{network.address}/{network.prefix}", strict=False)

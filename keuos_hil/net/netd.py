@@ -19,6 +19,7 @@ from ..dwarf import Record
 from ..errors import SocketError, TargetFailure
 from ..image import NETD_PROGRAM, SOCKETS_PROGRAM
 from ..parts import Link, Network
+from .host import OWN_MAC
 
 #: TEST-NET-1 (RFC 5737): nobody has these, and the target linux uses the same.
 ADDRESS, PREFIX, GATEWAY = "192.0.2.2", 24, "192.0.2.1"
@@ -29,8 +30,6 @@ _NETWORK_CLASS = 2
 _STEP_S = 20.0
 #: What is read of an answer at once: as much as most have.
 _ANSWER_READ = 256
-#: Whose orders to the clock are; the same machine as a test's peer (keuos_hil.net.host).
-_OWN_MAC = bytes.fromhex("02000000ad01")
 _T = TypeVar("_T")
 
 
@@ -157,7 +156,7 @@ class NetdClock:
         self._order, self._report = layouts.struct("test_clock_order"), layouts.struct("test_clock_report")
         self._hold, self._run = layouts.constant("TEST_CLOCK_HOLD"), layouts.constant("TEST_CLOCK_RUN")
         self._type = struct.pack("!H", layouts.constant("TEST_CLOCK_ETHERTYPE"))
-        self._header = netd.network.mac + _OWN_MAC + self._type
+        self._header = netd.network.mac + OWN_MAC + self._type
         self._queue: deque[bytes] = deque()
         self._requests = 0
         self._seen = 0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from keuos_hil.plugins import grub_iso
@@ -25,10 +25,10 @@ def main() -> int:
     with Bench(place, sys.argv[1], stick=stick) as bench:
         print(f"# keuos-hil.toml; Ctrl-C ends the stand-in\n{bench.configuration('standin')}", flush=True)
         try:
-            while True:
-                time.sleep(3600)
+            signal.pause()
         except KeyboardInterrupt:
-            return 0
+            pass
+    return 0
 
 
 if __name__ == "__main__":

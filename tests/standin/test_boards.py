@@ -21,11 +21,8 @@ LOSSY = Noise(flip=1e-4, drop=2e-5, insert=2e-5)
 GARBAGE = 300
 SHORT = ("suites/boot/test_processes.py", "-k", "exception or hostile or quota or executed")
 
-THREE_TESTS = """
+FOUR_TESTS = """
 import time
-from pathlib import Path
-
-HERE = Path(__file__).parent
 
 def test_before(agent):
     agent.ping()
@@ -46,13 +43,18 @@ def test_at_the_end(agent):
 """
 
 
+def suite(place: Path, name: str, source: str) -> Path:
+    """A folder below `place` with one file of tests, `source`; they see the folder as HERE."""
+    folder = place / name
+    folder.mkdir()
+    (folder / f"test_{name}.py").write_text("from pathlib import Path\n\nHERE = Path(__file__).parent\n" + source)
+    return folder
+
+
 @pytest.fixture
-def three(tmp_path: Path) -> Path:
+def four(tmp_path: Path) -> Path:
     """Four tests; a file says when the second is under way."""
-    place = tmp_path / "three"
-    place.mkdir()
-    (place / "test_three.py").write_text(THREE_TESTS)
-    return place
+    return suite(tmp_path, "four", FOUR_TESTS)
 
 
 def when(path: Path, do: Callable[[], object]) -> Callable[[], None]:
@@ -88,7 +90,7 @@ def test_a_suite_passes_on_a_pc_that_grub_starts_from_a_stick(make_bench: Make, 
 
 @pytest.mark.parametrize("back", ["at once", "when it is switched on"])
 def test_a_power_cut_marks_the_test_that_it_hit_and_no_other(
-    make_bench: Make, run: Runs, three: Path, back: str
+    make_bench: Make, run: Runs, four: Path, back: str
 ) -> None:
     bench = make_bench("arm64")
     cut_at: list[float] = []
@@ -100,16 +102,16 @@ def test_a_power_cut_marks_the_test_that_it_hit_and_no_other(
             time.sleep(0.1)
             bench.on()
 
-    done = run(bench.configuration("arm"), "--target=board", str(three), meanwhile=when(three / "middle", cut))
+    done = run(bench.configuration("arm"), "--target=board", str(four), meanwhile=when(four / "middle", cut))
     assert list(done.verdicts.values()) == ["passed", "failed", "passed", "passed"], done.output[-4000:]
     assert done.status == 1
     why = "the machine started over" if back == "at once" else "the target fell silent"
     assert why in done.output
-    print(f"the session went on {(three / 'after').stat().st_mtime - cut_at[0]:.1f} s after the cut")
+    print(f"the session went on {(four / 'after').stat().st_mtime - cut_at[0]:.1f} s after the cut")
 
 
 def test_a_board_that_no_step_revives_is_the_benchs_fault_and_says_what_was_tried(
-    make_bench: Make, run: Runs, three: Path
+    make_bench: Make, run: Runs, four: Path
 ) -> None:
     bench = make_bench("arm64")
 
@@ -120,8 +122,8 @@ def test_a_board_that_no_step_revives_is_the_benchs_fault_and_says_what_was_trie
     done = run(
         bench.configuration("arm"),
         "--target=board",
-        str(three),
-        meanwhile=when(three / "middle", break_it),
+        str(four),
+        meanwhile=when(four / "middle", break_it),
     )
     assert list(done.verdicts.values()) == ["passed", "error", "error", "error"], done.output[-4000:]
     assert done.status == 10, "nothing but the bench went wrong"
@@ -132,15 +134,15 @@ def test_a_board_that_no_step_revives_is_the_benchs_fault_and_says_what_was_trie
 
 
 def test_an_adapter_that_vanishes_and_returns_fails_no_test(make_bench: Make, run: Runs, tmp_path: Path) -> None:
-    place = tmp_path / "long"
-    place.mkdir()
-    (place / "test_long.py").write_text(
-        "import time\nfrom pathlib import Path\n"
+    place = suite(
+        tmp_path,
+        "long",
+        "import time\n"
         "def test_long(agent):\n"
-        "    (Path(__file__).parent / 'middle').write_text('')\n"
+        "    (HERE / 'middle').write_text('')\n"
         "    deadline = time.monotonic() + 6\n"
         "    while time.monotonic() < deadline:\n"
-        "        assert 'console' in agent.files()\n"
+        "        assert 'console' in agent.files()\n",
     )
     bench = make_bench("arm64")
     pull = when(place / "middle", lambda: bench.vanish(3.0))
@@ -172,13 +174,13 @@ def test_every_suite_passes_on_a_line_that_damages_bytes(make_bench: Make, run: 
 def test_a_hundred_boots_in_a_row_succeed_with_a_flipped_bit_in_ten_thousand_bytes(
     make_bench: Make, run: Runs, tmp_path: Path
 ) -> None:
-    place = tmp_path / "boots"
-    place.mkdir()
-    (place / "test_boots.py").write_text(
+    place = suite(
+        tmp_path,
+        "boots",
         "import pytest\n"
         "@pytest.mark.parametrize('number', range(100))\n"
         "def test_boot(fresh_target, agent, number):\n"
-        "    assert 'console' in agent.files()\n"
+        "    assert 'console' in agent.files()\n",
     )
     bench = make_bench("arm64", noise=Noise(flip=1e-4), garbage=GARBAGE)
     done = run(bench.configuration("arm", noisy=True), "--target=board", str(place), timeout=1500)
@@ -198,13 +200,13 @@ def test_an_image_goes_over_the_serial_line(make_bench: Make, run: Runs) -> None
 
 @pytest.mark.soak
 def test_ten_thousand_samples_come_over_a_line_of_115200_baud(make_bench: Make, run: Runs, tmp_path: Path) -> None:
-    place = tmp_path / "samples"
-    place.mkdir()
-    (place / "test_samples.py").write_text(
+    place = suite(
+        tmp_path,
+        "samples",
         "from keuos_hil.suites.ring.programs import round_trips\n"
         "def test_samples(fresh_target, agent, record):\n"
         "    found = round_trips(agent, path='data', size=56, wait='poll', cores='cross', count=10_000)\n"
-        "    record.add('ring.round_trip', {'size': 56}, samples=found.trips)\n"
+        "    record.add('ring.round_trip', {'size': 56}, samples=found.trips)\n",
     )
     bench = make_bench("arm64", baud=115200)
     done = run(bench.configuration("arm"), "--target=board", str(place), "--durations=3")

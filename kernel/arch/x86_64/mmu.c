@@ -102,12 +102,6 @@ uint64_t arch_unmap(struct space *space, uint64_t address)
 	return physical;
 }
 
-bool arch_is_mapped(const struct space *space, uint64_t address)
-{
-	const uint64_t *entry = entry_of((struct space *)space, address, 1, false);
-	return entry != NULL && *entry & ENTRY_PRESENT;
-}
-
 uint64_t arch_next_mapped(const struct space *space, uint64_t from, uint64_t end)
 {
 	while (from < end) {

@@ -80,9 +80,12 @@ uint64_t arch_direct_physical(const void *address);
 bool arch_space_init(struct space *space); /* false: no frame */
 bool arch_map(struct space *space, uint64_t address, uint64_t physical, uint32_t protection);
 uint64_t arch_unmap(struct space *space, uint64_t address); /* the frame that was there, or 0 */
-bool arch_is_mapped(const struct space *space, uint64_t address);
 /* The first page from one page address on, and before another, that is mapped; else the latter. Holes cost little. */
 uint64_t arch_next_mapped(const struct space *space, uint64_t from, uint64_t end);
+static inline bool arch_is_mapped(const struct space *space, uint64_t address)
+{
+	return arch_next_mapped(space, address, address + KEUOS_PAGE_BYTES) == address;
+}
 /* Physical address of the memory (not: device) behind a user address, or 0; with `write`, only if the process itself
  * could write it. */
 uint64_t arch_translate(const struct space *space, uint64_t address, bool write);
