@@ -1,4 +1,4 @@
-"""Programs with a bounded life, which end with this one, also on Ctrl-C in the middle of several."""
+"""Programs with a bounded life, which end with this one: on Ctrl-C in the middle of several, or when it is killed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+#: If the thread that started it is gone, with this process say, it is as after a Ctrl-C.
+_GUARD = ("setpriv", "--pdeathsig", "INT")
 #: A pytest that is interrupted takes its targets down first.
 _LEAVE_S = 20.0
 
@@ -29,7 +31,7 @@ class Bounded:
                 if self._stopped.is_set():
                     return None
                 process = subprocess.Popen(
-                    argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, cwd=cwd,
+                    [*_GUARD, *argv], stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, cwd=cwd,
                     start_new_session=True, env=_environment(),
                 )  # fmt: skip
                 self._running.add(process)

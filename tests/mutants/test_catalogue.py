@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,32 @@ def test_stopped_run_says_nothing_and_leaves_nothing_running(tmp_path: Path) -> 
     assert bounded.run([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log", 0.2) is None
     bounded.stop()
     assert bounded.run(["true"], tmp_path / "log", 10) is None
+
+
+def test_whoever_kills_the_runner_leaves_nothing_running(tmp_path: Path) -> None:
+    child = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+    said = tmp_path / "pid"
+    runner = (
+        "import pathlib, sys; from tests.mutants.bounded import Bounded; "
+        "Bounded().run([sys.executable, *sys.argv[1:]], pathlib.Path('/dev/null'), 60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", runner, "-c", child, str(said)], cwd=ROOT)
+    try:
+        assert _comes(lambda: said.exists() and said.read_text() != "", 30.0)
+        pid = int(said.read_text())
+    finally:
+        process.kill()
+        process.wait()
+    assert _comes(lambda: not Path(f"/proc/{pid}").exists(), 10.0)
+
+
+def _comes(condition: Callable[[], bool], within: float) -> bool:
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def test_sources_are_whole_again_after_a_fault(tmp_path: Path) -> None:
