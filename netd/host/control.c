@@ -22,7 +22,7 @@
 #include <string.h>
 
 enum {
-	SOCKETS = 1024,
+	SOCKETS = 17000, /* more than there are ports to choose from for UDP */
 	DATA_MOST = 196608,
 };
 
@@ -444,8 +444,7 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 		own = (struct netd_address){a, b, c, d};
 		say_result(answer, netd_set_address(stack, &own));
 	} else if (!strcmp(verb, "dhcp")) {
-		netd_dhcp_start(stack);
-		say_result(answer, NETD_OK);
+		say_result(answer, netd_dhcp_start(stack));
 	} else if (!strcmp(verb, "route") && count >= 3) {
 		say_result(answer, netd_add_route(stack, a, b, c));
 	} else if (!strcmp(verb, "net")) {

@@ -203,8 +203,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "netd-host: that is not the address of a host\n");
 		return 2;
 	}
-	if (dhcp)
-		netd_dhcp_start(host.stack);
+	if (dhcp && netd_dhcp_start(host.stack) != NETD_OK)
+		abort();
 	loop(&host, control_fd);
 	control_forget(&host);
 	free(host.memory);

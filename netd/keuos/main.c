@@ -58,7 +58,7 @@ static struct netd *start(void)
 	if (arguments.own.address)
 		result = netd_set_address(stack, &arguments.own);
 	else
-		netd_dhcp_start(stack);
+		result = netd_dhcp_start(stack);
 	if (result == NETD_OK && arguments.services)
 		result = netd_services_bytes(SERVICE_SESSIONS) <= SERVICE_BYTES
 			? netd_services_start(stack, service_memory, SERVICE_SESSIONS)

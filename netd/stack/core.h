@@ -241,6 +241,8 @@ size_t udp_bytes(const struct netd_limits *limits);
 void udp_start(struct netd *stack, uint8_t *memory);
 void udp_input(struct netd *stack, const struct wire_ipv4 *ip, bool broadcast);
 void udp_report(struct netd *stack, const struct icmp_report *report);
+/* A socket for the stack's own use, at any of our addresses; port 0: one that is chosen. Its owner's deliver() takes everything. */
+int udp_bind_reserved(struct netd *stack, uint16_t port, const struct netd_udp_owner *owner, struct netd_udp **socket);
 bool udp_run(struct netd *stack); /* tells owners what came; false: nothing */
 
 /* dhcp.c */

@@ -14,8 +14,6 @@ enum {
 	REQUESTS = 4, /* for one offer */
 };
 
-static const struct netd_endpoint client = {0, WIRE_DHCP_CLIENT_PORT};
-
 static void apply(struct netd *stack, const struct netd_address *address)
 {
 	stack->net = *address;
@@ -227,16 +225,22 @@ netd_time dhcp_run(struct netd *stack)
 	return dhcp->due;
 }
 
-void netd_dhcp_start(struct netd *stack)
+int netd_dhcp_start(struct netd *stack)
 {
 	static const struct netd_address none;
 	struct netd_udp_owner owner = {.deliver = deliver, .owner = stack};
+	struct netd_udp *socket;
+	int result;
 
 	dhcp_stop(stack);
+	result = udp_bind_reserved(stack, WIRE_DHCP_CLIENT_PORT, &owner, &socket);
+	if (result != NETD_OK)
+		return result;
+	stack->dhcp.socket = socket;
 	apply(stack, &none);
-	if (netd_udp_bind(stack, client, &owner, &stack->dhcp.socket) == NETD_OK)
-		/* RFC 2131, 4.4.1: not all at once after a power failure. */
-		discover(stack, stack_random(stack) % NETD_S);
+	/* RFC 2131, 4.4.1: not all at once after a power failure. */
+	discover(stack, stack_random(stack) % NETD_S);
+	return NETD_OK;
 }
 
 void dhcp_stop(struct netd *stack)

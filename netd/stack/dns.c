@@ -84,7 +84,7 @@ int netd_resolve(struct netd *stack, const char *name, size_t name_bytes,
 	if (!query->bytes)
 		return NETD_INVALID;
 	owner.owner = query;
-	result = netd_udp_bind(stack, (struct netd_endpoint){0}, &owner, &socket);
+	result = udp_bind_reserved(stack, 0, &owner, &socket);
 	if (result == NETD_OK)
 		query->socket = socket;
 	return result;

@@ -1,11 +1,15 @@
-/* UDP (RFC 768; RFC 1122, 4.1): sockets, each with a ring of datagrams that wait for their reader. */
+/*
+ * UDP (RFC 768; RFC 1122, 4.1): sockets, each with a ring of datagrams that wait for their reader. The first are for applications and
+ * services; behind them lies a reserve that nobody else can use up, for DHCP and one for each of the resolver's
+ * questions. Their owners take what comes at once, so they have no ring.
+ */
 #include "../wire/udp.h"
 
 #include "../wire/icmp.h"
 #include "core.h"
 
 enum {
-	OWN_SOCKETS = 2, /* DHCP's and the resolver's, beyond the limit that is for others */
+	DHCP_SOCKETS = 1,
 	PORT_FIRST = 49152,
 	PORT_COUNT = 16384,
 };
@@ -25,18 +29,18 @@ struct netd_udp {
 	int error; /* of an earlier send, until it is reported */
 	struct netd_endpoint local;
 	struct netd_udp_owner owner;
-	uint8_t *ring;
+	uint8_t *ring;          /* NULL: one of the reserve */
 	uint32_t read, written; /* free-running */
 };
 
 static unsigned count(const struct netd_limits *limits)
 {
-	return limits->udp_sockets + OWN_SOCKETS;
+	return limits->udp_sockets + DHCP_SOCKETS + limits->dns_queries;
 }
 
 size_t udp_bytes(const struct netd_limits *limits)
 {
-	return count(limits) * (sizeof(struct netd_udp) + (size_t)limits->udp_bytes);
+	return count(limits) * sizeof(struct netd_udp) + limits->udp_sockets * (size_t)limits->udp_bytes;
 }
 
 void udp_start(struct netd *stack, uint8_t *memory)
@@ -44,10 +48,8 @@ void udp_start(struct netd *stack, uint8_t *memory)
 	uint8_t *rings = memory + count(&stack->limits) * sizeof(struct netd_udp);
 
 	stack->udp = (void *)memory;
-	for (unsigned i = 0; i < count(&stack->limits); i++) {
-		stack->udp[i].stack = stack;
+	for (unsigned i = 0; i < stack->limits.udp_sockets; i++)
 		stack->udp[i].ring = rings + i * (size_t)stack->limits.udp_bytes;
-	}
 }
 
 /* The socket of a port, one bound to this very address first. */
@@ -104,7 +106,7 @@ void udp_input(struct netd *stack, const struct wire_ipv4 *ip, bool broadcast)
 		socket->owner.deliver(socket->owner.owner, socket, head.from,
 			(struct netd_endpoint){ip->destination, udp.destination}, udp.payload, udp.payload_bytes))
 		return;
-	if (sizeof(head) + head.bytes > stack->limits.udp_bytes - (socket->written - socket->read)) {
+	if (!socket->ring || sizeof(head) + head.bytes > stack->limits.udp_bytes - (socket->written - socket->read)) {
 		COUNT(stack, udp_full);
 		return;
 	}
@@ -155,38 +157,64 @@ bool udp_run(struct netd *stack)
 	return any;
 }
 
-int netd_udp_bind(
-	struct netd *stack, struct netd_endpoint local, const struct netd_udp_owner *owner, struct netd_udp **socket)
+static bool port_taken(const struct netd *stack, uint16_t port)
 {
-	if (local.address && !ipv4_is_ours(stack, local.address))
-		return NETD_INVALID;
-	/* RFC 6056, 3.3.1: a port that nobody can guess. */
-	for (unsigned tries = 0; !local.port; tries++) {
-		uint16_t port = (uint16_t)(PORT_FIRST + stack_random(stack) % PORT_COUNT);
-
-		if (!find(stack, local.address, port))
-			local.port = port;
+	for (unsigned i = 0; i < count(&stack->limits); i++) {
+		if (stack->udp[i].used && stack->udp[i].local.port == port)
+			return true;
 	}
+	return false;
+}
+
+/* RFC 6056, 3.3.1: from a number that nobody can guess on, the first port that no socket has, at whatever address. 0: none. */
+static uint16_t choose_port(struct netd *stack)
+{
+	uint32_t start = stack_random(stack);
+
+	for (uint32_t i = 0; i < PORT_COUNT; i++) {
+		uint16_t port = (uint16_t)(PORT_FIRST + (start + i) % PORT_COUNT);
+
+		if (!port_taken(stack, port))
+			return port;
+	}
+	return 0;
+}
+
+/* A socket among those from `first` up to `end`. */
+static int bind(struct netd *stack, unsigned first, unsigned end, struct netd_endpoint local,
+	const struct netd_udp_owner *owner, struct netd_udp **socket)
+{
 	for (unsigned i = 0; i < count(&stack->limits); i++) {
 		if (stack->udp[i].used && stack->udp[i].local.port == local.port &&
 			stack->udp[i].local.address == local.address)
 			return NETD_IN_USE;
 	}
-	for (unsigned i = 0; i < count(&stack->limits); i++) {
-		struct netd_udp *free = &stack->udp[i];
+	while (first < end && stack->udp[first].used)
+		first++;
+	if (first == end)
+		return NETD_NO_ROOM;
+	if (!local.port)
+		local.port = choose_port(stack);
+	if (!local.port)
+		return NETD_NO_ROOM;
+	*socket = &stack->udp[first];
+	**socket = (struct netd_udp){
+		.stack = stack, .used = true, .told = true, .local = local, .owner = *owner, .ring = (*socket)->ring};
+	return NETD_OK;
+}
 
-		if (free->used)
-			continue;
-		*free = (struct netd_udp){.stack = stack,
-			.used = true,
-			.told = true,
-			.local = local,
-			.owner = *owner,
-			.ring = free->ring};
-		*socket = free;
-		return NETD_OK;
-	}
-	return NETD_NO_ROOM;
+int netd_udp_bind(
+	struct netd *stack, struct netd_endpoint local, const struct netd_udp_owner *owner, struct netd_udp **socket)
+{
+	if (local.address && !ipv4_is_ours(stack, local.address))
+		return NETD_INVALID;
+	return bind(stack, 0, stack->limits.udp_sockets, local, owner, socket);
+}
+
+int udp_bind_reserved(struct netd *stack, uint16_t port, const struct netd_udp_owner *owner, struct netd_udp **socket)
+{
+	return bind(stack, stack->limits.udp_sockets, count(&stack->limits), (struct netd_endpoint){0, port}, owner,
+		socket);
 }
 
 int netd_udp_send(struct netd_udp *socket, uint32_t from, struct netd_endpoint to, const void *data, size_t bytes)

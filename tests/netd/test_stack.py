@@ -154,6 +154,44 @@ def test_neighbours_beyond_the_limit_are_dropped_while_all_are_being_resolved(st
     assert stack.counters()["arp_full"] == 2
 
 
+def bind_every_udp_port_but(stack, spared):
+    """At one of the loopback's addresses: a port that anybody has at any address is not chosen."""
+    for port in set(range(49152, 65536)) - {spared}:
+        stack.command("udp", address("127.0.0.1"), port)
+
+
+def test_a_udp_port_is_found_if_one_is_left_and_refused_if_none_is(stack):
+    stack.reset(udp_sockets=16390, udp_bytes=512)
+    bind_every_udp_port_but(stack, 50123)
+    assert stack.command("info", stack.command("udp", 0, 0)) == "local=0:50123"
+    with pytest.raises(NetdError, match="no-room"):
+        stack.command("udp", 0, 0)
+    assert stack.command("udp", 0, 40000), "one that is named is still to be had"
+
+
+def test_dhcp_and_the_resolver_have_sockets_when_applications_have_taken_all(stack):
+    stack.reset(udp_sockets=3, dns_queries=2)
+    for port in (1000, 2000):  # and one is the echo service's
+        stack.command("udp", 0, port)
+    with pytest.raises(NetdError, match="no-room"):
+        stack.command("udp", 0, 3000)
+    for name in ("one.example", "two.example"):
+        stack.command("resolve", name)
+    assert [IP(d).dport for d in stack.datagrams()] == [53, 53]
+    with pytest.raises(NetdError, match="no-room"):
+        stack.command("resolve", "three.example")
+    stack.command("dhcp")
+    stack.advance(1.1)
+    assert [d[UDP].dport for d in dhcp_sent(stack)] == [67]
+
+
+def test_dhcp_tells_that_somebody_has_its_port_and_leaves_the_address(stack):
+    stack.command("udp", 0, 68)
+    with pytest.raises(NetdError, match="in-use"):
+        stack.command("dhcp")
+    assert net(stack)[0] == OWN
+
+
 # Cookies --------------------------------------------------------------------------------------------------------
 
 
@@ -194,6 +232,22 @@ def test_a_third_ack_that_is_lost_is_survived_by_a_cookie(stack):
     peer.ack = synack.seq + 1
     peer.tx("P.", b"the first that arrives")
     assert stack.recv(int(stack.command("accept", listener))) == b"the first that arrives"
+
+
+@pytest.mark.parametrize("silent", [60, 200])
+def test_a_lost_third_ack_is_not_noticed_here_until_the_peer_sends_again(stack, silent):
+    listener = stack.listen(4000, 1)
+    flood(stack, 4000, 1)
+    peer = Peer(stack, 30000, 4000)
+    (synack,) = peer.tx("S")
+    peer.ack = synack.seq + 1
+    stack.advance(silent)
+    assert peer.mine() == [], "nothing is kept of it that could be sent again"
+    got = peer.tx("P.", b"at last")
+    if silent < 64:
+        assert stack.recv(int(stack.command("accept", listener))) == b"at last"
+    else:
+        assert [s.flags for s in got] == ["R"], "and so it learns that there is no connection"
 
 
 @pytest.mark.parametrize("how", ["ack", "seq", "tuple", "late", "unasked"])

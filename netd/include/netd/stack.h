@@ -23,7 +23,7 @@ struct netd_limits {
 	uint16_t connections;
 	uint32_t send_bytes;    /* per connection, a power of two. Reached: send() takes less */
 	uint32_t receive_bytes; /* per connection, a power of two, at most 2^29. Reached: the window is closed */
-	/* Reached: bind() returns NETD_NO_ROOM. */
+	/* Reached: bind() returns NETD_NO_ROOM. DHCP and the resolver have sockets of their own beyond these. */
 	uint16_t udp_sockets;
 	uint32_t udp_bytes; /* per UDP socket, a power of two. Reached: datagrams are dropped and counted */
 	/* Neighbours. Reached: the one not used for longest is forgotten, but none that is being resolved: then the packet is
@@ -102,7 +102,8 @@ enum netd_dhcp_state {
 /* Sets the address by hand, and ends DHCP. Connections from another address are reset. Returns netd_result. */
 int netd_set_address(struct netd *stack, const struct netd_address *address);
 void netd_get_address(const struct netd *stack, struct netd_address *address);
-void netd_dhcp_start(struct netd *stack);
+/* Asks for an address by DHCP, and gives up the one there is. NETD_IN_USE: somebody has bound the client's port, 68. */
+int netd_dhcp_start(struct netd *stack);
 enum netd_dhcp_state netd_dhcp_state(const struct netd *stack);
 
 /* Datagrams for a network go to a gateway on the link. The longest mask wins. Returns netd_result. */
