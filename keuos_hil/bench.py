@@ -13,11 +13,12 @@ import pytest
 
 from . import bundled, registry
 from . import initrd as cpio
+from .environment import CpuTimes, host_environment
 from .errors import UsageError
 from .hookspecs import RunOptions, TargetType
 from .image import Grade, Image
 from .parts import AnyTarget, Placed, Target, booting
-from .results import Results, host_environment, make_run_directory, point_latest
+from .results import Results, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
 
 
@@ -41,6 +42,8 @@ class Bench:
     results: Results = field(default_factory=Results)
     #: Why the results could not be written.
     unwritten: str = ""
+    #: What the cores had done when the run began.
+    began: CpuTimes | None = field(default_factory=CpuTimes.read)
     _directory: Path | None = None
     _images: dict[tuple[str, str], Image] = field(default_factory=dict)
 
@@ -174,7 +177,7 @@ class Bench:
 
     def write_results(self) -> Path:
         """results.json, the samples and the `latest` link. Raises InfraError if they can't be written."""
-        environment = host_environment() | {
+        environment = host_environment(self.began) | {
             "seed": self.seed,
             "timebases": self.results.timebases,
             "commands": self.results.commands,

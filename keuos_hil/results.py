@@ -10,7 +10,6 @@ import base64
 import io
 import json
 import os
-import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -226,20 +225,3 @@ def point_latest(directory: Path) -> None:
         link.replace(directory.parent / "latest")
     except OSError as error:
         raise InfraError(f"no link `latest` can be made in {directory.parent}: {error.strerror}") from None
-
-
-def host_environment() -> dict[str, Any]:
-    """What is worth knowing of this host about a figure."""
-    cpu = ""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith(("model name", "Model")):
-                cpu = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    return {
-        "time": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-        "host": {"system": platform.platform(), "cpu": cpu or platform.processor(), "cores": os.cpu_count()},
-        "python": platform.python_version(),
-    }

@@ -10,10 +10,11 @@ import jsonschema
 import numpy as np
 import pytest
 
+from keuos_hil.environment import host_environment
 from keuos_hil.errors import InfraError
 from keuos_hil.fuzz import Matrix
 from keuos_hil.record import Recorder
-from keuos_hil.results import Results, host_environment, make_run_directory, point_latest
+from keuos_hil.results import Results, make_run_directory, point_latest
 from keuos_hil.terminal import comparison, fuzz_matrix, number, tables
 
 SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
