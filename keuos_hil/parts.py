@@ -124,6 +124,11 @@ class Sockets(Protocol):
         """Whose stack it is, with its version, such as "Linux 6.1.0 x86_64"."""
         ...
 
+    @property
+    def ordered(self) -> bool:
+        """Whether a call is made behind all frames that were sent before it, so that nobody need fence them."""
+        ...
+
     def call(self, name: str, *arguments: int | str) -> list[str]:
         """Make one call; the values of its answer.
 

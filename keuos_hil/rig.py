@@ -21,7 +21,7 @@ from .image import NETD_TEST_PROGRAM, Grade, Image
 from .line import LineCounts
 from .memory import KernelMemory
 from .net.clock import Clock
-from .net.netd import Netd, NetdClock, NetdSockets
+from .net.netd import Netd, NetdClock, NetdLine, NetdSockets
 from .parts import (
     AnyTarget,
     Counting,
@@ -66,6 +66,7 @@ class LiveTarget:
         self._agent_error: HilError | None = None
         self._at_boot: Counts | None = None
         self._application: NetdSockets | None = None
+        self._line: NetdLine | None = None
         self._clock: NetdClock | None = None
         self._resets = self._first_boot = session.console.resets
         self._mark = 0
@@ -119,7 +120,7 @@ class LiveTarget:
         """The wire to the target's NIC. Raises UsageError if there is none."""
         if self.session.link is None:
             raise UsageError(f"target {self.name} has no NIC; mark the test with needs('link')")
-        return self.session.link
+        return self._line or self.session.link
 
     @property
     def sockets(self) -> Sockets:
@@ -150,8 +151,9 @@ class LiveTarget:
                 raise UsageError(f"target {self.name} has no socket calls; mark the test with needs('sockets')")
             winds = "netd-clock" in self.booted.capabilities
             netd = Netd(self.agent, program=NETD_TEST_PROGRAM) if winds else Netd(self.agent)
-            self._application = netd.application()
-            self._clock = NetdClock(netd, self.link) if winds else None
+            self._line = NetdLine(netd, self.link) if winds else None
+            self._application = netd.application(self._line)
+            self._clock = NetdClock(self._line) if self._line is not None else None
             self._application.disown()
             self._at_boot = self.agent.counts()
         return self._application
@@ -161,7 +163,7 @@ class LiveTarget:
         if self._application is not None:
             self._application.close()
             self._application.netd.close()
-            self._application = self._clock = None
+            self._application = self._line = self._clock = None
             self._at_boot = self.agent.counts()
 
     @property
@@ -213,7 +215,7 @@ class LiveTarget:
         if self._resets != self.console.resets:
             self._resets = self.console.resets
             self._repeats_before += self._agent.client.repeats if self._agent is not None else 0
-            self._agent = self._agent_error = self._at_boot = self._application = self._clock = None
+            self._agent = self._agent_error = self._at_boot = self._application = self._line = self._clock = None
 
     def line_counts(self) -> LineCounts:
         """What this session's line did."""

@@ -73,6 +73,8 @@ class LinuxSockets:
         self._end = end
         self._system = system
 
+    ordered = False
+
     @property
     def system(self) -> str:
         """As uname says it."""

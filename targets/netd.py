@@ -170,6 +170,7 @@ class NetdSockets:
     """See :class:`keuos_hil.parts.Sockets`: POSIX names on one side, netd/socket.h's calls on the other."""
 
     system = "NetD host"
+    ordered = False
 
     def __init__(self, control: Control) -> None:
         self._control = control

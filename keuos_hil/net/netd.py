@@ -12,6 +12,8 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cached_property
 from typing import TypeVar
 
 from ..agent import Agent, ChannelHandle, Process
@@ -115,9 +117,9 @@ class Netd:
         self.channels += made
         return made
 
-    def application(self) -> NetdSockets:
-        """A program of its own that makes socket calls, bound and ready."""
-        return NetdSockets(self)
+    def application(self, line: NetdLine | None = None) -> NetdSockets:
+        """A program of its own that makes socket calls, bound and ready; told by its mailbox, or by frames."""
+        return NetdSockets(self, line)
 
     def counters(self) -> dict[str, int]:
         """What it counts about rings, its loop and the NIC; the stack's counters are :meth:`NetdSockets.counters`."""
@@ -140,6 +142,64 @@ class Netd:
         self.process.close()
 
 
+class NetdLine:
+    """The wire to `netd_hil` (see :class:`keuos_hil.parts.Link`), without the frames by which a test talks to it.
+
+    Those frames (netd/keuos/test_line.h) keep their order among the others, so an answer is a fence, too: what NetD
+    had to say to whatever was sent before is there already.
+    """
+
+    def __init__(self, netd: Netd, link: Link) -> None:
+        layouts = netd.process.elf.layouts
+        self.layouts = layouts
+        self.mtu = netd.network.mtu
+        self._link = link
+        self._types = {name: struct.pack("!H", layouts.constant(f"TEST_LINE_{name}")) for name in ("CLOCK", "CALLS")}
+        self._ends = netd.network.mac + OWN_MAC
+        self._queue: deque[bytes] = deque()
+        #: How many frames of NetD's own have come.
+        self.seen = 0
+
+    def send(self, frame: bytes) -> None:
+        """See Link.send."""
+        self._link.send(frame)
+
+    def receive(self, timeout: float) -> bytes | None:
+        """See Link.receive."""
+        if self._queue:
+            return self._queue.popleft()
+        deadline = time.monotonic() + timeout
+        while True:
+            frame = self._link.receive(max(0.0, deadline - time.monotonic()) if timeout else 0.0)
+            if frame is None:
+                return None
+            if frame[12:14] not in self._types.values():
+                self.seen += 1
+                return frame
+
+    def tell(self, kind: str, payload: bytes) -> None:
+        """Send a frame of the test's: "CLOCK" or "CALLS"."""
+        self._link.send(self._ends + self._types[kind] + payload)
+
+    def hear(self, kind: str) -> bytes:
+        """What stands in the next frame of that kind; others are kept for :meth:`receive`.
+
+        Raises:
+            TargetFailure: none comes.
+        """
+        deadline = time.monotonic() + _STEP_S
+        while (left := deadline - time.monotonic()) > 0:
+            frame = self._link.receive(left)
+            if frame is None:
+                continue
+            if frame[12:14] == self._types[kind]:
+                return frame[14:]
+            if frame[12:14] not in self._types.values():
+                self.seen += 1
+                self._queue.append(frame)
+        raise TargetFailure(f"netd_hil has not answered by a frame ({kind.lower()}) for {_STEP_S:g} s")
+
+
 class NetdClock:
     """See :class:`keuos_hil.net.clock.Clock`: the time of `netd_hil`, wound by frames (netd/keuos/test_clock.h).
 
@@ -151,59 +211,49 @@ class NetdClock:
 
     winds = True
 
-    def __init__(self, netd: Netd, link: Link) -> None:
-        layouts = netd.process.elf.layouts
-        self._order, self._report = layouts.struct("test_clock_order"), layouts.struct("test_clock_report")
-        self._hold, self._run = layouts.constant("TEST_CLOCK_HOLD"), layouts.constant("TEST_CLOCK_RUN")
-        self._type = struct.pack("!H", layouts.constant("TEST_CLOCK_ETHERTYPE"))
-        self._header = netd.network.mac + OWN_MAC + self._type
-        self._queue: deque[bytes] = deque()
+    def __init__(self, line: NetdLine) -> None:
+        self._line = line
+        self._order, self._report = (line.layouts.struct(f"test_clock_{name}") for name in ("order", "report"))
+        self._hold, self._run = (line.layouts.constant(f"TEST_CLOCK_{name}") for name in ("HOLD", "RUN"))
         self._requests = 0
-        self._seen = 0
         self._now = 0
-        self._do(link, self._hold, 0)
-        self._queue.clear()
+        self._do(self._hold, 0)
 
     def now(self) -> float:
         """See Clock.now."""
         return self._now / 1e6
 
     def receive(self, link: Link, most: float) -> bytes | None:
-        """See Clock.receive."""
-        if not self._queue:
+        """See Clock.receive; `link` is the line, or something before it."""
+        waiting = link.receive(0.0)
+        if waiting is None:
+            self._do(self._run, math.ceil(most * 1e6))  # never less: a wait of less than a tick ends, too
             waiting = link.receive(0.0)
-            if waiting is not None:
-                self._seen += 1
-                return waiting
-            self._do(link, self._run, math.ceil(most * 1e6))  # never less: a wait of less than a tick ends, too
-        return self._queue.popleft() if self._queue else None
+        return waiting
 
-    def _do(self, link: Link, operation: int, amount: int) -> None:
-        """Give an order; what comes before its report is kept."""
+    def _do(self, operation: int, amount: int) -> None:
+        """Give an order, and wait for its report."""
         self._requests += 1
         order = Record.of(self._order)
-        order.request, order.operation, order.amount, order.seen = self._requests, operation, amount, self._seen
-        link.send(self._header + bytes(order))
-        deadline = time.monotonic() + _STEP_S
+        order.request, order.operation, order.amount, order.seen = self._requests, operation, amount, self._line.seen
+        self._line.tell("CLOCK", bytes(order))
         while True:
-            frame = link.receive(max(0.0, deadline - time.monotonic()))
-            if frame is None:
-                raise TargetFailure(f"netd_hil has not reported to its clock's test for {_STEP_S:g} s")
-            if frame[12:14] != self._type:
-                self._seen += 1
-                self._queue.append(frame)
-                continue
-            report = Record.of(self._report, frame[14 : 14 + self._report.itemsize])
+            report = Record.of(self._report, self._line.hear("CLOCK")[: self._report.itemsize])
             if report.request == self._requests:
-                self._now, self._seen = int(report.now), int(report.sent)
+                self._now, self._line.seen = int(report.now), int(report.sent)
                 return
 
 
 class NetdSockets:
-    """See :class:`keuos_hil.parts.Sockets`: the program `sockets`, told by its mailbox what to do."""
+    """See :class:`keuos_hil.parts.Sockets`: the program `sockets`, told what to do by its mailbox.
 
-    def __init__(self, netd: Netd) -> None:
+    Args:
+        line: to a `netd_hil`: calls go by frames instead, which takes one round trip of the wire.
+    """
+
+    def __init__(self, netd: Netd, line: NetdLine | None = None) -> None:
         self.netd = netd
+        self._line = line
         self.process = netd.agent.spawn(SOCKETS_PROGRAM)
         self._variables = self.process.variables
         self._text = self._variables.address("request_text")
@@ -213,11 +263,17 @@ class NetdSockets:
         assert fields is not None, "the answer is a structure"
         self._text_offset = int(fields["text"][1])
         self._room = self.process.elf.layouts.constant("SOCKETS_TEXT")
+        self._piece = self.process.elf.layouts.struct("sockets_piece")
         self._number = 0
         self.channels = netd.bind(self.process, observer=True)
         until("the application to be bound", lambda: int(self._read()[0].open), lambda state: state == 1)
 
     @property
+    def ordered(self) -> bool:
+        """See Sockets.ordered."""
+        return self._line is not None
+
+    @cached_property
     def system(self) -> str:
         """NetD, with the kernel's version."""
         return f"NetD {self.netd.agent.info().version}"
@@ -238,6 +294,9 @@ class NetdSockets:
         if len(text) >= self._room:
             raise ValueError(f"{name}: a call of {len(text)} bytes; the mailbox takes {self._room - 1}")
         self._number += 1
+        if self._line is not None:
+            self._tell(self._line, text)
+            return
         self.process.write(self._text, text)
         request = Record.of(self.process.elf.layouts.variable("request"))
         request.number, request.bytes = self._number, len(text)
@@ -245,13 +304,37 @@ class NetdSockets:
 
     def finish(self) -> list[str]:
         """Wait for the answer of the call handed over last; its values. Raises as :meth:`call`."""
-        answer, text = until("a socket call's answer", self._read, lambda found: found[0].number == self._number)
-        if answer.bytes > len(text):
-            text = self.process.read(self._answer + self._text_offset, answer.bytes)
-        verdict, *values = text[: answer.bytes].decode("ascii", "replace").split(" ")
+        text = self._mailed() if self._line is None else self._heard(self._line)
+        verdict, *values = text.decode("ascii", "replace").split(" ")
         if verdict == "ok":
             return [value for value in values if value]
         raise SocketError(f"{SOCKETS_PROGRAM} {self._number}", values[0] if values else verdict)
+
+    def _mailed(self) -> bytes:
+        answer, text = until("a socket call's answer", self._read, lambda found: found[0].number == self._number)
+        if answer.bytes > len(text):
+            text = self.process.read(self._answer + self._text_offset, answer.bytes)
+        return text[: answer.bytes]
+
+    def _tell(self, line: NetdLine, text: bytes) -> None:
+        """The text by frames, in pieces (kernel/user/sockets/sockets.h)."""
+        piece = Record.of(self._piece)
+        most = line.mtu - self._piece.itemsize
+        for offset in range(0, len(text), most):
+            piece.number, piece.bytes, piece.offset = self._number, len(text), offset
+            line.tell("CALLS", bytes(piece) + text[offset : offset + most])
+
+    def _heard(self, line: NetdLine) -> bytes:
+        """The answer's text out of its pieces."""
+        text = b""
+        while True:
+            payload = line.hear("CALLS")
+            piece = Record.of(self._piece, payload[: self._piece.itemsize])
+            if piece.number != self._number or piece.offset != len(text):
+                continue  # of a call that was given up
+            text += payload[self._piece.itemsize :][: piece.bytes - piece.offset]
+            if len(text) == piece.bytes:
+                return text
 
     def call(self, name: str, *arguments: int | str) -> list[str]:
         """See Sockets.call."""
@@ -268,6 +351,10 @@ class NetdSockets:
 
     def require_alive(self) -> None:
         """Raise TargetFailure if NetD or this program has ended, or NetD has cut the connection to it."""
+        if self._line is not None:
+            with suppress(TargetFailure):  # told below, by whoever is gone
+                self.call("reset")
+                return
         for process in (self.netd.process, self.process):
             info = process.info()
             if info.exit_reason:
@@ -276,6 +363,8 @@ class NetdSockets:
                 )
         if not self.bound:
             raise TargetFailure(f"NetD has closed its channels with the program {SOCKETS_PROGRAM}")
+        if self._line is not None:
+            raise TargetFailure(f"NetD and the program {SOCKETS_PROGRAM} are there, and answer no call")
 
     def counters(self) -> dict[str, int]:
         """The stack's counters, by the names of netd/statistics.h."""

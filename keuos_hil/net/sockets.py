@@ -1,8 +1,8 @@
 """The target's application side, as a case drives it: socket calls that never block, made by a program on the target.
 
 The calls and their answers are those of docs/socket-calls.md, whatever target serves them. The wire and the line that
-carries the calls are not ordered: before a call that depends on what was sent, :class:`App` has the wire fenced; a call
-that answers "not now" is repeated behind further fences.
+carries the calls are not ordered, unless a target's calls are: before a call that depends on what was sent,
+:class:`App` has the wire fenced; a call that answers "not now" is repeated behind further fences.
 """
 
 from __future__ import annotations
@@ -208,7 +208,8 @@ class App:
 
     def call(self, name: str, *arguments: int | str) -> list[str]:
         """One call, behind everything that was sent on the wire."""
-        self._host.fence()
+        if not self.sockets.ordered:
+            self._host.fence()
         shown = " ".join(map(str, arguments))[:60]
         try:
             values = self.sockets.call(name, *arguments)

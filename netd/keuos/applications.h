@@ -80,6 +80,10 @@ void sockets_attend(struct application *application);
 void sockets_end(struct application *application);
 unsigned sockets_count(void);
 
+/* What becomes of a request on a socket that is not the application's. NULL, or false: it is invalid. */
+extern bool (*sockets_stranger)(struct application *application, uint16_t opcode,
+	const struct keuos_socket_request *request, const uint8_t *data, uint32_t bytes);
+
 /* --- applications.c, for sockets.c --- */
 
 /* Sends an event of at most 104 bytes; the caller knows that there is room, or looks at the result: false if not. */

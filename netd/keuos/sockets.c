@@ -12,6 +12,9 @@ _Static_assert((int)KEUOS_SOCKET_TROUBLE == (int)NETD_TROUBLE, "events are the s
 
 enum { INDEX_BITS = 16 };
 
+bool (*sockets_stranger)(struct application *application, uint16_t opcode, const struct keuos_socket_request *request,
+	const uint8_t *data, uint32_t bytes);
+
 static struct netd *stack;
 static const struct netd_nic *nic;
 static struct socket sockets[KEUOS_SOCKETS];
@@ -525,7 +528,8 @@ void sockets_carry_out(struct application *application, uint16_t opcode, const s
 	}
 	socket = find(application, request->socket);
 	if (!socket) {
-		reply(application, request, NETD_INVALID, 0);
+		if (!sockets_stranger || !sockets_stranger(application, opcode, request, data, bytes))
+			reply(application, request, NETD_INVALID, 0);
 	} else if (opcode == KEUOS_SOCKET_RECEIVE) {
 		receive(socket, request);
 	} else if (opcode == KEUOS_SOCKET_CLOSE || opcode == KEUOS_SOCKET_ABORT) {

@@ -2,6 +2,8 @@
 #include "test_clock.h"
 
 #include "clock.h"
+#include "test_calls.h"
+#include "test_line.h"
 
 #include <string.h>
 #include <user.h>
@@ -20,56 +22,29 @@ static struct {
 	netd_time behind; /* by how much the domain is behind the kernel's time, after holds and advances; wraps */
 } domain;
 
-/* Orders by frames: this stands between the NIC's driver and the stack. */
+/* Orders by frames. */
 static struct {
-	struct netd_nic *nic;
-	const struct netd_nic_driver *driver;                   /* the NIC's own */
-	void (*receive)(void *stack, struct netd_frame *frame); /* the stack's own */
-	uint8_t peer[NETD_MAC_BYTES];                           /* who gave the order */
 	struct test_clock_order order;
 	bool ordered;    /* an order waits to be begun */
 	bool by_frame;   /* what is under way was ordered so */
 	bool report_due; /* the NIC had no room for it */
-	uint64_t sent;
 } line;
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "orders and reports are copied as they lie");
 
-static bool is_order(const struct netd_frame *frame)
+void test_clock_take(struct netd_frame *frame)
 {
-	return frame->bytes >= NETD_ETHERNET_BYTES + sizeof(line.order) &&
-		frame->data[12] == TEST_CLOCK_ETHERTYPE >> 8 && frame->data[13] == (TEST_CLOCK_ETHERTYPE & 0xff);
-}
-
-static void receive(void *stack, struct netd_frame *frame)
-{
-	if (!is_order(frame)) {
-		line.receive(stack, frame);
-		return;
+	if (frame->bytes >= NETD_ETHERNET_BYTES + sizeof(line.order)) {
+		memcpy(&line.order, frame->data + NETD_ETHERNET_BYTES, sizeof(line.order));
+		line.ordered = true;
 	}
-	memcpy(line.peer, frame->data + NETD_MAC_BYTES, sizeof(line.peer));
-	memcpy(&line.order, frame->data + NETD_ETHERNET_BYTES, sizeof(line.order));
-	line.ordered = true;
 	netd_frame_release(frame);
 }
 
-static bool transmit(void *device, const struct netd_part *parts, unsigned count)
-{
-	bool taken = line.driver->transmit(device, parts, count);
-
-	line.sent += taken;
-	return taken;
-}
-
-static const struct netd_nic_driver counting = {.transmit = transmit};
-
 void clock_wire(struct netd_nic *nic)
 {
-	line.nic = nic;
-	line.driver = nic->driver;
-	line.receive = nic->client.receive;
-	nic->driver = &counting;
-	nic->client.receive = receive;
+	test_line_start(nic);
+	test_calls_start();
 }
 
 void clock_start(void)
@@ -83,16 +58,9 @@ netd_time clock_now(void)
 
 static void report(void)
 {
-	struct test_clock_report report = {.request = line.order.request, .now = clock_now(), .sent = line.sent};
-	uint8_t header[NETD_ETHERNET_BYTES];
+	struct test_clock_report report = {.request = line.order.request, .now = clock_now(), .sent = test_line_sent()};
 
-	memcpy(header, line.peer, NETD_MAC_BYTES);
-	memcpy(header + NETD_MAC_BYTES, line.nic->mac, NETD_MAC_BYTES);
-	header[12] = TEST_CLOCK_ETHERTYPE >> 8;
-	header[13] = TEST_CLOCK_ETHERTYPE & 0xff;
-	struct netd_part parts[] = {{header, sizeof(header)}, {&report, sizeof(report)}};
-
-	line.report_due = !line.driver->transmit(line.nic->device, parts, sizeof(parts) / sizeof(parts[0]));
+	line.report_due = !test_line_send(TEST_LINE_CLOCK, &report, sizeof(report));
 }
 
 static void tell(netd_time due)
@@ -140,7 +108,7 @@ static void begin(netd_time due)
 /* Moves on to the next stop of what is under way; false: it has ended. */
 static bool move(netd_time due)
 {
-	if (domain.now == domain.target || (domain.operation == TEST_CLOCK_RUN && line.sent != line.order.seen))
+	if (domain.now == domain.target || (domain.operation == TEST_CLOCK_RUN && test_line_sent() != line.order.seen))
 		return false;
 	if (due <= domain.target) {
 		domain.now = due > domain.now ? due : domain.now;
@@ -159,6 +127,8 @@ bool clock_idle(netd_time due)
 {
 	if (line.report_due)
 		report();
+	if (test_calls_idle())
+		return true;
 	if (!domain.busy) {
 		if (!line.ordered && test_clock_params.request == test_clock_results.request)
 			return false;

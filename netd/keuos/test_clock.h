@@ -3,13 +3,13 @@
  * everything that has arrived is dealt with, moves the clock to the next deadline, and ends when NetD is idle again: what
  * it sends on the way has been handed to the NIC by then. netd has none of this.
  *
- * A frame of type TEST_CLOCK_ETHERTYPE never reaches the stack: behind the Ethernet header it is a struct test_clock_order,
- * and is answered by a struct test_clock_report. Frames keep their order, so the order is a fence, too: whatever was sent
+ * A frame of type TEST_LINE_CLOCK (test_line.h) is, behind its Ethernet header, a struct test_clock_order, and is answered by a struct test_clock_report. Frames keep their order, so the order is a fence, too: whatever was sent
  * before it has been dealt with when its report comes, and whatever NetD had to say stands before the report.
  */
 #ifndef NETD_KEUOS_TEST_CLOCK_H
 #define NETD_KEUOS_TEST_CLOCK_H
 
+#include <netd/nic.h>
 #include <stdint.h>
 
 enum test_clock_operation {
@@ -22,16 +22,12 @@ enum test_clock_operation {
 	TEST_CLOCK_RUN = 4,
 };
 
-enum test_clock_wire {
-	TEST_CLOCK_ETHERTYPE = 0x88B5, /* IEEE 802's first for local experiments */
-};
-
 /* Little-endian, behind the Ethernet header of a frame to NetD. */
 struct test_clock_order {
 	uint32_t request;   /* comes back in the report */
 	uint32_t operation; /* enum test_clock_operation */
 	uint64_t amount;    /* microseconds */
-	uint64_t seen;      /* how many frames of NetD's have come, reports not counted */
+	uint64_t seen;      /* how many frames of NetD's have come, but for those of the line */
 };
 
 /* Little-endian, behind the Ethernet header of the answer. */
@@ -39,7 +35,7 @@ struct test_clock_report {
 	uint32_t request;
 	uint32_t reserved;
 	uint64_t now;  /* microseconds */
-	uint64_t sent; /* frames so far, reports not counted */
+	uint64_t sent; /* frames so far, but for those of the line */
 };
 
 struct test_clock_params {
@@ -60,5 +56,8 @@ struct test_clock_results {
 
 extern volatile struct test_clock_params test_clock_params;
 extern volatile struct test_clock_results test_clock_results;
+
+/* A frame with an order has come; the reference is moved. */
+void test_clock_take(struct netd_frame *frame);
 
 #endif

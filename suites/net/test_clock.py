@@ -9,7 +9,7 @@ import pytest
 
 from keuos_hil.image import NETD_TEST_PROGRAM as TEST_PROGRAM
 from keuos_hil.net.host import Host
-from keuos_hil.net.netd import Netd, NetdClock, until
+from keuos_hil.net.netd import Netd, NetdClock, NetdLine, until
 from keuos_hil.net.tcp import Conversation
 from keuos_hil.rig import LiveTarget
 
@@ -78,8 +78,9 @@ def test_an_order_by_a_frame_is_reported_behind_all_that_was_sent(
 ) -> None:
     """Twenty echo requests and a wait of no time: every reply is there when the wait is over."""
     netd = start_netd(program=TEST_PROGRAM)
-    clock = NetdClock(netd, target.link)
-    host = Host(target.link, netd.network, clock)
+    line = NetdLine(netd, target.link)
+    clock = NetdClock(line)
+    host = Host(line, netd.network, clock)
     host.fence()
     before = clock.now()
     for _ in range(20):
@@ -92,8 +93,9 @@ def test_an_order_by_a_frame_is_reported_behind_all_that_was_sent(
 def test_a_wait_ends_with_the_frame_that_a_timer_sends(target: LiveTarget, start_netd: Callable[..., Netd]) -> None:
     """A SYN-ACK is sent again after a second of a clock that goes no further by itself."""
     netd = start_netd(program=TEST_PROGRAM)
-    clock = NetdClock(netd, target.link)
-    host = Host(target.link, netd.network, clock)
+    line = NetdLine(netd, target.link)
+    clock = NetdClock(line)
+    host = Host(line, netd.network, clock)
     host.fence()
     c = Conversation(host, 7, 5101)
     c.tx("S")
@@ -106,8 +108,9 @@ def test_a_wait_ends_with_the_frame_that_a_timer_sends(target: LiveTarget, start
     c.kill()
 
 
-def test_a_release_image_has_no_clock_to_hold(target: LiveTarget) -> None:
+def test_a_release_image_has_no_clock_to_hold_and_no_line(target: LiveTarget) -> None:
     symbols = target.image.program("netd").symbols
     assert "clock_idle" in symbols
-    assert not [name for name in symbols if "test_clock" in name]
+    assert not [name for name in symbols if name.startswith("test_")]
+    assert "test_line_send" in target.image.program(TEST_PROGRAM).symbols
     assert "test_clock_params" in target.image.program(TEST_PROGRAM).symbols

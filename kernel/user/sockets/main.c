@@ -50,6 +50,13 @@ static uint32_t crc_table[256];
 static uint8_t bytes_buffer[SOCKETS_BYTES];
 static size_t answer_length;
 
+/* The line of text that comes by frames. */
+static struct {
+	uint32_t id; /* of the request for frames */
+	uint32_t number, gathered, bytes;
+	int complete;
+} frames;
+
 static const char *const counter_names[] = {
 #define NETD_COUNTER(name) #name,
 	NETD_COUNTERS(NETD_COUNTER)
@@ -94,12 +101,36 @@ static void say_address(uint32_t address, uint32_t port)
 
 /* --- calls of NetD --- */
 
-/* What comes unasked. Of it only urgent data counts: the host asks after everything else. */
-static void note_event(struct socket_client *of, const struct socket_message *event)
+static void take_piece(const uint8_t *data, uint32_t bytes)
 {
-	(void)of;
-	if (event->opcode == KEUOS_SOCKET_EVENT && event->event.events & KEUOS_SOCKET_HAS_URGENT)
+	struct sockets_piece piece;
+
+	if (bytes < sizeof(piece))
+		return;
+	memcpy(&piece, data, sizeof(piece));
+	bytes -= (uint32_t)sizeof(piece);
+	if (!piece.offset) {
+		frames.number = piece.number;
+		frames.bytes = piece.bytes;
+		frames.gathered = 0;
+	}
+	if (piece.number != frames.number || piece.offset != frames.gathered || frames.bytes >= SOCKETS_TEXT)
+		return; /* one is lost, or nonsense: the host gets no answer */
+	if (bytes > frames.bytes - frames.gathered)
+		bytes = frames.bytes - frames.gathered; /* Ethernet's padding */
+	memcpy(request_text + frames.gathered, data + sizeof(piece), bytes);
+	frames.gathered += bytes;
+	frames.complete = frames.gathered == frames.bytes;
+}
+
+/* What comes unasked: pieces of the host's line, and events. Of those only urgent data counts: the host asks after
+ * everything else. */
+static void note(struct socket_client *of, const struct socket_message *what)
+{
+	if (what->opcode == KEUOS_SOCKET_EVENT && what->event.events & KEUOS_SOCKET_HAS_URGENT)
 		notices++;
+	else if (what->opcode == KEUOS_SOCKET_DATA && what->id == frames.id)
+		take_piece(of->buffer, what->bytes);
 }
 
 /* Makes a call. The result; what NetD said is in `message`. NetD gone: NULL is the template's due, and `no` was said. */
@@ -712,17 +743,60 @@ static void serve(char *line)
 		call_on_socket(&slots[number], words[0], words + 1);
 }
 
-/* Takes the host's next line, if there is one. Whether there was. */
-static int take_line(void)
+/* Asks for the frames of NetD's line. A NetD that has none refuses, which changes nothing. */
+static void ask_for_frames(void)
 {
-	uint32_t number = request.number, bytes = request.bytes;
+	struct keuos_socket_request receive = {.value = UINT32_MAX, .flags = KEUOS_SOCKET_STANDING};
 
-	if (number == answer.number)
-		return 0;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (socket_request(&client, &socket_template_receive, &receive) == KEUOS_RING_OK)
+		frames.id = receive.id;
+}
+
+static void answer_by_frames(uint32_t number)
+{
+	static uint8_t frame[sizeof(struct sockets_piece) + SOCKETS_PIECE];
+	struct sockets_piece piece = {.number = number, .bytes = (uint32_t)answer_length};
+
+	do {
+		uint32_t bytes =
+			piece.bytes - piece.offset < SOCKETS_PIECE ? piece.bytes - piece.offset : SOCKETS_PIECE;
+		struct keuos_socket_request send = {0};
+		int result;
+
+		memcpy(frame, &piece, sizeof(piece));
+		memcpy(frame + sizeof(piece), answer.text + piece.offset, bytes);
+		result = call_data(&socket_template_send_to, &send, frame, (uint32_t)sizeof(piece) + bytes);
+		if (result == KEUOS_SOCKET_AGAIN)
+			continue;
+		if (result != KEUOS_SOCKET_OK)
+			return;
+		piece.offset += bytes;
+	} while (piece.offset < piece.bytes);
+}
+
+/* Carries out the line of text that has come, of so many bytes. */
+static void serve_text(uint32_t bytes)
+{
 	request_text[bytes < SOCKETS_TEXT ? bytes : SOCKETS_TEXT - 1] = 0;
 	answer_length = 0;
 	serve(request_text);
+}
+
+/* Takes the host's next line, if there is one. Whether there was. */
+static int take_line(void)
+{
+	uint32_t number = request.number;
+
+	if (frames.complete) {
+		frames.complete = 0;
+		serve_text(frames.bytes);
+		answer_by_frames(frames.number);
+		return 1;
+	}
+	if (number == answer.number)
+		return 0;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	serve_text(request.bytes);
 	answer.bytes = (uint32_t)answer_length;
 	__atomic_store_n(&answer.number, number, __ATOMIC_RELEASE);
 	return 1;
@@ -734,22 +808,28 @@ int main(const char *args)
 
 	(void)args;
 	make_crc_table();
-	client.other = note_event;
+	client.other = note;
 	if (socket_open(&client, KEUOS_FOREVER) < 0)
 		return 1;
+	ask_for_frames();
 	answer.open = 1;
 	for (;;) {
-		uint64_t bits = sys_bit(client.in.ring.capability) | sys_bit(client.out.ring.capability);
-
 		if (take_line()) {
 			idle = 0;
 			continue;
 		}
-		while (socket_next(&client, &message) > 0)
-			note_event(&client, &message);
+		while (!frames.complete && socket_next(&client, &message) > 0)
+			note(&client, &message);
+		if (frames.complete)
+			continue;
 		if (client.in.ring.status->state != KEUOS_CHANNEL_OPEN)
 			answer.open = 2;
 		idle += idle < FAST_LOOKS;
-		sys_wait(answer.open == 2 ? 0 : bits, sys_time() + (idle < FAST_LOOKS ? FAST_NS : SLOW_NS));
+		uint64_t look = sys_time() + (idle < FAST_LOOKS ? FAST_NS : SLOW_NS);
+
+		if (answer.open == 2)
+			sys_wait(0, look);
+		else
+			socket_wait(&client, look);
 	}
 }
