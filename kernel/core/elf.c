@@ -57,34 +57,48 @@ static uint32_t protection_of(const struct elf_segment *segment)
 		(segment->flags & SEGMENT_X ? PROTECTION_EXECUTE : 0);
 }
 
-static int map_page(
+/* A frame with a page of the file: its part of the segment, zeros around it. 0: there is no memory. */
+static uint64_t load_page(
 	struct process *process, const struct initrd_file *file, const struct elf_segment *segment, uint64_t page)
+{
+	bool constant = !(segment->flags & SEGMENT_W);
+	uint64_t frame = constant ? frame_alloc(FRAME_PROGRAM, 0) : frame_alloc(FRAME_USER, (uint16_t)process->pid);
+	uint64_t from = page > segment->address ? page : segment->address;
+	uint64_t file_end = segment->address + segment->file_bytes;
+	uint64_t to = page + KEUOS_PAGE_BYTES < file_end ? page + KEUOS_PAGE_BYTES : file_end;
+	if (frame != 0 && from < to)
+		memcpy((uint8_t *)arch_direct(frame) + (from - page),
+			file->bytes + segment->offset + (from - segment->address), to - from);
+	if (frame != 0 && segment->flags & SEGMENT_X)
+		arch_code_written(arch_direct(frame), KEUOS_PAGE_BYTES);
+	return frame;
+}
+
+/* `sibling` runs the same file, or is NULL: what no process can write is in memory once, and charged to each. */
+static int map_page(struct process *process, const struct process *sibling, const struct initrd_file *file,
+	const struct elf_segment *segment, uint64_t page)
 {
 	if (process->pages >= process->pages_max)
 		return -KEUOS_EQUOTA;
 	if (arch_translate(&process->space, page, false) != 0)
 		return -KEUOS_ENOEXEC; /* two segments in one page */
-	uint64_t frame = frame_alloc(FRAME_USER, (uint16_t)process->pid);
+	bool shared = sibling && !(segment->flags & SEGMENT_W);
+	uint64_t frame =
+		shared ? arch_translate(&sibling->space, page, false) : load_page(process, file, segment, page);
 	if (frame == 0)
 		return -KEUOS_ENOMEM;
+	if (shared)
+		frame_hold(frame);
 	if (!arch_map(&process->space, page, frame, protection_of(segment))) {
 		frame_release(frame);
 		return -KEUOS_ENOMEM;
 	}
 	process->pages++;
-
-	uint64_t from = page > segment->address ? page : segment->address;
-	uint64_t file_end = segment->address + segment->file_bytes;
-	uint64_t to = page + KEUOS_PAGE_BYTES < file_end ? page + KEUOS_PAGE_BYTES : file_end;
-	if (from < to)
-		memcpy((uint8_t *)arch_direct(frame) + (from - page),
-			file->bytes + segment->offset + (from - segment->address), to - from);
-	if (segment->flags & SEGMENT_X)
-		arch_code_written(arch_direct(frame), KEUOS_PAGE_BYTES);
 	return 0;
 }
 
-static int map_segment(struct process *process, const struct initrd_file *file, const struct elf_segment *segment)
+static int map_segment(struct process *process, const struct process *sibling, const struct initrd_file *file,
+	const struct elf_segment *segment)
 {
 	enum { WRITABLE_CODE = SEGMENT_W | SEGMENT_X };
 	if (!within(file, segment->offset, segment->file_bytes) || segment->file_bytes > segment->memory_bytes ||
@@ -94,7 +108,7 @@ static int map_segment(struct process *process, const struct initrd_file *file, 
 		return -KEUOS_ENOEXEC;
 	for (uint64_t page = ALIGN_DOWN(segment->address, (uint64_t)KEUOS_PAGE_BYTES);
 		page < segment->address + segment->memory_bytes; page += KEUOS_PAGE_BYTES) {
-		int error = map_page(process, file, segment, page);
+		int error = map_page(process, sibling, file, segment, page);
 		if (error)
 			return error;
 	}
@@ -132,16 +146,26 @@ static int find_templates(
 	return 0;
 }
 
+static const struct process *find_sibling(const struct initrd_file *file)
+{
+	for (uint32_t i = 0; i < KEUOS_PROCESSES; i++)
+		if (processes[i].program == file->bytes)
+			return &processes[i];
+	return NULL;
+}
+
 int elf_load(struct process *process, const struct initrd_file *file, uint64_t *entry)
 {
 	if (!header_good(file))
 		return -KEUOS_ENOEXEC;
 	const struct elf_header *header = (const void *)file->bytes;
 	const struct elf_segment *segments = (const void *)(file->bytes + header->segments);
+	const struct process *sibling = find_sibling(file);
+	process->program = file->bytes;
 	for (uint32_t i = 0; i < header->segment_count; i++) {
 		if (segments[i].type != SEGMENT_LOAD || segments[i].memory_bytes == 0)
 			continue;
-		int error = map_segment(process, file, &segments[i]);
+		int error = map_segment(process, sibling, file, &segments[i]);
 		if (error)
 			return error;
 	}

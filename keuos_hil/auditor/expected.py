@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ _R = Rights.USER_READ
 _RW = Rights.USER_READ | Rights.USER_WRITE
 
 _NONE = Rights.NONE
-_ELF_RIGHTS = ((1, Rights.USER_EXECUTE), (2, Rights.USER_WRITE), (4, Rights.USER_READ))
+_ELF_WRITE = 2
+_ELF_RIGHTS = ((1, Rights.USER_EXECUTE), (_ELF_WRITE, Rights.USER_WRITE), (4, Rights.USER_READ))
 
 #: keuos/channel.h: the rights of (producer, consumer) on each page of a channel.
 CHANNEL_RIGHTS = {
@@ -50,12 +52,18 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Page:
-    """A page that a process should have. `physical` is None for a private frame, whichever it is."""
+    """A page that a process should have.
+
+    Attributes:
+        physical: its frame; None for one of the process's own, or of its program's, whichever it is.
+        owner: whose that is: a pid; 0 for what all processes of the program share, which none can write.
+    """
 
     kind: Kind
     what: str
     physical: int | None
     rights: Rights
+    owner: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def expected_pages(snapshot: Snapshot, index: int) -> dict[int, Page]:
     """By virtual address, what the process should have mapped. Raises ImageError if its program is unknown."""
     pages: dict[int, Page] = {}
     pages.update(_program(snapshot, index))
-    pages.update(_stack(snapshot))
+    pages.update(_stack(snapshot, index))
     for number, capability in enumerate(snapshot.processes.records[index]["capabilities"]):
         kind = int(capability["type"])
         if kind in (snapshot.constant("KEUOS_CAP_PRODUCER"), snapshot.constant("KEUOS_CAP_CONSUMER")):
@@ -88,22 +96,42 @@ def expected_pages(snapshot: Snapshot, index: int) -> dict[int, Page]:
     return pages
 
 
-def _program(snapshot: Snapshot, index: int) -> Iterator[tuple[int, Page]]:
+def constant_pages(snapshot: Snapshot, index: int) -> list[tuple[int, bytes]]:
+    """(address, content) of each page that a process's program has and can't write; none if the program is unknown."""
+    known: dict[str, list[tuple[int, bytes]]] = snapshot.notes.setdefault("constant pages", {})
     name = snapshot.program(index)
+    if name not in known:
+        known[name] = []
+        with suppress(ImageError):  # the rule on a program's rights tells
+            for segment in snapshot.programs(name):
+                if not segment.flags & _ELF_WRITE:
+                    before = segment.virtual % PAGE
+                    data = bytes(before) + segment.data[: segment.file_size]
+                    data += bytes(-(-(before + segment.memory_size) // PAGE) * PAGE - len(data))
+                    known[name] += [
+                        (segment.virtual - before + at, data[at : at + PAGE]) for at in range(0, len(data), PAGE)
+                    ]
+    return known[name]
+
+
+def _program(snapshot: Snapshot, index: int) -> Iterator[tuple[int, Page]]:
+    name, pid = snapshot.program(index), int(snapshot.processes.records[index]["pid"])
     for segment in snapshot.programs(name):
         rights = _NONE
         for flag, right in _ELF_RIGHTS:
             rights |= right if segment.flags & flag else _NONE
         # The formats here know no page that user mode may execute or write, but not read.
         rights |= Rights.USER_READ
+        owner = pid if segment.flags & _ELF_WRITE else 0
         for at in range(segment.virtual & -PAGE, segment.virtual + segment.memory_size, PAGE):
-            yield at, Page(Kind.PROGRAM, f"of {name}'s segment at {segment.virtual:#x}", None, rights)
+            yield at, Page(Kind.PROGRAM, f"of {name}'s segment at {segment.virtual:#x}", None, rights, owner)
 
 
-def _stack(snapshot: Snapshot) -> Iterator[tuple[int, Page]]:
+def _stack(snapshot: Snapshot, index: int) -> Iterator[tuple[int, Page]]:
+    pid = int(snapshot.processes.records[index]["pid"])
     top, pages = snapshot.values["process_stack_top"], snapshot.values["process_stack_pages"]
     for at in range(top - pages * PAGE, top, PAGE):
-        yield at, Page(Kind.STACK, "of the stack", None, _RW)
+        yield at, Page(Kind.STACK, "of the stack", None, _RW, pid)
 
 
 def channel_layout(snapshot: Snapshot, channel: Any) -> Iterator[tuple[int, str, int]]:
@@ -201,11 +229,10 @@ def differences(snapshot: Snapshot, index: int) -> list[Difference]:
         wanted = expected_pages(snapshot, index)
     except ImageError as error:
         return [Difference(Kind.PROGRAM, False, f"{name}: its program is unknown: {error}")]
-    private = snapshot.constant("FRAME_USER")
+    private, shared = snapshot.constant("FRAME_USER"), snapshot.constant("FRAME_PROGRAM")
     lower = snapshot.lower[index]
     found: list[Difference] = []
     kinds = snapshot.kind_of(lower["physical"])
-    owner = int(snapshot.processes.records[index]["pid"])
     seen = set()
     for (virtual, physical, bits, _), kind in zip(lower.tolist(), kinds.tolist(), strict=True):
         rights = Rights(bits)
@@ -221,10 +248,12 @@ def differences(snapshot: Snapshot, index: int) -> list[Difference]:
         right_frame = (
             physical == page.physical
             if page.physical is not None
-            else kind == private and int(snapshot.frames[physical // PAGE]["owner"]) == owner
+            else kind == (private if page.owner else shared)
+            and int(snapshot.frames[physical // PAGE]["owner"]) == page.owner
         )
         if not right_frame:
-            meant = "a frame of its own" if page.physical is None else snapshot.frame_name(page.physical)
+            own = "a frame of its own" if page.owner else "one of its program's"
+            meant = own if page.physical is None else snapshot.frame_name(page.physical)
             text = f"{here} ({page.what}): mapped to {snapshot.frame_name(physical)}; expected {meant}"
             found.append(Difference(page.kind, False, text))
         if rights & Rights.USER != page.rights or _kernel_can_execute(rights, page.rights):
@@ -261,4 +290,13 @@ def _place(snapshot: Snapshot, virtual: int) -> tuple[Kind, str]:
     return Kind.NOTHING, "nothing that its capabilities or its program account for"
 
 
-__all__ = ["CHANNEL_RIGHTS", "Difference", "Kind", "Page", "channel_layout", "differences", "expected_pages"]
+__all__ = [
+    "CHANNEL_RIGHTS",
+    "Difference",
+    "Kind",
+    "Page",
+    "channel_layout",
+    "constant_pages",
+    "differences",
+    "expected_pages",
+]

@@ -45,7 +45,7 @@ def _uses(snapshot: Snapshot) -> list[Use]:
 
 def _all_uses(snapshot: Snapshot) -> Iterator[Use]:
     constant = snapshot.constant
-    table, state, user = (constant(f"FRAME_{kind}") for kind in ("TABLE", "STATE", "USER"))
+    table, state, user, program = (constant(f"FRAME_{kind}") for kind in ("TABLE", "STATE", "USER", "PROGRAM"))
     kernel = snapshot.kernel
     yield Use("the kernel's tables", _numbers([*kernel.roots, *kernel.tables["physical"]]), table, 0)
     for index, space in snapshot.spaces.items():
@@ -54,9 +54,11 @@ def _all_uses(snapshot: Snapshot) -> Iterator[Use]:
         own = space.tables["physical"][space.tables["virtual"] < UPPER_HALF]
         yield Use(f"{name}'s tables", _numbers([int(record["space"]["root"]), *own]), table, pid)
         lower = snapshot.lower[index]
-        private = snapshot.kind_of(lower["physical"]) == user
+        kinds = snapshot.kind_of(lower["physical"])
+        private, shared = kinds == user, kinds == program
         yield Use(f"{name}'s private pages", _numbers(lower["physical"][private]), user, pid)
-        yield Use(f"{name}'s mappings", _numbers(lower["physical"][~private]), None, None)
+        yield Use(f"{name}'s code and constants", _numbers(lower["physical"][shared]), program, 0)
+        yield Use(f"{name}'s mappings", _numbers(lower["physical"][~private & ~shared]), None, None)
         if record["extended_state_frame"]:
             yield Use(f"{name}'s registers", _numbers([record["extended_state_frame"]]), state, pid)
     for channel in snapshot.channels.records:

@@ -84,13 +84,16 @@ def _sides_held(snapshot: Snapshot, ends: set[tuple[int, str]]) -> Iterator[str]
 
 
 def quotas(snapshot: Snapshot) -> Iterator[str]:
-    """Pages: tables, private pages, the register area, and the channels and memory objects that it pays for."""
-    user = snapshot.constant("FRAME_USER")
+    """Pages: tables, those of its program and stack, the register area, and the channels and objects that it pays for.
+
+    What the processes of a program share each is charged for.
+    """
+    charged = [snapshot.constant(f"FRAME_{kind}") for kind in ("USER", "PROGRAM")]
     for index, space in snapshot.spaces.items():
         record = snapshot.processes.records[index]
         pointer = snapshot.processes.pointer(index)
         tables = 1 + int((space.tables["virtual"] < UPPER_HALF).sum())
-        private = int((snapshot.kind_of(snapshot.lower[index]["physical"]) == user).sum())
+        private = int(np.isin(snapshot.kind_of(snapshot.lower[index]["physical"]), charged).sum())
         state = int(record["extended_state_frame"] != 0)
         channels = snapshot.channels.records
         bound = channels[channels["binder"] == pointer]
@@ -106,8 +109,8 @@ def quotas(snapshot: Snapshot) -> Iterator[str]:
         name = snapshot.process_name(index)
         if found != int(record["pages"]):
             yield (
-                f"{name} is charged for {record['pages']} pages and has {found}: {tables} tables, {private} private, "
-                f"{state} for registers, {len(bound)} channels, {len(paid)} memory objects"
+                f"{name} is charged for {record['pages']} pages and has {found}: {tables} tables, "
+                f"{private} of its own, {state} for registers, {len(bound)} channels, {len(paid)} memory objects"
             )
         if int(record["pages"]) > int(record["pages_max"]):
             yield f"{name} has {record['pages']} pages, and its quota is {record['pages_max']}"

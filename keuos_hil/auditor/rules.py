@@ -85,6 +85,7 @@ RULES = (
         spaces.memory_rights,
     ),
     Rule("program-rights", "programs and stacks are mapped as their ELF says", spaces.program_rights),
+    Rule("program-constants", "code and constants are what the program's file has", spaces.program_constants),
     Rule("guards", "around channels, memory objects and stacks nothing is mapped", spaces.guards),
     Rule("accounted", "whatever user mode can reach is accounted for", spaces.accounted),
     Rule("kernel-stacks", "each kernel stack is whole, above an unmapped page", spaces.kernel_stacks),

@@ -110,6 +110,7 @@ class Snapshot:
         domains: of each device that somebody drives: what it may reach, through its IOMMU's tables.
         iommu: None if there is none that the kernel drives.
         frames: struct frame of every 4 KiB of memory.
+        program_frames: the content of each frame that holds code or constants of programs, by its address.
         values: variables of the kernel by name.
         programs: what the loader was given.
         notes: what rules have worked out of it, so that it is done once.
@@ -124,6 +125,7 @@ class Snapshot:
     devices: Table
     functions: Table
     frames: NDArray[Any]
+    program_frames: dict[int, bytes]
     spaces: dict[int, PageMap]
     kernel: PageMap
     domains: dict[int, PageMap]
@@ -263,6 +265,8 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
     dtype = kernel.elf.layouts.struct("frame")
     frames_at = kernel_map.translate(values["frames"])
     data = debug.read_physical(frames_at, values["frames_count"] * dtype.itemsize) if frames_at is not None else b""
+    frames = np.frombuffer(data, dtype=dtype)
+    of_programs = np.flatnonzero(frames["kind"] == kernel.elf.layouts.constant("FRAME_PROGRAM")) * PAGE
     return Snapshot(
         quiet=lock.next == lock.owner,
         elf=kernel.elf,
@@ -272,7 +276,8 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
         objects=objects,
         devices=devices,
         functions=functions,
-        frames=np.frombuffer(data, dtype=dtype),
+        frames=frames,
+        program_frames={at: debug.read_physical(at, PAGE) for at in of_programs.tolist()},
         spaces=spaces,
         kernel=kernel_map,
         domains=_domains(kernel, devices),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from keuos_hil.page_tables import Caching, PageMap, Rights
 
-from .expected import Difference, Kind, channel_layout, differences, registers_of
+from .expected import Difference, Kind, channel_layout, constant_pages, differences, registers_of
 from .snapshot import PAGE, UPPER_HALF, Snapshot
 
 _WRITE = int(Rights.USER_WRITE | Rights.KERNEL_WRITE)
@@ -109,7 +109,7 @@ def user_above(snapshot: Snapshot) -> Iterator[str]:
 
 def kernel_frames_in_user_reach(snapshot: Snapshot) -> Iterator[str]:
     """Tables, sealed templates, register areas, kernel stacks, firmware, the image, free frames, device registers."""
-    good = [snapshot.constant(f"FRAME_{kind}") for kind in ("USER", "CHANNEL", "MEMORY")]
+    good = [snapshot.constant(f"FRAME_{kind}") for kind in ("USER", "PROGRAM", "CHANNEL", "MEMORY")]
     for index in snapshot.reachable:
         lower = snapshot.lower[index]
         bad = ~np.isin(snapshot.kind_of(lower["physical"]), good)
@@ -251,6 +251,21 @@ def memory_rights(snapshot: Snapshot) -> Iterator[str]:
 def program_rights(snapshot: Snapshot) -> Iterator[str]:
     """Code, constants, data and stack."""
     return _wrong(snapshot, Kind.PROGRAM, Kind.STACK)
+
+
+def program_constants(snapshot: Snapshot) -> Iterator[str]:
+    """Processes of one program share these pages, so whoever could change one, or got another's, would show here."""
+    for index in snapshot.spaces:
+        lower = snapshot.lower[index]
+        there = dict(zip(lower["virtual"].tolist(), lower["physical"].tolist(), strict=True))
+        for virtual, wanted in constant_pages(snapshot, index):
+            found = snapshot.program_frames.get(there.get(virtual, 0))
+            if found is not None and found != wanted:
+                at = next(i for i, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b)
+                yield (
+                    f"{snapshot.process_name(index)} {virtual + at:#x}: {found[at]:#04x} in "
+                    f"{snapshot.frame_name(there[virtual])}; its file has {wanted[at]:#04x}"
+                )
 
 
 def guards(snapshot: Snapshot) -> Iterator[str]:

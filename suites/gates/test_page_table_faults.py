@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,10 @@ class Stage:
         old = int.from_bytes(self.target.debug.read_physical(where, at.itemsize), "little")
         self.write(where, change(old) % (1 << 8 * at.itemsize), at.itemsize)
 
+    def flip_byte(self, physical: int) -> None:
+        """Turn all bits of a byte over."""
+        self.write(physical, self.target.debug.read_physical(physical, 1)[0] ^ 0xFF, 1)
+
     def undo(self) -> None:
         """Everything as it was."""
         for physical, data in self.written.items():
@@ -169,19 +174,18 @@ def _both(*deeds: Callable[[], object]) -> None:
         deed()
 
 
-def _alias_of_text(s: Stage) -> None:
-    step = s.path(s.owner, s.data(s.owner))[-1]
-    s.write(step.where, step.entry & ~ADDRESS | s.frame_at(s.peer, s.text(s.peer)))
-
-
-def _instead_of_data(physical: Callable[[Stage], int]) -> Callable[[Stage], None]:
-    """The owner's data page leads to another frame."""
+def _instead_of(page: Callable[[Stage], int], physical: Callable[[Stage], int]) -> Callable[[Stage], None]:
+    """A page of the owner leads to another frame."""
 
     def make(s: Stage) -> None:
-        step = s.path(s.owner, s.data(s.owner))[-1]
+        step = s.path(s.owner, page(s))[-1]
         s.write(step.where, step.entry & ~ADDRESS | physical(s))
 
     return make
+
+
+_instead_of_data = partial(_instead_of, lambda s: s.data(s.owner))
+_instead_of_text = partial(_instead_of, lambda s: s.text(s.owner))
 
 
 def _shared_table(s: Stage) -> None:
@@ -219,7 +223,24 @@ DAMAGES: dict[str, Damage] = {
         lambda s: s.flip(s.owner, s.text(s.owner), WRITE),
         lambda s: f"{s.text(s.owner):#x}",
     ),
-    "code_writable_elsewhere": Damage("w^x-alias program-rights references frame-kinds", _alias_of_text, _in_data),
+    "code_writable_elsewhere": Damage(
+        "w^x-alias program-rights references", _instead_of_data(lambda s: s.frame_at(s.peer, s.text(s.peer))), _in_data
+    ),
+    "code_of_another_program": Damage(
+        "program-constants references",
+        _instead_of_text(lambda s: s.first("PROGRAM")),
+        lambda s: f"[{s.owner.pid} puppet] {s.text(s.owner) >> 12:#x}",
+    ),
+    "code_that_is_private": Damage(
+        "w^x-alias program-rights references frame-kinds",
+        _instead_of_text(lambda s: s.frame_at(s.peer, s.data(s.peer))),
+        lambda s: "expected one of its program's",
+    ),
+    "code_changed_for_all": Damage(
+        "program-constants",
+        lambda s: s.flip_byte(s.frame_at(s.owner, s.text(s.owner)) + 8),
+        lambda s: f"[{s.peer.pid} puppet] {s.text(s.peer) + 8:#x}",
+    ),
     "stack_executable": Damage(
         "w^x w^x-alias program-rights",
         lambda s: s.flip(s.peer, s.snapshot.values["process_stack_top"] - PAGE, NX),

@@ -12,9 +12,11 @@ import random
 import pytest
 
 from keuos_hil.agent import Agent
+from keuos_hil.auditor.snapshot import UPPER_HALF
 from keuos_hil.fuzz import Generator
 from keuos_hil.image import Image
 from keuos_hil.oracle import Template
+from keuos_hil.page_tables import Rights
 from keuos_hil.rig import LiveTarget
 
 from ..boot.test_storm import Storm
@@ -117,6 +119,25 @@ def test_the_dead_keep_their_pages_and_nothing_else(auditor: Auditor, agent: Age
         space = space_of(auditor.check(), peer.pid)
         assert not [m for m in space if 1 << 44 <= m.virtual < 1 << 46], "windows of the dead are empty"
         assert len([m for m in space if m.virtual < 1 << 63]) > 5
+
+
+def test_processes_of_one_program_share_its_code_and_constants_and_nothing_else(auditor: Auditor, agent: Agent) -> None:
+    with Puppet(agent) as one, Puppet(agent, core=agent.info().cores - 1) as other:
+        snapshot = auditor.check()
+        spaces = [space_of(snapshot, puppet.pid) for puppet in (one, other)]
+        pages = [
+            {int(at): (int(frame), bool(rights & Rights.USER_WRITE)) for at, frame, rights, _ in space.pages().tolist()}
+            for space in spaces
+        ]
+        own = [{at: page for at, page in some.items() if at < UPPER_HALF} for some in pages]
+        assert own[0].keys() == own[1].keys()
+        for at, (frame, writable) in own[0].items():
+            assert (own[1][at][0] == frame) != writable, f"{at:#x}"
+        one.process.close()
+        auditor.check()
+        with Puppet(agent) as third:
+            again = space_of(auditor.check(), third.pid)
+            assert again.translate(third.address("main")) == spaces[1].translate(other.address("main"))
 
 
 def test_an_orphaned_object_is_paid_for_by_the_parent_and_stays_with_its_holders(

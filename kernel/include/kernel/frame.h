@@ -7,14 +7,15 @@
 enum frame_kind {
 	FRAME_RESERVED = 0, /* firmware, kernel image, initrd, the records themselves */
 	FRAME_FREE = 1,
-	FRAME_TABLE = 2,   /* a page table */
-	FRAME_USER = 3,    /* of one process */
-	FRAME_CHANNEL = 4, /* a channel's shared page */
-	FRAME_SECRET = 5,  /* a channel's sealed table: the kernel's own */
-	FRAME_MEMORY = 6,  /* of a memory object */
-	FRAME_STATE = 7,   /* SIMD registers of a process */
-	FRAME_KERNEL = 8,  /* stacks and the like */
-	FRAME_IOMMU = 9,   /* a table that the IOMMU reads */
+	FRAME_TABLE = 2,    /* a page table */
+	FRAME_USER = 3,     /* of one process */
+	FRAME_CHANNEL = 4,  /* a channel's shared page */
+	FRAME_SECRET = 5,   /* a channel's sealed table: the kernel's own */
+	FRAME_MEMORY = 6,   /* of a memory object */
+	FRAME_STATE = 7,    /* SIMD registers of a process */
+	FRAME_KERNEL = 8,   /* stacks and the like */
+	FRAME_IOMMU = 9,    /* a table that the IOMMU reads */
+	FRAME_PROGRAM = 10, /* code and constants, for every process of one file */
 };
 
 struct frame {

@@ -46,6 +46,7 @@ struct process {
 	uint32_t channels, channels_max;
 	uint32_t processes, processes_max;
 
+	const uint8_t *program; /* its file in the initrd; processes of one file share the pages that none can write */
 	const struct keuos_template *proofs; /* in the kernel's copy of its ELF */
 	const struct keuos_template *interface;
 	uint32_t proofs_count;
