@@ -19,8 +19,6 @@ IMAGES := build/kernel
 # pytest rebuilds the kernel when its sources are newer, and takes this lock for it (keuos_hil/bundled.py).
 KERNEL_LOCK := build/.kernel-lock
 PYTEST := $(BIN)/pytest $(addprefix --target=,$(TARGET))
-# TCP's cases run on KeuOS by `pytest --target=qemu-x86 suites/tcp`: what they find there is still being worked on.
-SUITES = suites $(if $(filter qemu-%,$(TARGET)),--ignore=suites/tcp)
 
 # Emulated targets can count instructions: there the ring suite runs once more, and holds its figures to their limits, and
 # the gates are shown to take as many wherever two tags differ.
@@ -42,17 +40,17 @@ kernel: setup ## build both kernels, the user programs and the initrd
 	flock --timeout 900 $(KERNEL_LOCK) $(MAKE) -C kernel
 
 run: kernel ## run the suites on TARGET and show the ring table; on an emulator in exact instructions, too
-	$(PYTEST) $(SUITES) $(ARGS)
+	$(PYTEST) suites $(ARGS)
 	$(COUNTED)
 
 test: lint kernel check-wheel ## everything that belongs to every push
-	$(PYTEST) tests $(SUITES) $(ARGS)
+	$(PYTEST) tests suites $(ARGS)
 	$(COUNTED)
 	$(BIN)/pytest --target=linux suites/tcp
 	$(BIN)/pytest --target=netd suites/tcp
 
 soak: kernel ## the long runs
-	$(PYTEST) -m soak tests $(SUITES) $(ARGS)
+	$(PYTEST) -m soak tests suites $(ARGS)
 
 mutants: setup ## put faults into the kernel, one at a time, and see which test notices each
 	$(BIN)/python -m tests.mutants $(ARGS)

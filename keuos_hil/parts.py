@@ -129,6 +129,11 @@ class Sockets(Protocol):
         """Whether a call is made behind all frames that were sent before it, so that nobody need fence them."""
         ...
 
+    @property
+    def longest_datagram(self) -> int:
+        """Bytes of the longest UDP datagram that an application can receive; a longer one is EMSGSIZE."""
+        ...
+
     def call(self, name: str, *arguments: int | str) -> list[str]:
         """Make one call; the values of its answer.
 

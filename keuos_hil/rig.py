@@ -21,7 +21,7 @@ from .image import NETD_TEST_PROGRAM, Grade, Image
 from .line import LineCounts
 from .memory import KernelMemory
 from .net.clock import Clock
-from .net.netd import Netd, NetdClock, NetdLine, NetdSockets
+from .net.netd import TEST_LIMITS, Netd, NetdClock, NetdLine, NetdSockets
 from .parts import (
     AnyTarget,
     Counting,
@@ -150,7 +150,7 @@ class LiveTarget:
             if self.booted is None or "netd" not in self.booted.capabilities:
                 raise UsageError(f"target {self.name} has no socket calls; mark the test with needs('sockets')")
             winds = "netd-clock" in self.booted.capabilities
-            netd = Netd(self.agent, program=NETD_TEST_PROGRAM) if winds else Netd(self.agent)
+            netd = Netd(self.agent, TEST_LIMITS, program=NETD_TEST_PROGRAM) if winds else Netd(self.agent)
             self._line = NetdLine(netd, self.link) if winds else None
             self._application = netd.application(self._line)
             self._clock = NetdClock(self._line) if self._line is not None else None

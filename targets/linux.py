@@ -74,6 +74,7 @@ class LinuxSockets:
         self._system = system
 
     ordered = False
+    longest_datagram = 65_507
 
     @property
     def system(self) -> str:

@@ -171,6 +171,7 @@ class NetdSockets:
 
     system = "NetD host"
     ordered = False
+    longest_datagram = 65_507
 
     def __init__(self, control: Control) -> None:
         self._control = control

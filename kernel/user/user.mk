@@ -19,7 +19,7 @@ USER_BUILD := $(BUILD)/user
 USER_TOP := $(abspath $(USER_DIR)/../..)
 USER_SOURCES := $(wildcard $(USER_DIR)/*/*.c $(USER_DIR)/*/$(ARCH)/*.[cS])
 USER_PROGRAMS := $(sort $(filter-out lib,$(foreach s,$(USER_SOURCES),$(firstword $(subst /, ,$(s:$(USER_DIR)/%=%))))))
-# NetD has a folder of its own. netd_hil is the same with a clock that a test can take over, and a line for it.
+# NetD has a folder of its own. netd_hil is the same with a clock that a test can take over, a line for it, and more memory.
 USER_PROGRAMS := $(sort $(USER_PROGRAMS) netd netd_hil)
 USER_ELFS := $(USER_PROGRAMS:%=$(USER_BUILD)/%.elf)
 
@@ -38,9 +38,9 @@ USER_LDFLAGS := -static -nostdlib -T $(USER_DIR)/lib/user.ld -z max-page-size=40
 # What a program takes from elsewhere in the tree: more_NAME, paths from its top.
 more_nic_probe := netd/drivers/virtio_net.c
 netd_common := netd/drivers/virtio_net.c $(patsubst $(USER_TOP)/%,%,$(sort $(wildcard $(patsubst %,$(USER_TOP)/netd/%/*.c,wire stack services)) \
-	$(filter-out %_clock.c $(USER_TOP)/netd/keuos/test_%,$(wildcard $(USER_TOP)/netd/keuos/*.c))))
-more_netd := $(netd_common) netd/keuos/machine_clock.c
-more_netd_hil := $(netd_common) $(patsubst %,netd/keuos/test_%.c,clock line calls)
+	$(filter-out $(USER_TOP)/netd/keuos/machine_% $(USER_TOP)/netd/keuos/test_%,$(wildcard $(USER_TOP)/netd/keuos/*.c))))
+more_netd := $(netd_common) $(patsubst %,netd/keuos/machine_%.c,clock memory)
+more_netd_hil := $(netd_common) $(patsubst %,netd/keuos/test_%.c,clock line calls memory)
 USER_CPPFLAGS += -I$(USER_TOP)/netd/include -I$(USER_TOP)/netd/drivers
 
 # $(call user_objects,NAME): the objects of a program's or the library's folder

@@ -19,14 +19,16 @@ from typing import TypeVar
 from ..agent import Agent, ChannelHandle, Process
 from ..dwarf import Record
 from ..errors import SocketError, TargetFailure
-from ..image import NETD_PROGRAM, SOCKETS_PROGRAM
+from ..image import NETD_PROGRAM, NETD_TEST_PROGRAM, SOCKETS_PROGRAM
 from ..parts import Link, Network
 from .host import OWN_MAC
 
 #: TEST-NET-1 (RFC 5737): nobody has these, and the target linux uses the same.
 ADDRESS, PREFIX, GATEWAY = "192.0.2.2", 24, "192.0.2.1"
-#: Pages: its memory is static, 12 MB for the stack and less than 1 MB for the NIC.
-_PAGES = 4096
+#: Pages: its memory is static, 12 MB (netd_hil: 32) for the stack and less than 1 MB for the NIC.
+_PAGES = {NETD_PROGRAM: 4096, NETD_TEST_PROGRAM: 9216}
+#: What the suites ask for of netd_hil: buffers longer than an unscaled window, connections for a hundred attackers.
+TEST_LIMITS = "blocks=384 connections=128 send=131072"
 _NETWORK_CLASS = 2
 #: A step of a program takes milliseconds; so long means that it never ends. In seconds of the host.
 _STEP_S = 20.0
@@ -79,7 +81,7 @@ class Netd:
         self.agent = agent
         words = f"ip={address} gw={gateway} {arguments}".strip() if address else arguments
         self.nic = nic_number(agent)
-        self.process: Process = agent.spawn(program, words, suspended=True, pages=_PAGES, core=core)
+        self.process: Process = agent.spawn(program, words, suspended=True, pages=_PAGES[program], core=core)
         self.channels: list[ChannelHandle] = []
         self._pairs = itertools.count(1)
         rights = agent.image.constant("KEUOS_RIGHT_READ") | agent.image.constant("KEUOS_RIGHT_CONTROL")
@@ -272,6 +274,11 @@ class NetdSockets:
     def ordered(self) -> bool:
         """See Sockets.ordered."""
         return self._line is not None
+
+    @property
+    def longest_datagram(self) -> int:
+        """See Sockets.longest_datagram: what a message of the rings holds."""
+        return self.process.elf.layouts.constant("KEUOS_SOCKET_DATA_MAX")
 
     @cached_property
     def system(self) -> str:

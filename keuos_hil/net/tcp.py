@@ -22,6 +22,9 @@ from .wire import ACK, FIN, PSH, RST, SYN, Segment, flags_of, letters_of
 #: What has to come at once comes within a tick; so long means that it won't, even on a loaded machine.
 SOON_S = 3.0
 
+#: Conversations that are ended before what came is looked at: no more than a NIC's queue holds.
+_BURST = 50
+
 STATES = (
     "CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING",
     "LAST-ACK", "TIME-WAIT",
@@ -529,8 +532,10 @@ class Stack:
         self.host.judging = False
         self.app.reset()
         self.host.elapse(0)
-        for conversation in self.conversations:
+        for at, conversation in enumerate(self.conversations, 1):
             conversation.kill()
+            if at % _BURST == 0:
+                self.host.elapse(0)
         self.host.elapse(0)
 
 

@@ -9,13 +9,13 @@
 #include "applications.h"
 #include "arguments.h"
 #include "clock.h"
+#include "memory.h"
 #include "wire.h"
 
 #include <netd/services.h>
 #include <user.h>
 
 enum {
-	STACK_BYTES = 12 << 20, /* for the stack: its default limits take 8.5 MB */
 	SERVICE_SESSIONS = 48,
 	SERVICE_BYTES = 8192,
 	EXIT_ARGUMENTS = 2,
@@ -30,7 +30,6 @@ struct loop_counters {
 	uint32_t serving; /* 1: addresses are set and frames are taken */
 } loop_counters;
 
-static _Alignas(4096) uint8_t stack_memory[STACK_BYTES];
 static _Alignas(16) uint8_t service_memory[SERVICE_BYTES];
 static struct wire wire;
 static struct arguments arguments;
@@ -41,9 +40,9 @@ static struct netd *start(void)
 	struct netd *stack;
 	int result = NETD_OK;
 
-	if (!bytes || bytes > sizeof(stack_memory)) {
+	if (!bytes || bytes > stack_memory_bytes) {
 		user_log("these limits need %lu bytes, and there are %lu for the stack", (unsigned long)bytes,
-			(unsigned long)sizeof(stack_memory));
+			(unsigned long)stack_memory_bytes);
 		return NULL;
 	}
 	if (sys_getrandom(arguments.config.entropy, sizeof(arguments.config.entropy)) < 0) {

@@ -121,15 +121,19 @@ def test_segments_out_of_order_are_put_together_across_the_wrap(net: Stack, iss:
 @pytest.mark.requirement("9293:S-17")
 @pytest.mark.timed(20)
 def test_a_stream_crosses_the_wrap_of_the_targets_numbers(net: Stack) -> None:
-    """As much as it takes from the ISN that the target chose; at most 4 GiB, so only if it lies near the end."""
-    for _ in range(400):
-        c = net.est(shift=7, window=1 << 20, options={"sndbuf": 1 << 20})
-        if (1 << 32) - c.irs < 40 << 20:
+    """As much as it takes from the ISN that the target chose: one that lies near the end is looked for."""
+    listener, port = net.listen(sndbuf=1 << 20)
+    for _ in range(2000):
+        c = net.talk(port, shift=7, window=1 << 20)
+        c.tx("S")
+        if (1 << 32) - c.rx("SA", ack=c.snd).seq < 16 << 20:
             break
-        c.tx("R")
-        c.sock.abort()
+        c.tx("R", remark="too far from the wrap")
+        net.conversations.remove(c)
     else:
-        pytest.skip("no initial sequence number near the wrap in 400 connections")
+        pytest.skip("no initial sequence number near the wrap in 2000 connections")
+    c.tx("A")
+    c.app = listener.accept()
     left = (1 << 32) - c.irs + 100_000
     while left > 0:
         left -= c.sock.send(min(left, 500_000)) if left else 0

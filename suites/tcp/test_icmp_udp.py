@@ -196,13 +196,19 @@ def test_a_datagram_is_delivered_with_its_sender(host: Host, udp: tuple[Socket, 
 
 @pytest.mark.requirement("862:1", "1122:I-08")
 @pytest.mark.parametrize("size", [1473, 4000, 9000, 20_000, 65_507])
-def test_a_datagram_in_fragments_is_delivered(host: Host, udp: tuple[Socket, int], size: int) -> None:
+def test_a_datagram_in_fragments_is_delivered(host: Host, app: App, udp: tuple[Socket, int], size: int) -> None:
+    """Or refused to an application whose sockets carry no such datagram, which is then no hole in the queue."""
     sock, port = udp
     data = wire.udp(host.address, host.target, 6006, port, wire.pattern(0, size))
     for piece in wire.fragments(
         host.address, host.target, 17, data, tuple(range(1480, len(data), 1480)), size & 0xFFFF
     ):
         host.send_ip(piece)
+    if size > app.sockets.longest_datagram:
+        with pytest.raises(SocketError, match="EMSGSIZE"):
+            sock.recv_from()
+        size = 101
+        host.send_udp(6006, port, wire.pattern(0, size))
     _, _, total, first = sock.recv_from()
     assert total == size
     assert first == wire.pattern(0, min(size, 16384))

@@ -40,6 +40,8 @@ struct slot {
 	uint32_t crc;
 	int error_taken;
 	int at_mark;
+	uint32_t remote; /* DATAGRAM: where send and send_bytes go */
+	uint16_t remote_port;
 };
 
 static struct slot slots[SOCKETS_MAX];
@@ -49,6 +51,14 @@ static unsigned notices; /* of urgent data, as they came */
 static uint32_t crc_table[256];
 static uint8_t bytes_buffer[SOCKETS_BYTES];
 static size_t answer_length;
+
+/* A datagram that was taken while an error was looked for. */
+static struct {
+	const struct slot *of; /* NULL: none */
+	uint64_t peer;
+	uint32_t bytes;
+	uint8_t data[KEUOS_SOCKET_DATA_MAX];
+} kept;
 
 /* The line of text that comes by frames. */
 static struct {
@@ -219,6 +229,8 @@ static void give_back(struct slot *s, int abort)
 
 	if (s->number)
 		call(abort ? &socket_template_abort : &socket_template_close, &close);
+	if (kept.of == s)
+		kept.of = NULL;
 	s->kind = FREE;
 }
 
@@ -298,6 +310,13 @@ static void call_connect(struct slot *s, char **a)
 {
 	struct keuos_socket_request open = {0};
 
+	if (s->kind == DATAGRAM) {
+		s->remote = text_address(a[1]);
+		s->remote_port = (uint16_t)text_number(a[2]);
+		if (!refused(bind_datagram(s)))
+			ok();
+		return;
+	}
 	if (s->kind != FRESH_STREAM) {
 		no(s->kind == STREAM ? "EISCONN" : "EINVAL");
 		return;
@@ -390,15 +409,6 @@ static void call_send(struct slot *s, char **a)
 	say("ok %lu %lu", (unsigned long)done, (unsigned long)s->sent);
 }
 
-static void call_send_bytes(struct slot *s, char **a)
-{
-	size_t bytes = text_from_hex(a[1], bytes_buffer, sizeof(bytes_buffer));
-	uint64_t done;
-
-	if (is_stream(s) && !refused(send_all(s, bytes, a[2], bytes_buffer, &done)))
-		ok();
-}
-
 /* One message of the stream: its bytes are in the client's buffer. Negative: result; 0 with *end: the stream's end. */
 static int64_t receive_once(struct slot *s, uint64_t most, int peek, int *end)
 {
@@ -458,27 +468,58 @@ static void call_recv_bytes(struct slot *s, char **a)
 	answer_length += text_to_hex(answer.text + answer_length, client.buffer, (size_t)got);
 }
 
-static void call_send_to(struct slot *s, char **a)
+/* Sends what stands in bytes_buffer. */
+static void send_datagram(struct slot *s, uint32_t remote, uint16_t port, size_t bytes)
 {
-	size_t bytes = text_from_hex(a[3], bytes_buffer, sizeof(bytes_buffer));
 	int result = s->kind == DATAGRAM ? bind_datagram(s) : KEUOS_SOCKET_INVALID;
-	struct keuos_socket_request send = {
-		.socket = s->number, .remote = text_address(a[1]), .remote_port = (uint16_t)text_number(a[2])};
+	struct keuos_socket_request send = {.socket = s->number, .remote = remote, .remote_port = port};
 
 	if (!refused(result) && !refused(call_data(&socket_template_send_to, &send, bytes_buffer, (uint32_t)bytes)))
 		ok();
 }
 
-static void call_recv_from(struct slot *s)
+static void call_send_bytes(struct slot *s, char **a)
+{
+	size_t bytes = text_from_hex(a[1], bytes_buffer, sizeof(bytes_buffer));
+	uint64_t done;
+
+	if (s->kind == DATAGRAM && s->remote)
+		send_datagram(s, s->remote, s->remote_port, bytes);
+	else if (is_stream(s) && !refused(send_all(s, bytes, a[2], bytes_buffer, &done)))
+		ok();
+}
+
+static void call_send_to(struct slot *s, char **a)
+{
+	size_t bytes = text_from_hex(a[3], bytes_buffer, sizeof(bytes_buffer));
+
+	send_datagram(s, text_address(a[1]), (uint16_t)text_number(a[2]), bytes);
+}
+
+/* Takes a datagram and keeps it. enum keuos_socket_result, or 1: NetD is gone. */
+static int receive_datagram(struct slot *s)
 {
 	struct keuos_socket_request receive = {.socket = s->number, .value = KEUOS_SOCKET_DATA_MAX};
+	int result = s->kind == DATAGRAM && s->number ? call(&socket_template_receive, &receive) : KEUOS_SOCKET_AGAIN;
 
-	if (refused(s->kind == DATAGRAM && s->number ? call(&socket_template_receive, &receive) : KEUOS_SOCKET_AGAIN))
+	if (result == KEUOS_SOCKET_OK) {
+		kept.of = s;
+		kept.peer = message.second;
+		kept.bytes = message.bytes;
+		memcpy(kept.data, client.buffer, message.bytes);
+	}
+	return result;
+}
+
+static void call_recv_from(struct slot *s)
+{
+	if (kept.of != s && refused(receive_datagram(s)))
 		return;
 	ok();
-	say_address((uint32_t)(message.second >> 32), (uint16_t)(message.second >> 16));
-	say(" %u ", message.bytes);
-	answer_length += text_to_hex(answer.text + answer_length, client.buffer, message.bytes);
+	say_address((uint32_t)(kept.peer >> 32), (uint16_t)(kept.peer >> 16));
+	say(" %u ", kept.bytes);
+	answer_length += text_to_hex(answer.text + answer_length, kept.data, kept.bytes);
+	kept.of = NULL;
 }
 
 static void call_shutdown(struct slot *s, char **a)
@@ -600,7 +641,15 @@ static void call_error(struct slot *s)
 	struct keuos_socket_request what = {.socket = s->number};
 	int result;
 
-	if (s->kind == DATAGRAM || !s->number) {
+	if (s->kind == DATAGRAM) { /* told by what is received next */
+		result = kept.of == s ? KEUOS_SOCKET_OK : receive_datagram(s);
+		if (result == 1)
+			refused(result);
+		else
+			say("ok %s", result < 0 && result != KEUOS_SOCKET_AGAIN ? name_of(result) : "-");
+		return;
+	}
+	if (!s->number) {
 		say("ok -");
 		return;
 	}
