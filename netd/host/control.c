@@ -11,8 +11,10 @@
  *   shutdown ID | close ID | abort ID | set ID OPTION VALUE | get ID OPTION
  *   ready ID | events ID | error ID | soft ID | info ID | connections
  *   udp A PORT | sendto ID A PORT HEX | recvfrom ID | udpset ID OPTION VALUE
- *   resolve NAME | resolved | count NAME | counters | lent
+ *   resolve NAME | resolved | counters | lent
+ *   audit                                 what does not hold (host/audit.h), or "whole"
  */
+#include "audit.h"
 #include "host.h"
 
 #include <inttypes.h>
@@ -489,6 +491,8 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 		}
 	} else if (!strcmp(verb, "lent")) {
 		say(answer, "ok %u", host->nic.lent);
+	} else if (!strcmp(verb, "audit")) {
+		say(answer, "ok %s", audit(stack) ? audit(stack) : "whole");
 	} else {
 		return false;
 	}

@@ -16,7 +16,7 @@ TOP = Path(__file__).parents[2]
 BUILD_SECONDS = 600
 
 
-def make(target: str) -> Path:
+def make(target: str, *variables: str) -> Path:
     """build/netd, with a target of netd/Makefile up to date."""
     for tool in ("clang", "make"):
         if shutil.which(tool) is None:
@@ -26,7 +26,7 @@ def make(target: str) -> Path:
     with (build / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(
-            ["make", "-C", str(TOP / "netd"), target],
+            ["make", "-C", str(TOP / "netd"), target, *variables],
             capture_output=True,
             text=True,
             timeout=BUILD_SECONDS,
@@ -61,6 +61,7 @@ def stack(build, process) -> Iterator[Stack]:
     process[0].reset()
     yield process[0]
     if process[0].process.poll() is None:
+        assert process[0].command("audit") == "whole"
         process[0].reset()
         assert process[0].command("lent") == "0", "every frame is released"
 

@@ -1,334 +1,519 @@
 /*
- * libFuzzer on the whole way in, TCP's above all. An input is a program: each step sends a segment of a connection whose numbers the
- * harness knows (moved a little by the input, checksums right), lets raw bytes in as a frame, makes a socket call, or lets time pass.
- * The peer is the input: it may do anything. What must hold: no finding of a sanitizer, frames are released, and the stack comes to
- * rest.
+ * libFuzzer on the whole way in. An input is a program: its first byte chooses what has happened already (a connection, a lease, a
+ * backlog that is full), the second how it ends, each step then sends a frame that belongs to it (peer.c), makes a call, or lets time pass. The peer
+ * may do anything. What must hold: no finding of a sanitizer, the audit after each input, every frame is released, and the stack comes
+ * to rest when it is left alone.
  */
-#include "../../wire/arp.h"
-#include "../../wire/tcp.h"
+#include "../audit.h"
+#include "peer.h"
+#include "snapshot.h"
 
 #include <netd/services.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 enum {
-	OWN = 0x0a000001,
-	PEER = 0x0a000002,
-	PORT = 4000,
-	STEPS = 400,
+	STEPS = 100,
+	SESSIONS = 3, /* of the services */
+	TURNS = 3000, /* until the stack has come to rest */
+	SERVICES = 3, /* listeners of theirs */
+	HELD = 4,     /* frames that an owner keeps */
+	TCP_SOCKETS = 4,
+	UDP_SOCKETS = 2,
 };
 
-static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 1}, peer_mac[6] = {2, 0, 0, 0, 0, 2};
-
-struct input {
-	const uint8_t *at;
-	size_t left;
+enum mode {
+	MODE_PLAIN, /* an address, a listener, the services */
+	MODE_ACCEPTED,
+	MODE_ACCEPTED_PLAIN, /* without options */
+	MODE_SENDING,
+	MODE_SENDING_PLAIN,
+	MODE_SERVICES, /* echo, discard and chargen have a connection each */
+	MODE_CONNECTING,
+	MODE_BACKLOG_FULL,
+	MODE_DISCOVERING,
+	MODE_LEASED,
+	MODE_SMALL_MTU, /* and ECN */
+	MODES,
 };
+
+/* All that changes beside the stack itself: put back by a copy. */
+static struct world {
+	struct netd_nic nic;
+	struct netd_tcp *tcp[TCP_SOCKETS]; /* the first listens */
+	struct netd_udp *udp[UDP_SOCKETS];
+	netd_time now;
+	bool eager; /* owners do what they are told can be done */
+} world;
 
 static struct netd *stack;
-static struct netd_nic nic;
-static struct netd_tcp *sockets[4];
-static uint32_t next_seq, next_ack;
-static uint16_t peer_port, own_port;
-static int lent;
-static bool busy;
+static struct netd_frame held[HELD];
+static unsigned held_count;
+static uint8_t *memory, *services;
+static const uint8_t text[3000]; /* that is sent */
+static struct {
+	struct snapshot *stack;
+	struct world world;
+	struct peer peer;
+	uint8_t *services;
+} modes[MODES];
 
-static uint8_t take(struct input *input)
+static const struct netd_limits limits = {.blocks = 12,
+	.connections = 4,
+	.send_bytes = 4096,
+	.receive_bytes = 4096,
+	.udp_sockets = 3,
+	.udp_bytes = 512,
+	.neighbours = 3,
+	.packets = 4,
+	.reassemblies = 2,
+	.routes = 1,
+	.path_mtus = 2,
+	.dns_queries = 2};
+
+static void hold_up(const char *what)
 {
-	if (!input->left)
-		return 0;
-	input->left--;
-	return *input->at++;
+	fprintf(stderr, "%s\n", what);
+	abort();
 }
 
-/* Follows what the stack sends on the connection that is talked about. */
-static bool transmit(void *device, const struct netd_part *parts, unsigned count)
+static void check(void)
 {
-	uint8_t frame[65600];
-	size_t bytes = 0;
-	struct wire_ipv4 ip;
-	struct wire_tcp tcp;
+	const char *broken = audit(stack);
 
-	(void)device;
-	if (busy)
-		return false;
-	for (unsigned i = 0; i < count; i++) {
-		memcpy(frame + bytes, parts[i].data, parts[i].bytes);
-		bytes += parts[i].bytes;
-	}
-	if (bytes > 34 && frame[12] == 8 && !frame[13] &&
-		wire_ipv4_parse(&ip, frame + 14, bytes - 14) == WIRE_IPV4_OK && ip.protocol == WIRE_PROTOCOL_TCP &&
-		!ip.offset && wire_tcp_parse(&tcp, &ip) == WIRE_TCP_OK) {
-		own_port = tcp.source;
-		peer_port = tcp.destination;
-		if (!(tcp.flags & WIRE_TCP_RST))
-			next_ack = tcp.sequence + tcp.payload_bytes + !!(tcp.flags & WIRE_TCP_SYN) +
-				!!(tcp.flags & WIRE_TCP_FIN);
-		if (tcp.flags & WIRE_TCP_ACK)
-			next_seq = tcp.acknowledgment;
-	}
-	return true;
+	if (broken)
+		hold_up(broken);
 }
 
-static void release(void *owner, uint64_t id)
+static void let_go(void)
 {
+	while (held_count)
+		netd_frame_release(&held[--held_count]);
+}
+
+static void tcp_ready(void *owner, struct netd_tcp *socket, unsigned events)
+{
+	uint8_t buffer[700];
+	const void *data;
+
 	(void)owner;
-	lent--;
-	free((void *)(uintptr_t)id);
+	if (!world.eager || socket == world.tcp[0])
+		return;
+	if (events & NETD_READABLE && netd_tcp_peek(socket, &data) > 0)
+		netd_tcp_receive(socket, buffer, sizeof(buffer));
+	if (events & NETD_WRITABLE)
+		netd_tcp_send(socket, buffer, 1 + events, 0);
 }
 
-static void receive(const uint8_t *bytes, size_t count)
-{
-	uint8_t *copy = malloc(count ? count : 1);
-	struct netd_frame frame = {copy, count, release, NULL, (uint64_t)(uintptr_t)copy};
-
-	memcpy(copy, bytes, count);
-	lent++;
-	nic.client.receive(nic.client.stack, &frame);
-}
-
-/* Without it no answer would leave, and no connection come about. */
-static void introduce_peer(void)
-{
-	struct wire_arp arp = {.operation = WIRE_ARP_REPLY, .sender = PEER, .target = OWN};
-	uint8_t frame[14 + WIRE_ARP_BYTES] = {0};
-
-	memcpy(arp.sender_mac, peer_mac, 6);
-	memcpy(frame, own_mac, 6);
-	memcpy(frame + 6, peer_mac, 6);
-	frame[12] = 8;
-	frame[13] = 6;
-	wire_arp_emit(frame + 14, &arp);
-	receive(frame, sizeof(frame));
-}
-
-static void ready(void *owner, struct netd_tcp *socket, unsigned events)
+/* The first byte of the data says what is done with it: kept where it lies, taken in part, or left. */
+static size_t tcp_deliver(
+	void *owner, struct netd_tcp *socket, struct netd_frame *frame, const uint8_t *data, size_t bytes)
 {
 	(void)owner;
 	(void)socket;
-	(void)events;
+	if (data[0] & 1 && frame->release && held_count < HELD) {
+		held[held_count++] = *frame;
+		frame->release = NULL;
+		return bytes;
+	}
+	return data[0] % (bytes + 1);
 }
 
-static size_t deliver(void *owner, struct netd_tcp *socket, struct netd_frame *frame, const uint8_t *data, size_t bytes)
+static bool udp_deliver(void *owner, struct netd_udp *socket, struct netd_endpoint from, struct netd_endpoint to,
+	const uint8_t *data, size_t bytes)
 {
 	(void)owner;
 	(void)socket;
-	(void)frame;
-	return bytes ? data[0] % (bytes + 1) : 0;
+	(void)from;
+	(void)to;
+	return bytes && data[0] & 1;
 }
 
-static const struct netd_tcp_owner owner = {.ready = ready, .deliver = deliver};
-
-static void send_segment(struct input *input)
+static void udp_ready(void *owner, struct netd_udp *socket)
 {
-	uint8_t frame[1600] = {0}, *header = frame + 34;
-	struct wire_ipv4 ip = {.source = PEER, .destination = OWN, .protocol = WIRE_PROTOCOL_TCP, .ttl = 64};
-	uint8_t how = take(input), options = take(input);
-	struct wire_tcp tcp = {.source = peer_port,
-		.destination = own_port,
-		.sequence = next_seq,
-		.acknowledgment = next_ack,
-		.flags = take(input),
-		.window = (uint16_t)(take(input) << 8),
-		.shift = -1};
-	size_t bytes, text = how & 1 ? (size_t)take(input) << (how >> 1 & 3) : 0;
+	uint8_t buffer[100];
+	struct netd_endpoint from;
 
-	if (how & 8) /* a stranger, or the other connections */
-		tcp.source = (uint16_t)(1000 + (take(input) & 7)), tcp.destination = PORT;
-	if (how & 16)
-		tcp.sequence += (uint32_t)(int8_t)take(input) * 97;
-	if (how & 32)
-		tcp.acknowledgment += (uint32_t)(int8_t)take(input) * 97;
-	if (how & 64)
-		tcp.urgent = take(input);
-	if (options & 1)
-		tcp.mss = (uint16_t)(take(input) << 4);
-	if (options & 2)
-		tcp.shift = (int8_t)(take(input) & 15);
-	tcp.sack_allowed = options & 4;
-	if (options & 8) {
-		tcp.timestamps = true;
-		tcp.timestamp = 1000u + take(input);
-		tcp.timestamp_echo = take(input);
-	}
-	while (options & 16 && tcp.sacks < 3) {
-		uint32_t start = next_ack + take(input) * 100u - 12000;
-
-		tcp.sack[tcp.sacks++] = (struct wire_tcp_range){start, start + take(input) * 100u};
-		if (tcp.sacks == 2 && !(options & 32))
-			break;
-	}
-	memcpy(frame, own_mac, 6);
-	memcpy(frame + 6, peer_mac, 6);
-	frame[12] = 8;
-	bytes = wire_tcp_emit(header, &tcp);
-	if (text > 1400)
-		text = 1400;
-	memset(header + bytes, how, text);
-	ip.payload_bytes = (uint16_t)(bytes + text);
-	ip.tos = options >> 6;
-	wire_tcp_seal(header, bytes, &ip, header + bytes, text, NULL, 0);
-	wire_ipv4_emit(frame + 14, &ip);
-	receive(frame, 34 + bytes + text);
-	/* The next one follows on, if the input lets it. */
-	if (!(how & 128))
-		next_seq = tcp.sequence + (uint32_t)text + !!(tcp.flags & WIRE_TCP_SYN) + !!(tcp.flags & WIRE_TCP_FIN);
+	(void)owner;
+	if (world.eager)
+		netd_udp_receive(socket, &from, buffer, sizeof(buffer));
 }
 
-static void send_raw(struct input *input)
+static void resolved(void *context, uint32_t address, int result)
 {
-	uint8_t frame[256];
-	size_t bytes = take(input);
-
-	for (size_t i = 0; i < bytes; i++)
-		frame[i] = take(input);
-	if (bytes >= 14) {
-		memcpy(frame, own_mac, 6);
-		memcpy(frame + 6, peer_mac, 6);
-		frame[12] = 8;
-		frame[13] &= 6;
-	}
-	receive(frame, bytes);
+	(void)context;
+	if ((result == NETD_OK) != (address != 0) && result == NETD_OK)
+		hold_up("a name's address is 0");
 }
 
-static void call(struct input *input)
+static const struct netd_tcp_owner tcp_owner = {.ready = tcp_ready, .deliver = tcp_deliver};
+static const struct netd_udp_owner udp_owner = {.ready = udp_ready, .deliver = udp_deliver};
+
+static void run(void)
 {
-	static const uint8_t text[3000];
-	uint8_t verb = take(input);
-	struct netd_tcp **socket = &sockets[1 + verb % 3];
-	uint8_t buffer[2000];
+	netd_run(stack, world.now);
+}
+
+static void open_connection(struct netd_tcp **socket, uint32_t to)
+{
+	if (!*socket && netd_tcp_open(stack, &tcp_owner, socket) == NETD_OK)
+		netd_tcp_connect(*socket, (struct netd_endpoint){0}, (struct netd_endpoint){to, PEER_PORT});
+}
+
+static void connect_peer(uint16_t from, uint16_t to, bool options)
+{
+	peer_syn(&world.nic, from, to, options);
+	peer_answer(&world.nic, options);
+	run();
+}
+
+/* Brings a fresh stack into a mode. */
+static void prepare(enum mode mode)
+{
+	struct netd_config config = {
+		.limits = limits, .entropy = {1, 2, 3, 4}, .ecn = mode == MODE_SMALL_MTU || mode == MODE_CONNECTING};
+	struct netd_address address = {PEER_OWN, PEER_MASK, PEER_GATEWAY, PEER_DNS};
+	bool leased = mode == MODE_DISCOVERING || mode == MODE_LEASED;
+
+	memset(&world, 0, sizeof(world));
+	world.now = NETD_S;
+	memset(&peer, 0, sizeof(peer));
+	peer.port = 1000;
+	peer.own_port = PEER_PORT;
+	peer.own = peer.offer = PEER_OWN;
+	peer.server = PEER_GATEWAY;
+	peer.seq = 5000;
+	peer_attach(&world.nic);
+	if (mode == MODE_SMALL_MTU)
+		world.nic.mtu = 576;
+	stack = netd_start(memory, netd_bytes(&limits), &config, &world.nic, world.now);
+	if (!stack || (!leased && netd_set_address(stack, &address) != NETD_OK) ||
+		netd_services_start(stack, services, SESSIONS) != NETD_OK ||
+		netd_tcp_listen(stack, (struct netd_endpoint){0, PEER_PORT}, 2, &tcp_owner, &world.tcp[0]) != NETD_OK)
+		abort();
+	if (leased) {
+		netd_dhcp_start(stack);
+		world.now += NETD_S;
+		run();
+		if (mode == MODE_DISCOVERING)
+			return;
+		peer_lease(&world.nic, 2);
+		run();
+		peer_lease(&world.nic, 5);
+		world.now += 2 * NETD_S;
+		run();
+		peer_introduce(&world.nic, PEER_GATEWAY);
+	}
+	peer_introduce(&world.nic, PEER_ADDRESS);
+	run();
+	switch (mode) {
+	case MODE_CONNECTING:
+		open_connection(&world.tcp[1], PEER_ADDRESS);
+		break;
+	case MODE_BACKLOG_FULL:
+		for (uint16_t port = 1001; port < 1004; port++)
+			peer_syn(&world.nic, port, PEER_PORT, true);
+		break;
+	case MODE_SERVICES:
+		connect_peer(1007, 7, true);
+		connect_peer(1009, 9, true);
+		connect_peer(1019, 19, false);
+		break;
+	case MODE_ACCEPTED:
+	case MODE_ACCEPTED_PLAIN:
+	case MODE_SENDING:
+	case MODE_SENDING_PLAIN:
+	case MODE_SMALL_MTU:
+		connect_peer(1000, PEER_PORT, mode != MODE_ACCEPTED_PLAIN && mode != MODE_SENDING_PLAIN);
+		netd_tcp_accept(world.tcp[0], &tcp_owner, &world.tcp[1]);
+		netd_tcp_set(world.tcp[1], NETD_NO_DELAY, 1);
+		for (int i = 0; i < 12 && (mode == MODE_SENDING || mode == MODE_SENDING_PLAIN); i++) {
+			netd_tcp_send(world.tcp[1], text, 200, 0); /* a segment each */
+			run();
+		}
+		break;
+	default:
+		break;
+	}
+	run();
+}
+
+static void start(void)
+{
+	memory = malloc(netd_bytes(&limits));
+	services = malloc(netd_services_bytes(SESSIONS));
+	for (int i = 0; i < MODES; i++) {
+		prepare((enum mode)i);
+		check();
+		modes[i].stack = snapshot_take(stack);
+		modes[i].world = world;
+		modes[i].peer = peer;
+		modes[i].services = malloc(netd_services_bytes(SESSIONS));
+		memcpy(modes[i].services, services, netd_services_bytes(SESSIONS));
+	}
+}
+
+static void restore(enum mode mode)
+{
+	snapshot_restore(modes[mode].stack);
+	world = modes[mode].world;
+	peer = modes[mode].peer;
+	memcpy(services, modes[mode].services, netd_services_bytes(SESSIONS));
+	held_count = 0;
+}
+
+static void tcp_call(struct input *input)
+{
+	uint8_t verb = take(input), buffer[2000];
+	struct netd_tcp **socket = &world.tcp[verb % TCP_SOCKETS];
 	uint16_t amount = (uint16_t)(take(input) * 8);
+	struct netd_tcp_info info;
+	const void *data;
 
+	if (socket == &world.tcp[0] &&
+		(verb >> 4 == 8 || verb >> 4 == 9)) { /* the listener stays; here is another one */
+		if (!world.tcp[1])
+			netd_tcp_listen(stack, (struct netd_endpoint){0, PEER_PORT + (verb >> 4 & 1)}, amount,
+				&tcp_owner, &world.tcp[1]);
+		return;
+	}
+	if (verb >> 4 < 3) {
+		if (verb >> 4 == 2)
+			open_connection(socket, verb & 8 ? 0x7f000001 : verb & 4 ? peer.own : PEER_ADDRESS);
+		else if (!*socket)
+			netd_tcp_accept(world.tcp[0], &tcp_owner, socket);
+		return;
+	}
+	if (!*socket)
+		return;
 	switch (verb >> 4) {
-	case 0:
-	case 1:
-		if (!*socket)
-			netd_tcp_accept(sockets[0], &owner, socket);
-		break;
-	case 2:
-		if (!*socket && netd_tcp_open(stack, &owner, socket) == NETD_OK)
-			netd_tcp_connect(*socket, (struct netd_endpoint){0}, (struct netd_endpoint){PEER, 80});
-		break;
 	case 3:
 	case 4:
-		if (*socket)
-			netd_tcp_send(*socket, text, amount, verb & 3);
+		netd_tcp_send(*socket, text, amount, verb & 3);
 		break;
 	case 5:
+		netd_tcp_receive(*socket, buffer, amount < sizeof(buffer) ? amount : sizeof(buffer));
+		break;
 	case 6:
-		if (*socket)
-			netd_tcp_receive(*socket, buffer, amount < sizeof(buffer) ? amount : sizeof(buffer));
+		netd_tcp_peek(*socket, &data);
+		netd_tcp_consume(*socket, amount);
 		break;
 	case 7:
-		if (*socket)
-			netd_tcp_shutdown(*socket);
+		netd_tcp_shutdown(*socket);
 		break;
 	case 8:
-		if (*socket)
-			netd_tcp_close(*socket);
+		netd_tcp_close(*socket);
 		*socket = NULL;
 		break;
 	case 9:
-		if (*socket)
-			netd_tcp_abort(*socket);
+		netd_tcp_abort(*socket);
 		*socket = NULL;
 		break;
 	case 10:
-		if (*socket)
-			netd_tcp_set(*socket, (enum netd_tcp_option)(amount >> 3 & 15), take(input) * 100u);
-		break;
 	case 11:
-		busy = true;
+		netd_tcp_set(*socket, (enum netd_tcp_option)(amount >> 3 & 15), take(input) * (verb & 16 ? 100u : 1u));
 		break;
 	default:
-		if (busy) {
-			busy = false;
-			nic.client.room(nic.client.stack);
+		netd_tcp_get_info(*socket, &info);
+		netd_tcp_get(*socket, (enum netd_tcp_option)(amount >> 3 & 15));
+		netd_tcp_error(*socket);
+		netd_tcp_soft_error(*socket);
+		netd_tcp_ready(*socket);
+	}
+}
+
+static void udp_call(struct input *input)
+{
+	uint8_t verb = take(input), buffer[64];
+	struct netd_udp **socket = &world.udp[verb % UDP_SOCKETS];
+	struct netd_endpoint from = {verb & 8 ? 0x7f000001 : PEER_ADDRESS, 5000};
+
+	if (!*socket) {
+		netd_udp_bind(stack, (struct netd_endpoint){verb & 4 ? peer.own : 0, verb & 8 ? 5000 : 0}, &udp_owner,
+			socket);
+		return;
+	}
+	switch (verb >> 5) {
+	case 0:
+		netd_udp_close(*socket);
+		*socket = NULL;
+		break;
+	case 1:
+		netd_udp_set(*socket, (enum netd_tcp_option)take(input), take(input));
+		break;
+	case 2:
+	case 3:
+		netd_udp_receive(*socket, &from, buffer, sizeof(buffer));
+		break;
+	default:
+		netd_udp_send(*socket, verb & 16 ? peer.own : 0, from, text, (size_t)take(input) * 8);
+		netd_udp_local(*socket);
+	}
+}
+
+static void stack_call(struct input *input)
+{
+	static const char *const names[] = {"a.example", "", "a..b", "www.a.very.long.name.of.a.host.example."};
+	uint8_t verb = take(input);
+	struct netd_address address = {PEER_OWN, PEER_MASK, PEER_GATEWAY, PEER_DNS};
+
+	switch (verb & 7) {
+	case 0:
+	case 1:
+		netd_resolve(stack, names[verb >> 3 & 3], strlen(names[verb >> 3 & 3]), resolved, NULL);
+		break;
+	case 2:
+		address.address += verb >> 7;
+		netd_set_address(stack, &address);
+		break;
+	case 3:
+		netd_dhcp_start(stack);
+		break;
+	case 4:
+		netd_add_route(stack, 0xc0000000, 0xff000000 << (verb >> 3 & 7), PEER_GATEWAY + (verb >> 6));
+		break;
+	case 5:
+		world.nic.link_up = verb & 8;
+		world.nic.client.link(world.nic.client.stack);
+		break;
+	case 6:
+		peer.nic_busy = true;
+		break;
+	default:
+		netd_get_address(stack, &address);
+		netd_count(stack, (enum netd_counter)(verb >> 3));
+		netd_dhcp_state(stack);
+		peer.nic_busy = false;
+		world.nic.client.room(world.nic.client.stack);
+		let_go();
+	}
+}
+
+static void turn_to(unsigned which)
+{
+	const struct netd_tcp *tcb = NULL;
+
+	while ((tcb = netd_tcp_next(stack, tcb))) {
+		if (!which--) {
+			peer_turn_to(stack, tcb);
+			return;
 		}
 	}
+}
+
+static void step(struct input *input)
+{
+	uint8_t what = take(input);
+	netd_time due;
+
+	if ((what & 0x70) == 0x70) {
+		peer.damage = take(input);
+		peer.damaged = take(input);
+	}
+	switch (what & 15) {
+	case 0:
+		peer_raw(&world.nic, input);
+		break;
+	case 1:
+		peer_arp(&world.nic, input);
+		break;
+	case 2:
+		peer_datagram(&world.nic, input);
+		break;
+	case 3:
+		peer_report(&world.nic, input);
+		break;
+	case 4:
+		peer_dhcp(&world.nic, input);
+		break;
+	case 5:
+		peer_dns(&world.nic, input);
+		break;
+	case 6:
+	case 7:
+		tcp_call(input);
+		break;
+	case 8:
+		udp_call(input);
+		break;
+	case 9:
+		stack_call(input);
+		break;
+	case 10: /* time: from a millisecond to half an hour */
+		world.now += NETD_MS << (what >> 3 & 20);
+		break;
+	case 12:
+		turn_to(what >> 4);
+		break;
+	case 11: /* to the next deadline */
+		due = netd_run(stack, world.now);
+		if (due != NETD_NEVER && due > world.now)
+			world.now = due;
+		break;
+	default:
+		peer_segment(&world.nic, input);
+	}
+	netd_set_time(stack, world.now);
+	if (what & 128)
+		run();
+}
+
+/* Left alone it comes to rest, and nothing is left of what was: every timer ends some day. */
+static void come_to_rest(void)
+{
+	struct netd_address none = {0};
+	const struct netd_tcp *tcb = NULL;
+	unsigned blocks = 0;
+	netd_time due;
+
+	world.eager = false;
+	world.nic.link_up = true;
+	peer.nic_busy = false;
+	world.nic.client.room(world.nic.client.stack);
+	for (unsigned i = 0; i < TCP_SOCKETS; i++) {
+		if (world.tcp[i])
+			netd_tcp_abort(world.tcp[i]);
+	}
+	for (unsigned i = 0; i < UDP_SOCKETS; i++) {
+		if (world.udp[i])
+			netd_udp_close(world.udp[i]);
+	}
+	netd_set_address(stack, &none);
+	for (int turns = 0; (due = netd_run(stack, world.now)) != NETD_NEVER; turns++) {
+		if (turns > TURNS)
+			hold_up("the stack does not come to rest");
+		if (due > world.now)
+			world.now = due;
+	}
+	let_go();
+	while ((tcb = netd_tcp_next(stack, tcb)))
+		blocks++;
+	if (blocks != SERVICES)
+		hold_up("a connection is left that nobody holds");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-	static const struct netd_nic_driver driver = {.transmit = transmit};
-	static uint8_t *memory, *services;
-	struct netd_config config = {.limits = {.blocks = 12,
-					     .connections = 4,
-					     .send_bytes = 4096,
-					     .receive_bytes = 4096,
-					     .udp_sockets = 2,
-					     .udp_bytes = 512,
-					     .neighbours = 2,
-					     .packets = 4,
-					     .reassemblies = 1,
-					     .routes = 1,
-					     .path_mtus = 2,
-					     .dns_queries = 1},
-		.entropy = {1, 2, 3, 4},
-		.ecn = bytes & 1};
-	struct netd_address address = {OWN, 0xffffff00, 0, 0};
 	struct input input = {data, bytes};
-	netd_time now = NETD_S, due;
-	size_t needed = netd_bytes(&config.limits);
+	uint8_t how = take(&input), then = take(&input);
 
-	if (!memory) {
-		memory = malloc(needed);
-		services = malloc(netd_services_bytes(4));
+	if (!memory)
+		start();
+	restore((enum mode)(how % MODES));
+	world.eager = then & 1;
+	for (int steps = 0; steps < STEPS && input.left; steps++)
+		step(&input);
+	run();
+	check();
+	if (then & 2) {
+		come_to_rest();
+		check();
 	}
-	nic = (struct netd_nic){.driver = &driver, .mtu = 1500, .link_up = true};
-	memcpy(nic.mac, own_mac, 6);
-	memset(sockets, 0, sizeof(sockets));
-	busy = false;
-	next_seq = 5000, next_ack = 0;
-	peer_port = 1000, own_port = PORT;
-	stack = netd_start(memory, needed, &config, &nic, now);
-	if (!stack || netd_set_address(stack, &address) != NETD_OK ||
-		netd_services_start(stack, services, 4) != NETD_OK ||
-		netd_tcp_listen(stack, (struct netd_endpoint){0, PORT}, 2, &owner, &sockets[0]) != NETD_OK)
-		abort();
-	introduce_peer();
-	for (int step = 0; step < STEPS && input.left; step++) {
-		uint8_t what = take(&input);
-
-		switch (what & 7) {
-		case 0:
-			send_raw(&input);
-			break;
-		case 1:
-		case 2:
-			call(&input);
-			break;
-		case 3: /* time: from a millisecond to half an hour */
-			now += NETD_MS << (what >> 3 & 20);
-			break;
-		case 4: /* to the next deadline */
-			due = netd_run(stack, now);
-			if (due != NETD_NEVER && due > now)
-				now = due;
-			break;
-		default:
-			send_segment(&input);
-		}
-		netd_set_time(stack, now);
-		if (what & 8)
-			netd_run(stack, now);
-	}
-	/* Left alone it comes to rest: every timer ends some day. */
-	busy = false;
-	nic.client.room(nic.client.stack);
-	for (unsigned i = 0; i < 4; i++) {
-		if (sockets[i])
-			netd_tcp_abort(sockets[i]);
-	}
-	for (int turns = 0; (due = netd_run(stack, now)) != NETD_NEVER; turns++) {
-		if (turns > 2000)
-			abort();
-		if (due > now)
-			now = due;
-	}
-	if (lent)
-		abort();
+	let_go();
+	if (peer_lent())
+		hold_up("a frame was not released");
 	return 0;
 }
