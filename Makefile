@@ -27,13 +27,16 @@ COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
 C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
-.PHONY: help setup kernel run test soak mutants conformance tcp-mutants run-qemu lint format wheel check-wheel clean
+.PHONY: help setup linux-guest kernel run test soak mutants conformance tcp-mutants run-qemu lint format wheel check-wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 setup: ## install missing Debian packages and .venv; implied by all below
 	@.ci/setup
+
+linux-guest: setup ## fetch the kernel of the target linux-guest: Debian's, unpacked below build/
+	@.ci/linux-guest
 
 kernel: setup ## build both kernels, the user programs and the initrd
 	@mkdir -p build
@@ -43,11 +46,12 @@ run: kernel ## run the suites on TARGET and show the ring table; on an emulator 
 	$(PYTEST) suites $(ARGS)
 	$(COUNTED)
 
-test: lint kernel check-wheel ## everything that belongs to every push
+test: lint kernel check-wheel linux-guest ## everything that belongs to every push
 	$(PYTEST) tests suites $(ARGS)
 	$(COUNTED)
 	$(BIN)/pytest --target=linux suites/tcp
 	$(BIN)/pytest --target=netd suites/tcp
+	$(BIN)/pytest --target=linux-guest suites/tcp -m timed
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests suites $(ARGS)

@@ -116,14 +116,14 @@ class Bench:
     def target_capabilities(self, target: AnyTarget, needs: Iterable[str] = ()) -> frozenset[str]:
         """Those of the parts, and the timebase's name.
 
-        If a test needs sockets: `sockets` and `test-clock`, too, where the image brings them.
+        If a test needs sockets: `sockets`, `test-clock` and `days-clock`, too, where the image brings them.
         """
         found = target.capabilities | {target.timebase.name}
         boots = booting(target)
         if "sockets" in needs and "link" in found and boots is not None:
             offers = self.image(boots, needs).capabilities
             found |= {"sockets"} if "netd" in offers else set()
-            found |= {"test-clock"} if "netd-clock" in offers else set()
+            found |= {"test-clock", "days-clock"} if "netd-clock" in offers else set()
         return found
 
     # Results ---------------------------------------------------------------------------------------------------

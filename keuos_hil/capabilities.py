@@ -45,7 +45,12 @@ _ALL = (
         "sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux, or a NIC and NetD"
     ),
     Capability(
-        "test-clock", Kind.TARGET, "a target whose network stack's time can be wound: netd, or an initrd with netd_hil"
+        "test-clock",
+        Kind.TARGET,
+        "a target whose network stack's time can be wound: netd, linux-guest, or an initrd with netd_hil",
+    ),
+    Capability(
+        "days-clock", Kind.TARGET, "such a clock that is wound by days at once: netd, or an initrd with netd_hil"
     ),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),

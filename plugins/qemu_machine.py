@@ -20,7 +20,7 @@ from keuos_hil.parts import Session, Timebase
 from keuos_hil.units import parse_size
 
 from .guest_memory import GuestMemory, Window
-from .qemu_session import QemuSession
+from .qemu_session import QemuSession, shared_memory
 
 #: Each instruction takes a nanosecond of QEMU's clock.
 _ICOUNT, _COUNTED_HZ = "shift=0", 1e9
@@ -177,15 +177,11 @@ class QemuMachine:
             machine += ["-icount", _ICOUNT + self._kind.idle]
         machine += options.extra
 
-        def ram(path: str) -> list[str]:
-            backend = f"memory-backend-file,id=ram0,mem-path={path},size={size},share=on"
-            return ["-M", f"{options.machine},memory-backend=ram0", "-object", backend]
-
         return QemuSession(
             machine,
             directory=directory,
             memory=GuestMemory(size, self._kind.windows(size)),
-            ram_arguments=ram,
+            ram_arguments=shared_memory(options.machine, size),
             timebase=self.timebase,
             nic=self._nic,
             tap=options.wire.removeprefix("tap:"),

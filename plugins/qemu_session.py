@@ -47,6 +47,16 @@ def say(status: int) -> str:
     return f"exited with status {status}"
 
 
+def shared_memory(machine: str, size: int) -> Callable[[str], list[str]]:
+    """Makes QEMU's arguments for a machine, its options included, with `size` bytes of RAM in the file at a path."""
+
+    def arguments(path: str) -> list[str]:
+        backend = f"memory-backend-file,id=ram0,mem-path={path},size={size},share=on"
+        return ["-M", f"{machine},memory-backend=ram0", "-object", backend]
+
+    return arguments
+
+
 class QemuSession:
     """See :class:`keuos_hil.parts.Session`. It is its own Debug and RunControl part.
 

@@ -1,20 +1,18 @@
 """linux: the TCP/IP stack of the Linux that this runs on, in a network namespace of its own. The suites' reference.
 
-A small program (linux_sockets.c, compiled when the target is first opened) makes namespace and TAP device, hands the
+A small program (linux_namespace.c, compiled when the target is first opened) makes namespace and TAP device, hands the
 device over as the link, and makes socket calls as it is told. Namespace, device and program are gone when either
 process ends, however it ends: nothing has a name that could be left behind.
 
 The stack runs with its defaults, but for what would make a run depend on chance or on other runs: see
-:data:`SETTINGS`.
+:data:`.linux_program.SETTINGS`.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 import socket
-import subprocess
 import sys
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -31,28 +29,12 @@ from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.parts import AnyTarget, Network, Session, Timebase
 from keuos_hil.streams import SocketStream
 
-_SOURCE = Path(__file__).with_name("linux_sockets.c")
-_COMPILERS = ("cc", "clang", "gcc")
+from .linux_program import all_settings, build, compiler, require_mtu
+
 _MESSAGE_MAX = 1 << 16
 #: The program starts within milliseconds, and answers a call at once; so long means that it never will.
 _START_S = 30.0
 _ANSWER_S = 30.0
-
-#: What differs from Linux's defaults, below /proc/sys/net, and why. Paths that a kernel lacks are passed over.
-SETTINGS = {
-    "ipv6/conf/all/disable_ipv6": "1",  # IPv6 is not what is tested; its neighbour discovery would be noise
-    "ipv4/tcp_congestion_control": "reno",  # what RFC 5681 describes; the host's choice would differ by machine
-    "ipv4/tcp_no_metrics_save": "1",  # a case must not inherit RTT and ssthresh from an earlier one
-    "ipv4/tcp_invalid_ratelimit": "0",  # one answer to each unacceptable segment, so that a fence proves silence
-    "ipv4/icmp_ratelimit": "0",  # the same for ICMP errors; rate limits have cases of their own
-    "ipv4/icmp_msgs_per_sec": "100000",
-    "ipv4/icmp_msgs_burst": "100000",
-    "ipv4/tcp_early_retrans": "0",  # no tail loss probe within milliseconds: the wire's round trip is microseconds
-    "ipv4/neigh/wire0/locktime": "0",  # a neighbour's second word within a second counts, as the first does
-    "ipv4/tcp_fastopen": "0",
-    "ipv4/tcp_max_tw_buckets": "65536",
-    "core/somaxconn": "4096",
-}
 
 
 @dataclass(frozen=True)
@@ -104,24 +86,23 @@ class LinuxSession:
     timebase = Timebase("emulated")
     command = ""
 
-    def __init__(self, program: Path, options: LinuxOptions, network: Network, directory: Path) -> None:
+    def __init__(self, program: Path, settings: list[str], network: Network, directory: Path) -> None:
         self.network = network
         self.started = time.monotonic()
         self._stack = ExitStack()
         try:
-            self._start(program, options, network, directory)
+            self._start(program, settings, network, directory)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, program: Path, options: LinuxOptions, network: Network, directory: Path) -> None:
+    def _start(self, program: Path, settings: list[str], network: Network, directory: Path) -> None:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         console_near, console_far = socket.socketpair()
         self._stack.callback(near.close)
         near.settimeout(_START_S)
         mask = IPv4Interface(f"{network.address}/{network.prefix}").netmask
         arguments = [far.fileno(), console_far.fileno(), network.mac.hex(":"), network.address, mask, network.gateway]
-        settings = [f"{path}={value}" for path, value in SETTINGS.items()] + options.set
         try:
             self.console = Console(SocketStream(console_near), log=directory / "console.log")
             self._stack.callback(self.console.close)
@@ -179,11 +160,8 @@ class Linux:
     def __init__(self, name: str, options: LinuxOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated"):
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; its clock is the host's")
-        if not 576 <= options.mtu <= 65535:
-            raise UsageError(f"target {name}: mtu = {options.mtu}; expected 576 to 65535")
-        for setting in options.set:
-            if "=" not in setting:
-                raise UsageError(f"target {name}: set = {setting!r}; expected PATH=VALUE")
+        require_mtu(name, options.mtu)
+        self._settings = all_settings(name, options.set)
         self.name = name
         self.options = options
         self._program: Path | None = None
@@ -192,36 +170,18 @@ class Linux:
         """See Target.check."""
         if sys.platform != "linux":
             raise InfraError(f"target {self.name} is this machine's own Linux, and this is {platform.system()}")
-        self._compiler()
-
-    @staticmethod
-    def _compiler() -> str:
-        for name in _COMPILERS:
-            if (found := shutil.which(name)) is not None:
-                return found
-        raise InfraError("target linux needs a C compiler, and there is neither cc, clang nor gcc; Debian: clang")
+        compiler()
 
     def lease(self) -> AbstractContextManager[object]:
         """Any number can run side by side, each in a namespace of its own."""
         return nullcontext()
 
-    def _build(self, directory: Path) -> Path:
-        program = directory / "linux_sockets"
-        command = [self._compiler(), "-std=gnu17", "-O1", str(_SOURCE), "-o", str(program)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InfraError(f"{_SOURCE.name} could not be compiled: {error}") from None
-        if done.returncode:
-            raise InfraError(f"{_SOURCE.name} could not be compiled: {done.stderr.strip()}")
-        return program
-
     def attach(self, directory: Path) -> Session:
         """See Resident.attach."""
         if self._program is None or not os.access(self._program, os.X_OK):
-            self._program = self._build(directory)
+            self._program = build("linux_namespace.c", directory / "linux_namespace")
         network = Network("192.0.2.2", bytes.fromhex("02000000ad02"), 24, "192.0.2.1", self.options.mtu)
-        return LinuxSession(self._program, self.options, network, directory)
+        return LinuxSession(self._program, self._settings, network, directory)
 
 
 def _make(name: str, options: LinuxOptions, run: RunOptions) -> AnyTarget:

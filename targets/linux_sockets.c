@@ -1,29 +1,21 @@
 /*
- * The application side of the target `linux`: makes a network namespace with a TAP device in it, hands the device to the
- * test, and then makes socket calls as it is told.
+ * The socket calls of docs/socket-calls.md, made to the Linux that this runs on.
  *
- * It is started by targets/linux.py with one end of a SOCK_SEQPACKET pair, and ends when the other end closes: the
- * namespace and all that is in it end with it, as nothing else refers to them. Every call returns at once. The messages
- * are those of docs/socket-calls.md, one a datagram: a request is `NAME ARGUMENT...`, the answer `ok VALUE...` or
- * `no ERRNO-NAME`. The first message is this program's: `ready SYSTEM` with the TAP device's descriptor, or `no TEXT`.
+ * A request is `NAME ARGUMENT...`, its answer, given to reply(), is `ok VALUE...` or `no ERRNO-NAME`. Every call returns
+ * at once. How requests come and answers go is the program's business: linux_namespace.c and linux_guest.c.
  *
  * What must not live here: knowledge of any test.
  */
 #define _GNU_SOURCE
+#include "linux_program.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if_link.h>
-#include <linux/if_tun.h>
-#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
-#include <net/if.h>
-#include <net/if_arp.h>
-#include <net/route.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -32,19 +24,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #define SOCKETS 1024
-#define MESSAGE 65536
 #define CHUNK 65536
 #define BYTES 16384 /* most that send_bytes and recv_bytes carry */
 #define ARGUMENTS 8
 
-static int control;
-static char answer[MESSAGE];
+static char answer[LINUX_MESSAGE];
 
 /* What one socket has sent and received of the pattern. */
 struct stream {
@@ -71,153 +59,6 @@ static void make_crc32_table(void)
 			c = c & 1 ? c >> 1 ^ 0xEDB88320u : c >> 1;
 		crc32_table[i] = c;
 	}
-}
-
-/* Starting ------------------------------------------------------------------------------------------------------- */
-
-static void reply(const char *text)
-{
-	if (send(control, text, strlen(text), MSG_NOSIGNAL) < 0)
-		_exit(0); /* the test is gone */
-}
-
-static void __attribute__((noreturn, format(printf, 1, 2))) give_up(const char *format, ...)
-{
-	char text[512] = "no ";
-	va_list arguments;
-	va_start(arguments, format);
-	vsnprintf(text + 3, sizeof text - 3, format, arguments);
-	va_end(arguments);
-	reply(text);
-	_exit(1);
-}
-
-static bool write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	bool done = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return done;
-}
-
-static void enter_namespace(void)
-{
-	char map[64];
-	unsigned uid = getuid(), gid = getgid();
-	if (unshare(CLONE_NEWNET) == 0)
-		return;
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
-		give_up("no network namespace can be made: %s. Run as root, or allow user namespaces "
-			"(sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces)",
-			strerror(errno));
-	snprintf(map, sizeof map, "0 %u 1", uid);
-	write_file("/proc/self/setgroups", "deny");
-	bool mapped = write_file("/proc/self/uid_map", map);
-	snprintf(map, sizeof map, "0 %u 1", gid);
-	if (!mapped || !write_file("/proc/self/gid_map", map))
-		give_up("the user namespace can't be given its ids: %s", strerror(errno));
-}
-
-static void set_address(int any, struct ifreq *request, unsigned long what, const char *address)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *)&request->ifr_addr;
-	memset(in, 0, sizeof *in);
-	in->sin_family = AF_INET;
-	if (inet_pton(AF_INET, address, &in->sin_addr) != 1 || ioctl(any, what, request) != 0)
-		give_up("the address %s can't be set: %s", address, strerror(errno));
-}
-
-static void bring_up(int any, const char *name)
-{
-	struct ifreq request = {0};
-	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
-	if (ioctl(any, SIOCGIFFLAGS, &request) != 0)
-		give_up("no interface %s: %s", name, strerror(errno));
-	request.ifr_flags |= IFF_UP;
-	if (ioctl(any, SIOCSIFFLAGS, &request) != 0)
-		give_up("the interface %s can't be brought up: %s", name, strerror(errno));
-}
-
-/* No segmentation offload: a stack that hands over several segments as one holds some back in the hope of more. */
-static void send_segments_singly(const char *name)
-{
-	struct {
-		struct nlmsghdr header;
-		struct ifinfomsg link;
-		struct rtattr attribute;
-		uint32_t value;
-	} request = {
-		.header = {.nlmsg_len = sizeof request,
-			.nlmsg_type = RTM_SETLINK,
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
-		.link = {.ifi_family = AF_UNSPEC, .ifi_index = (int)if_nametoindex(name)},
-		.attribute = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFLA_GSO_MAX_SEGS},
-		.value = 1,
-	};
-	struct {
-		struct nlmsghdr header;
-		struct nlmsgerr error;
-		char rest[256];
-	} result = {0};
-	int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (send(netlink, &request, sizeof request, 0) < 0 || recv(netlink, &result, sizeof result, 0) < 0)
-		give_up("segmentation offload can't be switched off: %s", strerror(errno));
-	if (result.error.error != 0)
-		give_up("segmentation offload can't be switched off: %s", strerror(-result.error.error));
-	close(netlink);
-}
-
-static int make_tap(const char *mac, const char *address, const char *mask, const char *gateway, int mtu)
-{
-	int tap = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-	if (tap < 0)
-		give_up("/dev/net/tun can't be opened: %s. Run as root, or give this user access (chmod 0666 /dev/net/tun)",
-			strerror(errno));
-	struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
-	snprintf(request.ifr_name, sizeof request.ifr_name, "wire0");
-	if (ioctl(tap, TUNSETIFF, &request) != 0)
-		give_up("no TAP device can be made: %s", strerror(errno));
-	int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	unsigned octet[6];
-	request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
-	if (sscanf(mac, "%x:%x:%x:%x:%x:%x", octet, octet + 1, octet + 2, octet + 3, octet + 4, octet + 5) != 6)
-		give_up("%s is no hardware address", mac);
-	for (int i = 0; i < 6; i++)
-		request.ifr_hwaddr.sa_data[i] = (char)octet[i];
-	if (ioctl(any, SIOCSIFHWADDR, &request) != 0)
-		give_up("the hardware address can't be set: %s", strerror(errno));
-	request.ifr_mtu = mtu;
-	if (ioctl(any, SIOCSIFMTU, &request) != 0)
-		give_up("the MTU can't be set to %d: %s", mtu, strerror(errno));
-	set_address(any, &request, SIOCSIFADDR, address);
-	set_address(any, &request, SIOCSIFNETMASK, mask);
-	send_segments_singly("wire0");
-	bring_up(any, "wire0");
-	bring_up(any, "lo");
-	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
-	struct sockaddr_in *way = (struct sockaddr_in *)&route.rt_gateway;
-	route.rt_dst.sa_family = route.rt_genmask.sa_family = way->sin_family = AF_INET;
-	if (inet_pton(AF_INET, gateway, &way->sin_addr) != 1 || ioctl(any, SIOCADDRT, &route) != 0)
-		give_up("no route by %s: %s", gateway, strerror(errno));
-	close(any);
-	return tap;
-}
-
-/* Sends one message and the descriptor with it. */
-static void hand_over(int fd, const char *text)
-{
-	char room[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec part = {(void *)text, strlen(text)};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof room};
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	header->cmsg_level = SOL_SOCKET;
-	header->cmsg_type = SCM_RIGHTS;
-	header->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(header), &fd, sizeof fd);
-	if (sendmsg(control, &message, MSG_NOSIGNAL) < 0)
-		_exit(0);
 }
 
 /* Answers -------------------------------------------------------------------------------------------------------- */
@@ -540,7 +381,7 @@ static void call_reset(void)
 }
 
 /* Carries out one request: its words, the name first. */
-static void serve(char **word, int words)
+static void make_call(char **word, int words)
 {
 	static uint8_t bytes[BYTES];
 	static char none[] = "-";
@@ -615,49 +456,23 @@ static void serve(char **word, int words)
 		no(ENOSYS);
 }
 
-/* Arguments: control-fd console-fd mac address mask gateway mtu [path=value ...], the paths below /proc/sys/net. */
-int main(int argc, char **argv)
+void prepare_sockets(void)
 {
-	static char request[MESSAGE];
-	if (argc < 8)
-		return 2;
-	control = atoi(argv[1]);
-	dup2(atoi(argv[2]), STDERR_FILENO);
 	for (int at = 0; at < SOCKETS; at++)
 		streams[at].fd = -1;
 	make_crc32_table();
-	enter_namespace();
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of credentials cleared it */
 	signal(SIGPIPE, SIG_IGN);
 	struct sigaction urgent = {.sa_handler = note_urgent, .sa_flags = SA_RESTART};
 	sigaction(SIGURG, &urgent, NULL);
-	int tap = make_tap(argv[3], argv[4], argv[5], argv[6], atoi(argv[7]));
-	for (int at = 8; at < argc; at++) {
-		char path[256], *value = strchr(argv[at], '=');
-		if (value == NULL)
-			give_up("%s: expected PATH=VALUE", argv[at]);
-		snprintf(path, sizeof path, "/proc/sys/net/%.*s", (int)(value - argv[at]), argv[at]);
-		if (!write_file(path, value + 1) && errno != ENOENT)
-			give_up("%s can't be set to %s: %s", path, value + 1, strerror(errno));
-	}
-	struct utsname system;
-	uname(&system);
-	char ready[512];
-	snprintf(ready, sizeof ready, "ready %s %s %s", system.sysname, system.release, system.machine);
-	hand_over(tap, ready);
-	close(tap);
-	dprintf(STDERR_FILENO, "%s: a network namespace of its own, TAP device wire0\n", ready);
-	for (;;) {
-		ssize_t size = recv(control, request, sizeof request - 1, 0);
-		if (size <= 0)
-			return 0;
-		request[size] = 0;
-		char *word[ARGUMENTS + 1], *rest = NULL;
-		int words = 0;
-		for (char *part = strtok_r(request, " ", &rest); part != NULL && words <= ARGUMENTS;
-			part = strtok_r(NULL, " ", &rest))
-			word[words++] = part;
-		if (words > 0)
-			serve(word, words);
-	}
+}
+
+void serve(char *request)
+{
+	char *word[ARGUMENTS + 1], *rest = NULL;
+	int words = 0;
+	for (char *part = strtok_r(request, " ", &rest); part != NULL && words <= ARGUMENTS;
+		part = strtok_r(NULL, " ", &rest))
+		word[words++] = part;
+	if (words > 0)
+		make_call(word, words);
 }

@@ -538,7 +538,7 @@ class Netd:
     """See :class:`keuos_hil.parts.Resident`."""
 
     timebase = Timebase("emulated")
-    capabilities = frozenset({"link", "sockets", "test-clock"})
+    capabilities = frozenset({"link", "sockets", "test-clock", "days-clock"})
 
     def __init__(self, name: str, options: NetdOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated"):

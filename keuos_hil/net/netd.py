@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import struct
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -21,7 +19,7 @@ from ..dwarf import Record
 from ..errors import SocketError, TargetFailure
 from ..image import NETD_PROGRAM, NETD_TEST_PROGRAM, SOCKETS_PROGRAM
 from ..parts import Link, Network
-from .host import OWN_MAC
+from .side_line import SideLine
 
 #: TEST-NET-1 (RFC 5737): nobody has these, and the target linux uses the same.
 ADDRESS, PREFIX, GATEWAY = "192.0.2.2", 24, "192.0.2.1"
@@ -144,62 +142,14 @@ class Netd:
         self.process.close()
 
 
-class NetdLine:
-    """The wire to `netd_hil` (see :class:`keuos_hil.parts.Link`), without the frames by which a test talks to it.
-
-    Those frames (netd/keuos/test_line.h) keep their order among the others, so an answer is a fence, too: what NetD
-    had to say to whatever was sent before is there already.
-    """
+class NetdLine(SideLine):
+    """The wire to `netd_hil`, without the frames by which a test talks to it (netd/keuos/test_line.h)."""
 
     def __init__(self, netd: Netd, link: Link) -> None:
-        layouts = netd.process.elf.layouts
-        self.layouts = layouts
+        self.layouts = netd.process.elf.layouts
         self.mtu = netd.network.mtu
-        self._link = link
-        self._types = {name: struct.pack("!H", layouts.constant(f"TEST_LINE_{name}")) for name in ("CLOCK", "CALLS")}
-        self._ends = netd.network.mac + OWN_MAC
-        self._queue: deque[bytes] = deque()
-        #: How many frames of NetD's own have come.
-        self.seen = 0
-
-    def send(self, frame: bytes) -> None:
-        """See Link.send."""
-        self._link.send(frame)
-
-    def receive(self, timeout: float) -> bytes | None:
-        """See Link.receive."""
-        if self._queue:
-            return self._queue.popleft()
-        deadline = time.monotonic() + timeout
-        while True:
-            frame = self._link.receive(max(0.0, deadline - time.monotonic()) if timeout else 0.0)
-            if frame is None:
-                return None
-            if frame[12:14] not in self._types.values():
-                self.seen += 1
-                return frame
-
-    def tell(self, kind: str, payload: bytes) -> None:
-        """Send a frame of the test's: "CLOCK" or "CALLS"."""
-        self._link.send(self._ends + self._types[kind] + payload)
-
-    def hear(self, kind: str) -> bytes:
-        """What stands in the next frame of that kind; others are kept for :meth:`receive`.
-
-        Raises:
-            TargetFailure: none comes.
-        """
-        deadline = time.monotonic() + _STEP_S
-        while (left := deadline - time.monotonic()) > 0:
-            frame = self._link.receive(left)
-            if frame is None:
-                continue
-            if frame[12:14] == self._types[kind]:
-                return frame[14:]
-            if frame[12:14] not in self._types.values():
-                self.seen += 1
-                self._queue.append(frame)
-        raise TargetFailure(f"netd_hil has not answered by a frame ({kind.lower()}) for {_STEP_S:g} s")
+        types = {name: self.layouts.constant(f"TEST_LINE_{name}") for name in ("CLOCK", "CALLS")}
+        super().__init__(link, netd.network, types, "netd_hil", _STEP_S)
 
 
 class NetdClock:

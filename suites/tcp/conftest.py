@@ -25,6 +25,8 @@ from keuos_hil.rig import LiveTarget
 _DEVIATIONS = Path(__file__).with_name("deviations.toml")
 #: Longer than this nobody waits for a case in real time.
 _PATIENCE_S = 300
+#: Longer than this a machine is not let idle whose clock jumps from one of its timers to the next.
+_JUMPS_S = 86400
 _host_key = pytest.StashKey[Host]()
 #: Below those that stacks choose from by themselves (RFC 6056), above the well-known ones.
 _ports = itertools.cycle(range(2000, 32000))
@@ -78,11 +80,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if timed is not None:
             parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
             name = parameters.get("keuos_target_name")
-            if name is not None and "test-clock" not in bench.target_capabilities(bench.rig.target(name), ("sockets",)):
+            if name is None:
+                continue
+            has = bench.target_capabilities(bench.rig.target(name), ("sockets",))
+            if "test-clock" not in has:
                 item.add_marker(pytest.mark.slow)
-                if timed.args[0] > _PATIENCE_S:
-                    why = f"takes {timed.args[0]} s of the target's time, and target {name} has no clock to wind"
-                    item.add_marker(pytest.mark.skip(reason=why))
+            patience, lacks = (
+                (_PATIENCE_S, "no clock to wind") if "test-clock" not in has else (_JUMPS_S, "no days-clock")
+            )
+            if "days-clock" not in has and timed.args[0] > patience:
+                why = f"takes {timed.args[0]} s of the target's time, and target {name} has {lacks}"
+                item.add_marker(pytest.mark.skip(reason=why))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,41 @@
+/*
+ * What the two programs that make socket calls on Linux share: linux_namespace.c beside the test on its own machine, and
+ * linux_guest.c in an emulated one. Each is linked with linux_sockets.c and linux_interface.c.
+ */
+#pragma once
+
+#include <net/if.h>
+#include <stdbool.h>
+
+/* The longest request or answer, with its NUL. */
+#define LINUX_MESSAGE 65536
+
+/* The program's own: sends a message to the test. It does not return if the test is gone. */
+void reply(const char *text);
+
+/* linux_sockets.c: once, before the first request. */
+void prepare_sockets(void);
+
+/* linux_sockets.c: carries out one request, which it takes apart, and replies. */
+void serve(char *request);
+
+/* linux_interface.c: tells the test why there is nothing to be had, and ends the program. */
+void __attribute__((noreturn, format(printf, 1, 2))) give_up(const char *format, ...);
+
+/* linux_interface.c: false, with errno, if it can't be written whole. */
+bool write_file(const char *path, const char *text);
+
+/* An interface as the test wants it; texts, as they came on the command line. */
+struct interface {
+	const char *name, *mac, *address, *mask, *gateway;
+	int mtu;
+};
+
+/* linux_interface.c: brings it up, the loopback too, with the gateway as its default route. `mac` may be NULL: it stays. */
+void set_up_interface(const struct interface *wanted);
+
+/* linux_interface.c: PATH=VALUE below /proc/sys/net; a path that this kernel lacks is passed over. */
+void apply_setting(const char *setting);
+
+/* linux_interface.c: "ready SYSTEM", as uname says it; a static text. */
+const char *ready_text(void);

@@ -1,0 +1,70 @@
+"""What the targets linux and linux-guest have in common: the settings of their stack, and their programs' compiler."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from keuos_hil.errors import InfraError, UsageError
+
+_COMPILERS = ("cc", "clang", "gcc")
+_SHARED = ("linux_sockets.c", "linux_interface.c")
+_BUILD_S = 120
+
+#: What differs from Linux's defaults, below /proc/sys/net, and why. Paths that a kernel lacks are passed over.
+SETTINGS = {
+    "ipv6/conf/all/disable_ipv6": "1",  # IPv6 is not what is tested; its neighbour discovery would be noise
+    "ipv4/tcp_congestion_control": "reno",  # what RFC 5681 describes; the host's choice would differ by machine
+    "ipv4/tcp_no_metrics_save": "1",  # a case must not inherit RTT and ssthresh from an earlier one
+    "ipv4/tcp_invalid_ratelimit": "0",  # one answer to each unacceptable segment, so that a fence proves silence
+    "ipv4/icmp_ratelimit": "0",  # the same for ICMP errors; rate limits have cases of their own
+    "ipv4/icmp_msgs_per_sec": "100000",
+    "ipv4/icmp_msgs_burst": "100000",
+    "ipv4/tcp_early_retrans": "0",  # no tail loss probe within milliseconds: the wire's round trip is microseconds
+    "ipv4/neigh/wire0/locktime": "0",  # a neighbour's second word within a second counts, as the first does
+    "ipv4/tcp_fastopen": "0",
+    "ipv4/tcp_max_tw_buckets": "65536",
+    "core/somaxconn": "4096",
+}
+
+
+def all_settings(name: str, more: Sequence[str]) -> list[str]:
+    """:data:`SETTINGS` and the user's own, each as PATH=VALUE. Raises UsageError, naming the target, if one is none."""
+    for setting in more:
+        if "=" not in setting:
+            raise UsageError(f"target {name}: set = {setting!r}; expected PATH=VALUE")
+    return [*(f"{path}={value}" for path, value in SETTINGS.items()), *more]
+
+
+def require_mtu(name: str, mtu: int) -> None:
+    """Raise UsageError, naming the target, for an MTU that IPv4 can't have (RFC 791: at least 576 is taken whole)."""
+    if not 576 <= mtu <= 65535:
+        raise UsageError(f"target {name}: mtu = {mtu}; expected 576 to 65535")
+
+
+def compiler() -> str:
+    """A C compiler for programs of this machine. Raises InfraError if there is none."""
+    for name in _COMPILERS:
+        if (found := shutil.which(name)) is not None:
+            return found
+    raise InfraError("target linux needs a C compiler, and there is neither cc, clang nor gcc; Debian: clang")
+
+
+def build(main: str, output: Path, *more: str) -> Path:
+    """Compile a program of this folder, `main` and what all such programs share, and return `output`.
+
+    Raises:
+        InfraError: there is no compiler, or it refuses.
+    """
+    folder = Path(__file__).parent
+    sources = [str(folder / source) for source in (main, *_SHARED)]
+    command = [compiler(), "-std=gnu17", "-O1", *more, *sources, "-o", str(output)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InfraError(f"{main} could not be compiled: {error}") from None
+    if done.returncode:
+        raise InfraError(f"{main} could not be compiled: {done.stderr.strip()}")
+    return output
