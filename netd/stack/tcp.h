@@ -230,8 +230,8 @@ void buffer_consume(struct buffer *buffer, uint32_t bytes);
 /* tcp_receive.c. What is new of a segment's text, from rcv_nxt on or behind a hole; within the window. */
 void tcp_receive_text(
 	struct netd_tcp *tcb, struct netd_frame *frame, uint32_t sequence, const uint8_t *data, uint32_t bytes);
-uint16_t tcp_offer_window(struct netd_tcp *tcb);   /* for the header; moves rcv_edge */
-bool tcp_window_grown(const struct netd_tcp *tcb); /* so much that it is worth telling */
+uint16_t tcp_offer_window(struct netd_tcp *tcb, bool syn); /* for the header of a SYN, or not; moves rcv_edge */
+bool tcp_window_grown(const struct netd_tcp *tcb);         /* so much that it is worth telling */
 unsigned tcp_sack_blocks(const struct netd_tcp *tcb, struct wire_tcp_range blocks[WIRE_TCP_SACKS], unsigned room);
 
 /* tcp_output.c */

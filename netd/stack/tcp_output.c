@@ -113,7 +113,7 @@ static bool transmit(struct netd_tcp *tcb, uint32_t sequence, uint32_t bytes)
 		segment.flags |= WIRE_TCP_URG;
 		segment.urgent = (uint16_t)least(tcb->snd_up - sequence, UINT16_MAX);
 	}
-	segment.window = tcp_offer_window(tcb);
+	segment.window = tcp_offer_window(tcb, false);
 	if (tcb->sack)
 		segment.sacks = (uint8_t)tcp_sack_blocks(
 			tcb, segment.sack, SACK_ROOM - (tcb->timestamps ? WIRE_TCP_TIMESTAMP_BYTES : 0));
@@ -317,7 +317,7 @@ void tcp_send_syn(struct netd_tcp *tcb)
 		!tcb->syn_repeated) { /* RFC 3168, 6.1.1.1: what filters ECN is given a plain one */
 		segment.flags |= WIRE_TCP_ECE | WIRE_TCP_CWR;
 	}
-	segment.window = tcp_offer_window(tcb);
+	segment.window = tcp_offer_window(tcb, true);
 	tcb->last_ack_sent = tcb->rcv_nxt;
 	send_segment(tcb, &segment, parts, 1, 0);
 	tcb->snd_nxt = tcb->iss + 1;

@@ -92,11 +92,11 @@ static uint32_t edge(const struct netd_tcp *tcb, uint32_t step)
 											      : tcb->rcv_edge;
 }
 
-uint16_t tcp_offer_window(struct netd_tcp *tcb)
+uint16_t tcp_offer_window(struct netd_tcp *tcb, bool syn)
 {
 	uint32_t window = edge(tcb, tcp_own_mss(tcb->stack)) - tcb->rcv_nxt;
-	/* RFC 7323, 2.2: never scaled in a SYN. */
-	unsigned shift = tcp_synchronized(tcb) && tcb->scaled ? tcb->rcv_shift : 0;
+	/* RFC 7323, 2.2: never scaled in a SYN, and in every other segment, also before the handshake is complete. */
+	unsigned shift = tcb->scaled && !syn ? tcb->rcv_shift : 0;
 	uint32_t field = least(window >> shift, UINT16_MAX);
 
 	tcb->rcv_edge = seq_max(tcb->rcv_edge, tcb->rcv_nxt + (field << shift));

@@ -202,6 +202,20 @@ def test_a_scaled_window_is_used_to_its_end(net: Stack) -> None:
 
 
 @pytest.mark.requirement("7323:WS1")
+def test_a_scaled_window_is_filled(net: Stack) -> None:
+    """The header's field alone would be a window of 156 bytes."""
+    c = net.est(shift=7, window=20_000)
+    c.sock.send(60_000)
+    flights = []
+    for _ in range(4):
+        segments = c.burst()
+        flights.append(sum(len(segment.payload) for segment in segments))
+        for segment in segments:
+            c.tx("A", ack=add(segment.seq, segment.length))
+    assert max(flights) > 10_000
+
+
+@pytest.mark.requirement("7323:WS1")
 def test_without_scaling_from_the_peer_the_window_is_taken_as_it_stands(net: Stack) -> None:
     """The target offered window scaling; the SYN-ACK has none."""
     c = net.syn_sent(window=1000)
@@ -225,6 +239,15 @@ def test_the_window_of_a_syn_is_not_scaled(net: Stack) -> None:
 
 
 @pytest.mark.requirement("7323:WS2")
+def test_the_window_of_the_peers_syn_ack_is_not_scaled(net: Stack) -> None:
+    c = net.syn_sent(shift=7)
+    c.tx("SA", win=500)
+    c.rx("A", ack=c.snd)
+    c.sock.send(5000)
+    assert sum(len(segment.payload) for segment in c.burst()) <= 500
+
+
+@pytest.mark.requirement("7323:WS2")
 def test_the_window_of_a_syn_ack_is_not_scaled_either(net: Stack) -> None:
     """What the SYN-ACK offers as it stands is about what the next segment offers scaled."""
     c = net.est(shift=7)
@@ -232,7 +255,19 @@ def test_the_window_of_a_syn_ack_is_not_scaled_either(net: Stack) -> None:
     offered = c.last.window
     c.tx("PA", data=1)
     c.rx_ack()
-    assert offered >= min(c.target_window // 4, 0x8000), f"{offered} bytes in the SYN-ACK, {c.target_window} behind it"
+    assert offered >= min(c.target_window // 4, 0xC000), f"{offered} bytes in the SYN-ACK, {c.target_window} behind it"
+
+
+@pytest.mark.requirement("7323:WS2")
+@pytest.mark.parametrize("active", [False, True], ids=["passive", "simultaneous"])
+def test_a_window_before_the_handshake_is_complete_is_scaled(net: Stack, active: bool) -> None:
+    """What answers an unacceptable segment in SYN-RECEIVED is no SYN: its window must not be taken back afterwards."""
+    c = net.simultaneous(shift=7) if active else net.syn_received(shift=7)[0]
+    c.tx("A", seq=add(c.snd, -100), data=b"\0")
+    c.rx("A")
+    c.tx("A")
+    c.tx("PA", data=1)
+    c.rx_ack()  # the rules look at the right edge
 
 
 @pytest.mark.requirement("7323:WS3")
