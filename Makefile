@@ -56,7 +56,7 @@ test: lint kernel check-wheel linux-guest ## everything that belongs to every pu
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests suites $(ARGS)
 
-mutants: setup ## put faults into the kernel, one at a time, and see which test notices each
+mutants: setup ## put faults into the kernel and NetD, one at a time, and see which test notices each
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 conformance: setup ## the network suites against Linux, slow cases too, and the page that is made of the results

@@ -8,6 +8,7 @@ commands of netd/host/control.c.
 from __future__ import annotations
 
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -69,6 +70,9 @@ class NetdOptions:
     """Keys of a `[targets.NAME]` table with `type = "netd"`; `--netd-KEY` on the command line."""
 
     mtu: int = field(default=1500, metadata={"help": "MTU of the interface"})
+    program: str = field(
+        default="", metadata={"help": "a netd-host to run; without it the one of the checkout is built, and run"}
+    )
 
 
 class Control:
@@ -177,6 +181,10 @@ class NetdSockets:
         self._control = control
         self._sockets: dict[int, _Socket] = {}
         self._noticed = 0
+
+    def connections(self) -> int:
+        """How many the stack holds, in whatever state, listeners among them."""
+        return self._control("connections").count(";")
 
     def call(self, name: str, *arguments: int | str) -> list[str]:
         """See Sockets.call."""
@@ -552,7 +560,10 @@ class Netd:
         """See Target.check."""
         if sys.platform != "linux":
             raise InfraError(f"target {self.name} needs a Linux host, and this is {sys.platform}")
-        if not (_SOURCES / "Makefile").is_file():
+        if self.options.program:
+            if not os.access(self.options.program, os.X_OK):
+                raise InfraError(f"target {self.name}: {self.options.program} is no program; expected a netd-host")
+        elif not (_SOURCES / "Makefile").is_file():
             raise InfraError(f"target {self.name} is built from NetD's sources, which only a checkout of keuos-hil has")
 
     def lease(self) -> AbstractContextManager[object]:
@@ -561,15 +572,25 @@ class Netd:
 
     def attach(self, directory: Path) -> Session:
         """See Resident.attach."""
-        command = ["make", "-C", str(_SOURCES), "all"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InfraError(f"`{' '.join(command)}`: {error}") from None
-        if done.returncode:
-            raise InfraError(f"`{' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+        program = Path(self.options.program) if self.options.program else _built()
         network = Network("192.0.2.2", bytes.fromhex("5254006e6401"), 24, "192.0.2.1", self.options.mtu)
-        return NetdSession(_SOURCES.parent / "build" / "netd" / "host" / "netd-host", network, directory)
+        return NetdSession(program, network, directory)
+
+
+def _built() -> Path:
+    """The checkout's own netd-host, built if its sources are newer.
+
+    Raises:
+        InfraError: it doesn't build.
+    """
+    command = ["make", "-C", str(_SOURCES), "all"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InfraError(f"`{' '.join(command)}`: {error}") from None
+    if done.returncode:
+        raise InfraError(f"`{' '.join(command)}` failed:\n{(done.stdout + done.stderr)[-2000:]}")
+    return _SOURCES.parent / "build" / "netd" / "host" / "netd-host"
 
 
 def _make(name: str, options: NetdOptions, run: RunOptions) -> AnyTarget:

@@ -295,6 +295,17 @@ def test_an_old_segment_does_not_change_the_window(net: Stack) -> None:
 
 
 @pytest.mark.requirement("9293:S-12")
+def test_a_segment_that_was_overtaken_does_not_change_the_window(net: Stack) -> None:
+    """It is older than the one whose window is in force (SND.WL1), though its data is new."""
+    c = net.est()
+    c.tx("A", seq=add(c.snd, 100), data=100)
+    c.tx("A", data=100, win=10)
+    c.rx_ack(add(c.snd, 100))
+    c.sock.send(2000)
+    c.rx_data(2000)
+
+
+@pytest.mark.requirement("9293:S-12")
 def test_a_window_update_with_the_same_numbers_and_a_smaller_window_is_taken(net: Stack) -> None:
     """SND.WL1 = SEG.SEQ and SND.WL2 =< SEG.ACK: the latest segment of equal numbers counts."""
     c = net.est()
@@ -411,9 +422,12 @@ def test_urgent_data_is_told_and_no_byte_is_lost(net: Stack, pointer: int) -> No
 @pytest.mark.parametrize("pointer", [0, 1])
 def test_an_urgent_pointer_without_the_flag_means_nothing(net: Stack, pointer: int) -> None:
     c = net.est()
+    before = c.sock.notices()
     c.tx("PA", data=100, urg=pointer)
-    assert c.sock.recv_exactly(100).bad is None
+    c.host.fence()
     assert "u" not in c.sock.ready()
+    assert c.sock.recv_exactly(100).bad is None
+    assert c.sock.notices() == before
 
 
 @pytest.mark.requirement("9293:MUST-31")

@@ -257,7 +257,8 @@ def test_a_connection_whose_probes_are_answered_stays_open(net: Stack) -> None:
     c.rx_data(1000)
     c.tx("A", win=0)
     start = c.host.clock.now()
-    while c.host.clock.now() - start < 35:
+    lasts = 2000 if c.host.clock.winds else 35  # far longer than R2, where that costs nothing
+    while c.host.clock.now() - start < lasts:
         if c.host.wait(lambda: bool(c.segments), 1):
             c.segments.clear()
             c.tx("A", win=0)

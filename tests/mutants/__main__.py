@@ -23,7 +23,8 @@ from keuos_hil.errors import HilError, InfraError
 from keuos_hil.locks import file_lock
 
 from .bounded import Bounded
-from .catalogue import Fault, choose, load, together
+from .catalogue import Fault, by_product, choose, load, together
+from .products import PRODUCTS
 from .trial import Verdict, require_sound, try_fault
 from .workshop import ROOT, Workshop
 
@@ -32,9 +33,10 @@ PLACE = ROOT / "build" / "mutants"
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="mutants", description="Put faults into the kernel and see which test notices."
+        prog="mutants", description="Put faults into the kernel and NetD and see which test notices."
     )
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="faults by name (default: all)")
+    parser.add_argument("--product", choices=sorted(PRODUCTS), help="only what is put into this (default: all)")
     parser.add_argument("--list", action="store_true", help="list the faults and the tests that must notice them")
     parser.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="faults at a time (default: 2)")
     return parser.parse_args(argv)
@@ -47,17 +49,17 @@ def _try_all(faults: Sequence[Fault], jobs: int, bounded: Bounded, console: Cons
 
     def sound() -> None:
         workshop = workshops.get()
-        with workshop.fault(None) as images:
-            console.print("the tests without a fault ...")
-            require_sound(images, together(faults), PLACE / "sound", bounded)
+        for product, some in by_product(faults).items():
+            console.print(f"the tests without a fault in {product} ...")
+            require_sound(workshop.sound(product), together(some), PLACE / "sound" / product, bounded)
         workshops.put(workshop)
 
     def attempt(fault: Fault) -> Verdict:
         workshop = workshops.get()
         begun = time.monotonic()
         try:
-            with workshop.fault(fault) as images:
-                verdict = try_fault(fault.name, images, fault.selections(), PLACE / "trials" / fault.name, bounded)
+            with workshop.fault(fault) as built:
+                verdict = try_fault(fault.name, built, fault.selections(), PLACE / "trials" / fault.name, bounded)
         except InfraError as error:
             verdict = Verdict(fault.name, trouble=str(error))
         finally:
@@ -77,10 +79,11 @@ def _try_all(faults: Sequence[Fault], jobs: int, bounded: Bounded, console: Cons
 
 
 def _table(faults: Sequence[Fault], verdicts: Sequence[Verdict]) -> Table:
-    table = Table("fault", "what it does", "verdict", "noticed by", box=None, pad_edge=False)
+    table = Table("fault", "what it does", "violates", "verdict", "noticed by", box=None, pad_edge=False)
     for fault, verdict in zip(faults, verdicts, strict=True):
         noticed = [o.noticed for o in (*verdict.outcomes, verdict.elsewhere) if o.noticed]
-        table.add_row(fault.name, fault.harm, verdict.word, verdict.trouble or "\n".join(noticed))
+        violates = " ".join(fault.requirements)
+        table.add_row(fault.name, fault.harm, violates, verdict.word, verdict.trouble or "\n".join(noticed))
     return table
 
 
@@ -91,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     bounded = Bounded()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        faults = choose(load(), arguments.faults)
+        known = [fault for fault in load() if arguments.product in (None, fault.product)]
+        faults = choose(known, arguments.faults)
         if arguments.list:
             for fault in faults:
                 console.print(f"{fault.name}: {fault.harm}\n    {'; '.join(fault.tests)}")

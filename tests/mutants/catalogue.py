@@ -5,12 +5,15 @@ from __future__ import annotations
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from keuos_hil.errors import UsageError
 from keuos_hil.options import build, nearest
+from keuos_hil.requirements import require
+
+from .products import PRODUCTS
 
 HERE = Path(__file__).parent
 #: Every file of faults; a new one needs no line elsewhere.
@@ -46,12 +49,16 @@ class Fault:
         harm: what an attacker gains, or what goes wrong, in a few words.
         edits: what is changed; all in one go.
         tests: arguments for pytest, by words: these tests must notice. Several runs: each by itself must.
+        product: what it is put into; see products.py.
+        requirements: what it violates, by the names of keuos_hil/net/requirements.csv.
     """
 
     name: str
     harm: str
     edits: tuple[Edit, ...]
     tests: tuple[str, ...]
+    product: str
+    requirements: tuple[str, ...] = ()
 
     def apply(self, read: Callable[[str], str]) -> dict[str, str]:
         """The changed files by name, each as `read` gives it with all its edits made.
@@ -80,31 +87,35 @@ class _Entry:
     file: str
     find: str
     replace: str
+    requirements: list[str] = field(default_factory=list)
 
 
 def load(files: Iterable[Path] = FILES) -> list[Fault]:
-    """All faults, in the order of the files.
+    """All faults, in the order of the files. A file is named by the product that its faults are put into.
 
     Raises:
-        UsageError: a key is unknown or missing, or a name comes twice.
+        UsageError: a key is unknown or missing, a name comes twice, or there is no such product or requirement.
     """
     faults: dict[str, Fault] = {}
     for path in files:
+        if path.stem not in PRODUCTS:
+            raise UsageError(f"{path.name} holds faults for no product{nearest(path.stem, PRODUCTS)}")
         for number, table in enumerate(tomllib.loads(path.read_text())["fault"], 1):
-            fault = _fault(table, f"{path.name}, fault {table.get('name', number)}")
+            fault = _fault(table, path.stem, f"{path.name}, fault {table.get('name', number)}")
             if fault.name in faults:
                 raise UsageError(f"{path.name}: two faults are called {fault.name}")
             faults[fault.name] = fault
     return list(faults.values())
 
 
-def _fault(table: dict[str, Any], where: str) -> Fault:
+def _fault(table: dict[str, Any], product: str, where: str) -> Fault:
     """`also` holds further edits: tables of file, find and replace."""
     further = table.pop("also", [])
     entry = build(_Entry, table, where)
     edits = [Edit(entry.file, entry.find, entry.replace)]
     edits += [build(Edit, {"file": entry.file, **more}, f"{where}, also") for more in further]
-    return Fault(entry.name, entry.harm, tuple(edits), tuple(entry.tests))
+    requirements = require(entry.requirements, where)
+    return Fault(entry.name, entry.harm, tuple(edits), tuple(entry.tests), product, tuple(requirements))
 
 
 def choose(faults: Sequence[Fault], names: Sequence[str]) -> list[Fault]:
@@ -121,7 +132,7 @@ def choose(faults: Sequence[Fault], names: Sequence[str]) -> list[Fault]:
 
 
 def together(faults: Iterable[Fault]) -> list[list[str]]:
-    """The tests of all the faults in as few runs as can be: what differs by its -k only becomes one run."""
+    """The tests of faults of one product in as few runs as can be: what differs by its -k only becomes one."""
     words: dict[tuple[str, ...], list[str]] = {}
     for selection in (selection for fault in faults for selection in fault.selections()):
         rest, word = list(selection), ""
@@ -140,3 +151,11 @@ def handful(faults: Sequence[Fault], count: int, turn: int) -> list[Fault]:
     """`count` of them, others at the next turn, so that after enough turns each has come."""
     start = turn * count % len(faults)
     return [faults[(start + i) % len(faults)] for i in range(min(count, len(faults)))]
+
+
+def by_product(faults: Iterable[Fault]) -> dict[str, list[Fault]]:
+    """The faults of each product that any of them is put into."""
+    found: dict[str, list[Fault]] = {}
+    for fault in faults:
+        found.setdefault(fault.product, []).append(fault)
+    return found

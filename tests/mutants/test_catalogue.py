@@ -13,9 +13,10 @@ import pytest
 from keuos_hil.errors import UsageError
 
 from .bounded import Bounded
-from .catalogue import Edit, Fault, choose, handful, load, together
+from .catalogue import Edit, Fault, by_product, choose, handful, load, together
+from .products import PRODUCTS, Built
 from .trial import Outcome, Verdict, first_failure, run
-from .workshop import ROOT, Images, Workshop
+from .workshop import ROOT, Workshop
 
 FAULTS = load()
 
@@ -28,9 +29,21 @@ def test_fault_changes_the_sources(fault: Fault) -> None:
         assert text != (ROOT / name).read_text(), f"{fault.name} leaves {name} as it is"
 
 
-def test_there_are_enough_faults_and_each_names_its_tests() -> None:
-    assert len(FAULTS) >= 25
-    assert all(fault.tests and fault.harm for fault in FAULTS)
+@pytest.mark.parametrize("product", sorted(PRODUCTS))
+def test_there_are_enough_faults_and_each_names_its_tests(product: str) -> None:
+    faults = by_product(FAULTS)[product]
+    assert len(faults) >= 60
+    assert all(fault.tests and fault.harm for fault in faults)
+
+
+def test_each_fault_of_netd_names_the_requirements_that_it_violates() -> None:
+    assert all(fault.requirements for fault in by_product(FAULTS)["netd"])
+
+
+def test_file_of_faults_for_no_product_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "nedt.toml").write_text("fault = []\n")
+    with pytest.raises(UsageError, match="did you mean 'netd'"):
+        load([tmp_path / "nedt.toml"])
 
 
 def test_edit_that_fits_twice_or_nowhere_is_refused() -> None:
@@ -51,8 +64,8 @@ def test_every_fault_has_its_turn() -> None:
 
 def test_runs_that_differ_by_their_words_become_one() -> None:
     faults = [
-        Fault("a", "", (), ("suites/gates -k 'x or y'", "suites/ring")),
-        Fault("b", "", (), ("suites/gates -k z", "suites/ring -k w")),
+        Fault("a", "", (), ("suites/gates -k 'x or y'", "suites/ring"), "kernel"),
+        Fault("b", "", (), ("suites/gates -k z", "suites/ring -k w"), "kernel"),
     ]
     assert together(faults) == [["suites/gates", "-k", "(x or y) or (z)"], ["suites/ring"]]
 
@@ -66,9 +79,9 @@ def test_fault_is_killed_only_if_every_run_noticed_it() -> None:
 
 
 def test_run_in_which_nothing_is_tested_is_trouble(tmp_path: Path) -> None:
-    images = Images(tmp_path / "kernel", tmp_path / "initrd", tmp_path)
+    built = Built(tmp_path, ("--target=netd",), ())
     (tmp_path / "test_none.py").write_text("")
-    outcome = run(images, [str(tmp_path / "test_none.py")], tmp_path / "place", Bounded())
+    outcome = run(built, [str(tmp_path / "test_none.py")], tmp_path / "place", Bounded())
     assert outcome.trouble
     assert not outcome.noticed
 
@@ -112,11 +125,11 @@ def test_sources_are_whole_again_after_a_fault(tmp_path: Path) -> None:
             return 0
 
     workshop = Workshop(tmp_path, Nothing())
-    fault = FAULTS[0]
+    fault = by_product(FAULTS)["netd"][0]
     name = fault.edits[0].file
-    with workshop.fault(fault) as images:
-        assert (images.tree / name).read_text() != (ROOT / name).read_text()
-    assert (images.tree / name).read_text() == (ROOT / name).read_text()
+    with workshop.fault(fault) as built:
+        assert (built.tree / name).read_text() != (ROOT / name).read_text()
+    assert (built.tree / name).read_text() == (ROOT / name).read_text()
 
 
 def test_list_names_every_fault() -> None:

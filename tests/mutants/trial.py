@@ -1,4 +1,4 @@
-"""The suites on one set of images, and what became of the fault in them."""
+"""The suites on what was built, and what became of the fault in it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,9 @@ from keuos_hil.errors import InfraError
 from keuos_hil.reporting import EXIT_BENCH
 
 from .bounded import Bounded
-from .workshop import ROOT, Images
+from .products import Built
+from .workshop import ROOT
 
-#: All that a target runs; where a fault is looked for that its own tests have missed.
-EVERYTHING = [
-    "suites/gates",
-    "suites/boot",
-    "suites/ring",
-    "suites/net/test_dma_gate.py",
-    "suites/net/test_dma_audit.py",
-]
 _TRIAL_S = 900.0
 _FAILED = re.compile(r"^FAILED (.+?)(?: - (.*))?$", re.MULTILINE)
 _PASSED = re.compile(r"^.*\b([1-9]\d*) passed\b", re.MULTILINE)
@@ -79,17 +72,17 @@ def first_failure(said: str) -> Outcome | None:
     return Outcome(noticed=failed.group(1), words=(failed.group(2) or "").strip()) if failed else None
 
 
-def run(images: Images, selection: Sequence[str], place: Path, bounded: Bounded) -> Outcome:
+def run(built: Built, selection: Sequence[str], place: Path, bounded: Bounded) -> Outcome:
     """Run the tests that `selection` names until the first fails. `place` is emptied, and keeps log and results.
 
     `{tree}` in the selection is the folder of the faulty sources: for tests that build from the sources themselves.
     """
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-ra", "-p", "no:cacheprovider", "--target=qemu-x86"]
-    argv += [f"--kernel={images.kernel}", f"--initrd={images.initrd}", f"--results={place / 'results'}"]
+    argv = [sys.executable, "-m", "pytest", "-q", "-x", "-ra", "-p", "no:cacheprovider", *built.arguments]
+    argv += [f"--results={place / 'results'}"]
     argv += [f"--fuzz-corpus={place / 'corpus'}"]  # what a fault fails by is no case for kernels without it
-    argv += [word.replace("{tree}", str(images.tree)) for word in selection]
+    argv += [word.replace("{tree}", str(built.tree)) for word in selection]
     status = bounded.run(argv, place / "pytest.log", _TRIAL_S, cwd=ROOT)
     said = (place / "pytest.log").read_text(errors="replace")
     if status == 0:
@@ -103,21 +96,21 @@ def run(images: Images, selection: Sequence[str], place: Path, bounded: Bounded)
     return Outcome(trouble=f"{why}; see {place / 'pytest.log'}")
 
 
-def try_fault(name: str, images: Images, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> Verdict:
+def try_fault(name: str, built: Built, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> Verdict:
     """Its own tests first; if one run of them misses it, all that there is."""
-    outcomes = [run(images, selection, place / str(i), bounded) for i, selection in enumerate(selections)]
+    outcomes = [run(built, selection, place / str(i), bounded) for i, selection in enumerate(selections)]
     trouble = "; ".join(o.trouble for o in outcomes if o.trouble)
     elsewhere = Outcome()
     if not trouble and not all(o.noticed for o in outcomes):
-        elsewhere = run(images, EVERYTHING, place / "everything", bounded)
+        elsewhere = run(built, built.everything, place / "everything", bounded)
         trouble = elsewhere.trouble
     return Verdict(name, outcomes, elsewhere, trouble)
 
 
-def require_sound(images: Images, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> None:
+def require_sound(built: Built, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> None:
     """Raises InfraError if the tests fail without any fault: then a failure would prove nothing."""
     for i, selection in enumerate(selections):
-        outcome = run(images, selection, place / str(i), bounded)
+        outcome = run(built, selection, place / str(i), bounded)
         if outcome.noticed or outcome.trouble:
             raise InfraError(
                 f"pytest {' '.join(selection)} does not pass without a fault, so it can't show one: "

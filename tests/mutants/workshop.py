@@ -5,35 +5,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from keuos_hil import bundled
 from keuos_hil.errors import InfraError
 
 from .bounded import Bounded
 from .catalogue import Fault
+from .products import PRODUCTS, Built
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What the images are built from.
+#: What the products are built from.
 SOURCES = ("kernel", "netd", "tests/host_ring")
-ARCHITECTURE = "x86_64"
-#: Where the programs of the initrd come from: a fault elsewhere does without building them again.
-PROGRAMS = ("kernel/user/", "kernel/include/keuos/", "netd/")
 _BUILD_S = 900.0
 
 
-@dataclass(frozen=True)
-class Images:
-    """What was built, and from what. The HIL kernel: it holds every object of the release build."""
-
-    kernel: Path
-    initrd: Path
-    tree: Path
-
-
 class Workshop:
-    """One copy and its build.
+    """One copy and its builds.
 
     Args:
         place: a folder that is this workshop's alone, kept from one run to the next.
@@ -42,32 +29,31 @@ class Workshop:
 
     def __init__(self, place: Path, bounded: Bounded) -> None:
         self._tree = place / "tree"
-        build = place / "images"
-        self._build = build
-        self._kernel = build / "hil" / "keuos.elf"
-        self._initrd = build / "initrd.cpio"
-        self._sound_programs = place / "sound"
+        self._products = {name: product(self._tree, place / name) for name, product in PRODUCTS.items()}
         self._bounded = bounded
         self._log = place / "build.log"
 
     @contextmanager
-    def fault(self, fault: Fault | None) -> Iterator[Images]:
-        """The images with `fault` in them, or without any; afterwards the sources are whole again.
+    def fault(self, fault: Fault) -> Iterator[Built]:
+        """Its product with `fault` in it; afterwards the sources are whole again.
 
         Raises:
             InfraError: it doesn't build.
             UsageError: the fault does not fit the sources.
         """
         self._copy()
-        changed = fault.apply(lambda name: (self._tree / name).read_text()) if fault else {}
+        changed = fault.apply(lambda name: (self._tree / name).read_text())
         try:
             for name, text in changed.items():
                 (self._tree / name).write_text(text)
-            programs = any(name.startswith(PROGRAMS) for name in changed)
-            self._make(fault.name if fault else "no fault", [self._kernel] + [self._initrd] * programs)
-            yield Images(self._kernel, self._initrd if programs else self._sound_initrd(), self._tree)
+            yield self._build(fault.product, fault.name, changed)
         finally:
             self._copy()
+
+    def sound(self, product: str) -> Built:
+        """`product` without any fault. Raises InfraError if it doesn't build."""
+        self._copy()
+        return self._build(product, f"{product} without a fault", {})
 
     def _copy(self) -> None:
         """Only what differs is written, so that make builds only that."""
@@ -84,13 +70,9 @@ class Workshop:
                     to.write_bytes(content)
                     shutil.copymode(source / name, to)
 
-    def _sound_initrd(self) -> Path:
-        bundled.ensure(ARCHITECTURE)
-        return bundled.snapshot_initrd(ARCHITECTURE, self._sound_programs)
-
-    def _make(self, what: str, wanted: list[Path]) -> None:
-        argv = ["make", "-C", str(self._tree / "kernel"), "-j2", f"ARCH={ARCHITECTURE}", f"BUILD={self._build}"]
-        argv += map(str, wanted)
-        if self._bounded.run(argv, self._log, _BUILD_S) != 0:
+    def _build(self, name: str, what: str, changed: dict[str, str]) -> Built:
+        product = self._products[name]
+        if self._bounded.run(["make", "-j2", *product.make(changed)], self._log, _BUILD_S) != 0:
             last = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
             raise InfraError(f"{what} does not build; see {self._log}:\n{last}")
+        return product.built(changed)
