@@ -3,7 +3,7 @@
 # Every folder here except lib is a program: NAME/*.c (and NAME/$(ARCH)/*.S) becomes $(BUILD)/user/NAME.elf, with debug
 # information for the host, and user/NAME in $(BUILD)/initrd.cpio, without it. A new program needs a folder, no line here.
 #
-# Uses BUILD, ARCH and CC if they are set. Targets: user (all programs), initrd.
+# Uses BUILD, ARCH, CC and USER_OPTIMIZE if they are set. Targets: user (all programs), initrd.
 
 USER_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 ARCH ?= x86_64
@@ -12,6 +12,7 @@ ifeq ($(origin CC),default)
 CC := clang
 endif
 USER_LD ?= ld.lld
+USER_OPTIMIZE ?= -O2
 PYTHON ?= python3
 
 BUILD := $(abspath $(BUILD))
@@ -27,7 +28,7 @@ USER_CPPFLAGS := -I$(USER_DIR)/lib -I$(USER_DIR)/lib/$(ARCH) -I$(USER_DIR)/../in
 # No file of the host's C library may be found by accident: -nostdlibinc leaves the compiler's own headers only.
 # Unused types stay in the debug information because the host takes its enumerators and layouts from there.
 USER_TARGET := $(ARCH:arm64=aarch64)-unknown-none-elf
-USER_CFLAGS := --target=$(USER_TARGET) -std=c17 -O2 -g -gdwarf-4 -fno-eliminate-unused-debug-types \
+USER_CFLAGS := --target=$(USER_TARGET) -std=c17 $(USER_OPTIMIZE) -g -gdwarf-4 -fno-eliminate-unused-debug-types \
 	-ffreestanding -nostdlibinc -fno-stack-protector -fno-pic -fno-pie -fno-asynchronous-unwind-tables \
 	-ffunction-sections -fdata-sections -fno-common -fdebug-prefix-map=$(USER_TOP)=. \
 	-Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wshadow
