@@ -19,6 +19,7 @@ from keuos_hil.image import Image
 from keuos_hil.parts import Session, Timebase
 from keuos_hil.units import parse_size
 
+from .gdb_registers import GdbRegisters
 from .guest_memory import GuestMemory, Window
 from .qemu_session import QemuSession, shared_memory
 
@@ -81,6 +82,7 @@ class MachineKind:
         counter: added to -cpu: makes the counter that programs read advance once a nanosecond of QEMU's clock.
         windows: where `size` bytes of RAM lie among the guest's addresses.
         choose_accel: what --accel=auto takes, by the emulator's program: "kvm" or "tcg".
+        more_registers: those that the monitor does not show.
     """
 
     architecture: str
@@ -89,6 +91,7 @@ class MachineKind:
     counter: str
     windows: Callable[[int], tuple[Window, ...]]
     choose_accel: Callable[[str], str]
+    more_registers: GdbRegisters | None = None
 
 
 class QemuMachine:
@@ -184,6 +187,7 @@ class QemuMachine:
             ram_arguments=shared_memory(options.machine, size),
             timebase=self.timebase,
             nic=self._nic,
+            more_registers=self._kind.more_registers,
             tap=options.wire.removeprefix("tap:"),
             stand_alone=[*machine, "-M", options.machine, "-serial", "stdio"],
             panic_patterns=self._panic_patterns,

@@ -16,8 +16,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from keuos_hil.streams import SocketStream
 
 from .child_process import ChildProcess
 from .dgram_link import DatagramLink
+from .gdb_registers import GdbRegisters
 from .guest_memory import GuestMemory
 from .qemu_monitor import Monitor
 
@@ -66,6 +67,7 @@ class QemuSession:
         memory: the guest's RAM; the session closes it.
         ram_arguments: makes, of the path by which the emulator can open the memory, the arguments that use it.
         nic: a device model to plug in at the other end of :attr:`link`; "" for none.
+        more_registers: those that the monitor does not show.
         tap: the TAP device of this host that the NIC is plugged into instead; then there is no link here.
         stand_alone: the command a person can type instead.
     """
@@ -81,6 +83,7 @@ class QemuSession:
         ram_arguments: Callable[[str], list[str]],
         timebase: Timebase,
         nic: str = "",
+        more_registers: GdbRegisters | None = None,
         tap: str = "",
         stand_alone: Sequence[str] = (),
         panic_patterns: Iterable[bytes] = (),
@@ -95,6 +98,7 @@ class QemuSession:
         self.power = None
         self.link: DatagramLink | None = None
         self._memory = memory
+        self._more_registers = more_registers
         self._describe = describe
         self._exit_status_of_guest = exit_status_of_guest
         self._running = False
@@ -243,18 +247,21 @@ class QemuSession:
 
     def registers(self, core: int) -> dict[str, int]:
         """See Debug.registers. Names are QEMU's own in lower case: rip, cr3, efer; pc, x0."""
-        parts = _CPU_HEADING.split(self._registers_text())
-        cores = {int(parts[i]): parts[i + 1] for i in range(1, len(parts), 2)}
-        if core not in cores:
-            raise UsageError(f"this machine has cores {sorted(cores)}; there is no core {core}")
-        return {name.lower(): int(value, 16) for name, value in _REGISTER.findall(cores[core])}
+        with self._standing():
+            parts = _CPU_HEADING.split(self._monitor.human("info registers -a"))
+            cores = {int(parts[i]): parts[i + 1] for i in range(1, len(parts), 2)}
+            if core not in cores:
+                raise UsageError(f"this machine has cores {sorted(cores)}; there is no core {core}")
+            found = {name.lower(): int(value, 16) for name, value in _REGISTER.findall(cores[core])}
+            return found | (self._more_registers.read(self._gdb_server(), core) if self._more_registers else {})
 
-    def _registers_text(self) -> str:
+    @contextmanager
+    def _standing(self) -> Iterator[None]:
         was_running = self._monitor.execute("query-status")["status"] == "running"
         if was_running:
             self.pause()
         try:
-            return self._monitor.human("info registers -a")
+            yield
         finally:
             if was_running:
                 self.resume()
@@ -264,7 +271,8 @@ class QemuSession:
         if self._process.status is not None:
             return [f"QEMU {say(self._process.status)}; nothing but its logs is left, in {self.directory}"]
         try:
-            text = self._registers_text()
+            with self._standing():
+                text = self._monitor.human("info registers -a")
         except InfraError as error:
             return [f"no registers: {error}"]
         path = directory / "registers.txt"
@@ -276,13 +284,17 @@ class QemuSession:
 
     def attach_command(self) -> str:
         """See Session.attach_command."""
+        return f"gdb -ex 'target remote {self._gdb_server()}'"
+
+    def _gdb_server(self) -> str:
+        """The path of its socket. One at a time can be connected."""
         if not self._gdb_socket:
             # Not in `directory`: the address of a socket holds at most 107 bytes.
             place = tempfile.mkdtemp(prefix="keuos-hil-gdb-")
             self._stack.callback(shutil.rmtree, place, True)
             self._gdb_socket = os.path.join(place, "socket")
             self._monitor.human(f"gdbserver unix:{self._gdb_socket},server=on,wait=off")
-        return f"gdb -ex 'target remote {self._gdb_socket}'"
+        return self._gdb_socket
 
     def close(self) -> None:
         """See Session.close."""

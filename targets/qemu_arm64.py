@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keuos_hil.plugins.arm64_image import flat_image
+from keuos_hil.plugins.gdb_registers import GdbRegisters
 from keuos_hil.plugins.guest_memory import Window
 from keuos_hil.plugins.qemu_machine import MachineKind, QemuMachine
 
@@ -26,6 +27,14 @@ _COUNTER = ",cntfrq=1000000000"
 #: QEMU's PL011 takes a byte of the host's each time round its main loop. A clock that jumped while the kernel sleeps
 #: between two bytes would leave no frame whole: so an idle machine's time goes with the host's.
 _IDLE = ",sleep=on"
+#: System registers by Debug's names and QEMU's; its monitor shows none of an Arm core's.
+_REGISTERS = {
+    name: name.upper()
+    for name in (
+        "tcr_el1", "mair_el1", "ttbr0_el1", "ttbr1_el1", "id_aa64mmfr1_el1", "mdscr_el1", "dbgbcr0_el1", "dbgbcr1_el1",
+        "dbgwcr0_el1", "dbgwcr1_el1",
+    )
+} | {"sctlr_el1": "SCTLR"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,13 +71,18 @@ class QemuArm64:
 
     def __init__(self, name: str, options: QemuArm64Options, run: RunOptions) -> None:
         kind = MachineKind(
-            ARCHITECTURE, "qemu-system-arm", idle=_IDLE, counter=_COUNTER, windows=_windows, choose_accel=_no_kvm
+            ARCHITECTURE,
+            "qemu-system-arm",
+            idle=_IDLE,
+            counter=_COUNTER,
+            windows=_windows,
+            choose_accel=_no_kvm,
+            more_registers=GdbRegisters("system-registers.xml", _REGISTERS),
         )
         self.name = name
         self.options = options
         self._machine = QemuMachine(name, kind, options, run, nic="" if options.nic == "none" else options.nic)
-        # No `registers`: QEMU's monitor shows none of an Arm core's control registers.
-        self.capabilities = self._machine.capabilities("reset-reason")
+        self.capabilities = self._machine.capabilities("registers", "reset-reason")
 
     @property
     def timebase(self) -> Timebase:

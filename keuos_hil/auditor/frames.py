@@ -47,12 +47,12 @@ def _all_uses(snapshot: Snapshot) -> Iterator[Use]:
     constant = snapshot.constant
     table, state, user, program = (constant(f"FRAME_{kind}") for kind in ("TABLE", "STATE", "USER", "PROGRAM"))
     kernel = snapshot.kernel
-    yield Use("the kernel's tables", _numbers([*kernel.roots, *kernel.tables["physical"]]), table, 0)
+    yield Use("the kernel's tables", _numbers([*set(kernel.roots), *kernel.tables["physical"]]), table, 0)
     for index, space in snapshot.spaces.items():
         name, record = snapshot.process_name(index), snapshot.processes.records[index]
         pid = int(record["pid"])
         own = space.tables["physical"][space.tables["virtual"] < UPPER_HALF]
-        yield Use(f"{name}'s tables", _numbers([int(record["space"]["root"]), *own]), table, pid)
+        yield Use(f"{name}'s tables", _numbers([space.roots[0], *own]), table, pid)
         lower = snapshot.lower[index]
         kinds = snapshot.kind_of(lower["physical"])
         private, shared = kinds == user, kinds == program

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from keuos_hil.image import Elf, Segment
 from keuos_hil.memory import KernelMemory
-from keuos_hil.page_tables import Format, PageMap, VtdSecondLevel, Walker, format_for
+from keuos_hil.page_tables import CpuFormat, PageMap, VtdSecondLevel, Walker, format_for
 from keuos_hil.page_tables.walk import PAGES
 
 PAGE = 4096
@@ -109,7 +109,8 @@ class Snapshot:
         kernel: the page map of the kernel's own space.
         domains: of each device that somebody drives: what it may reach, through its IOMMU's tables.
         iommu: None if there is none that the kernel drives.
-        frames: struct frame of every 4 KiB of memory.
+        frames: struct frame of every 4 KiB up to the end of memory.
+        ranges: (start, end) of what of it is memory, in bytes.
         program_frames: the content of each frame that holds code or constants of programs, by its address.
         values: variables of the kernel by name.
         programs: what the loader was given.
@@ -118,13 +119,14 @@ class Snapshot:
 
     quiet: bool
     elf: Elf
-    format: Format
+    format: CpuFormat
     processes: Table
     channels: Table
     objects: Table
     devices: Table
     functions: Table
     frames: NDArray[Any]
+    ranges: tuple[tuple[int, int], ...]
     program_frames: dict[int, bytes]
     spaces: dict[int, PageMap]
     kernel: PageMap
@@ -181,7 +183,9 @@ class Snapshot:
     def kind_of(self, physical: NDArray[np.uint64]) -> NDArray[np.int64]:
         """enum frame_kind of each physical address; -1 where there is no memory."""
         number = physical // np.uint64(PAGE)
-        inside = number < len(self.frames)
+        inside = np.zeros(len(physical), dtype=np.bool_)
+        for start, end in self.ranges:
+            inside |= (physical >= np.uint64(start)) & (physical < np.uint64(min(end, len(self.frames) * PAGE)))
         out = np.full(len(physical), -1, dtype=np.int64)
         out[inside] = self.frames["kind"][number[inside].astype(np.intp)]
         return out
@@ -202,7 +206,7 @@ class Snapshot:
         return {
             index: space
             for index, space in self.spaces.items()
-            if self.quiet or int(self.processes.records[index]["state"]) in alive or loaded & set(space.roots)
+            if self.quiet or int(self.processes.records[index]["state"]) in alive or space.roots[0] in loaded
         }
 
     @cached_property
@@ -267,6 +271,8 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
     data = debug.read_physical(frames_at, values["frames_count"] * dtype.itemsize) if frames_at is not None else b""
     frames = np.frombuffer(data, dtype=dtype)
     of_programs = np.flatnonzero(frames["kind"] == kernel.elf.layouts.constant("FRAME_PROGRAM")) * PAGE
+    booted = kernel.read("boot_info")
+    ranges = booted.ranges[: booted.ranges_count]
     return Snapshot(
         quiet=lock.next == lock.owner,
         elf=kernel.elf,
@@ -278,6 +284,7 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
         functions=functions,
         frames=frames,
         program_frames={at: debug.read_physical(at, PAGE) for at in of_programs.tolist()},
+        ranges=tuple((int(r.base) & -PAGE, -(-(int(r.base) + int(r.bytes)) // PAGE) * PAGE) for r in ranges),
         spaces=spaces,
         kernel=kernel_map,
         domains=_domains(kernel, devices),
@@ -326,6 +333,9 @@ def _kernel_stacks(kernel: KernelMemory, cpus: NDArray[Any]) -> tuple[Stack, ...
     """Each core's stack and, where the architecture has them, those of its exceptions."""
     pages = kernel.elf.layouts.constant("KERNEL_STACK_PAGES")
     stacks = [Stack(int(cpu["arch"]["kernel_stack"]), pages, f"core {i}'s stack") for i, cpu in enumerate(cpus)]
+    if "emergency_stack" in (cpus["arch"].dtype.names or ()):
+        tops = cpus["arch"]["emergency_stack"].tolist()
+        stacks += [Stack(top, pages, f"core {core}'s emergency stack") for core, top in enumerate(tops)]
     if "tss" in kernel.elf.symbols:
         pages = kernel.elf.layouts.constant("EXCEPTION_STACK_PAGES")
         for core, tss in enumerate(kernel.read_array("tss", len(cpus))):

@@ -99,7 +99,8 @@ def user_above(snapshot: Snapshot) -> Iterator[str]:
         stray = outside & (rows["rights"] & _USER == 0) & (rows["own"] & _USER != 0)
         for mapping in space.where(stray):
             yield f"{name} {mapping}; its last entry has the user bit"
-        tables = space.tables[(space.tables["virtual"] >= UPPER_HALF) & (space.tables["rights"] & _USER != 0)]
+        denying = np.isin(space.tables["level"] + 1, snapshot.format.denying_levels)
+        tables = space.tables[denying & (space.tables["virtual"] >= UPPER_HALF) & (space.tables["rights"] & _USER != 0)]
         for table in tables:
             yield (
                 f"{name} {int(table['virtual']):#x}: the entry that leads to its level {table['level']} table at "

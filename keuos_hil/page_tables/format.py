@@ -75,8 +75,51 @@ class Decoded:
     malformed: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Control:
+    """A protection of the memory that is switched on in a register of each core.
+
+    Attributes:
+        name: of the protection.
+        register: as Debug.registers names it.
+        bit: of the register.
+        on: what the bit is where the protection is on.
+        optional: a CPU may lack it.
+    """
+
+    name: str
+    register: str
+    bit: int
+    on: bool = True
+    optional: bool = True
+
+    def fault(self, registers: dict[str, int]) -> str | None:
+        """In words, that it is off; None if it is on."""
+        if bool(registers[self.register] >> self.bit & 1) is self.on:
+            return None
+        state = "clear" if self.on else "set"
+        return f"{self.name} is off ({self.register} is {registers[self.register]:#x}, bit {self.bit} is {state})"
+
+
+@dataclass(frozen=True)
+class Accesses:
+    """How a process's accesses end, where that does not follow from rights alone.
+
+    Attributes:
+        returns: an instruction that comes back at once from a call.
+        step: instructions begin at multiples of so many bytes.
+        beyond_is_fault: an access to an address that no table could map is a page fault there; if not, illegal.
+        update_reads_first: changing memory in place counts as a read where it can't be read.
+    """
+
+    returns: bytes
+    step: int
+    beyond_is_fault: bool
+    update_reads_first: bool
+
+
 class Format(Protocol):
-    """One architecture's page tables, with a granule of 4 KiB and 512 entries a table.
+    """Page tables with a granule of 4 KiB and 512 entries a table: an architecture's, or an IOMMU's.
 
     Levels are counted from the page up: 1 maps 4 KiB, 2 maps 2 MiB, 3 maps 1 GiB.
 
@@ -92,17 +135,8 @@ class Format(Protocol):
         """What entries of tables of that level say. `entries` may have any shape."""
         ...
 
-    def roots(self, space: int, kernel: int) -> tuple[int, ...]:
-        """The top tables that are loaded while a process runs.
-
-        Args:
-            space: physical address of the process's own top table.
-            kernel: that of the kernel's.
-        """
-        ...
-
-    def roots_of(self, registers: dict[str, int]) -> tuple[int, ...]:
-        """The top tables that a core has loaded, by its registers as Debug.registers names them."""
+    def root_entries(self, number: int) -> slice:
+        """Which entries of root `number` are looked at."""
         ...
 
     def virtual(self, number: int, offset: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -116,12 +150,61 @@ class Format(Protocol):
         """
         ...
 
+
+class CpuFormat(Format, Protocol):
+    """Page tables that cores walk.
+
+    Attributes:
+        shares_kernel_root: the kernel's half has a root of its own, so that no space can differ there.
+        denying_levels: those whose entries to tables say whether user mode gets through; at others all entries let it.
+        controls: the protections that registers switch on.
+        alike: registers that must say the same on every core.
+        accesses: how a process's accesses end.
+    """
+
+    shares_kernel_root: bool
+    denying_levels: tuple[int, ...]
+    controls: tuple[Control, ...]
+    alike: tuple[str, ...]
+    accesses: Accesses
+
+    def roots(self, space: int, kernel: int) -> tuple[int, ...]:
+        """The top tables that are loaded while a process runs, the process's own first.
+
+        Args:
+            space: what the kernel has noted of the process's own top table: its physical address, or what it loads.
+            kernel: the same of the kernel's.
+        """
+        ...
+
+    def roots_of(self, registers: dict[str, int]) -> tuple[int, ...]:
+        """The top tables that a core has loaded, by its registers as Debug.registers names them."""
+        ...
+
     def core_faults(self, registers: dict[str, int], expected: frozenset[str]) -> list[str]:
         """In words, which protections of the memory a core has switched off.
 
         Args:
             registers: of the core.
             expected: names of the protections that its CPU has, such as "smep".
+        """
+        ...
+
+    def armed_breakpoints(self, registers: dict[str, int]) -> list[str]:
+        """In words, the debug registers of a core that something has set."""
+        ...
+
+    def page(self, physical: int, rights: Rights) -> int:
+        """An entry of level 1 that maps a page with these rights, for the kernel's half if user mode has none."""
+        ...
+
+    def flag(self, what: str, entry: int, *, leaf: bool) -> int:
+        """The bits that change one property of an entry when they are flipped.
+
+        Args:
+            what: present, write, user, execute, global, caching, or reserved: bits that nobody may set in a large page.
+            entry: as it stands.
+            leaf: it maps a page.
         """
         ...
 

@@ -44,13 +44,9 @@ class VtdSecondLevel:
             malformed=(read | write) & leaf & bits(address & page_bits),
         )
 
-    def roots(self, space: int, kernel: int) -> tuple[int, ...]:
-        """See Format.roots: a domain has one."""
-        return (space,)
-
-    def roots_of(self, registers: dict[str, int]) -> tuple[int, ...]:
-        """No core loads such tables."""
-        return ()
+    def root_entries(self, number: int) -> slice:
+        """See Format.root_entries."""
+        return slice(None)
 
     def virtual(self, number: int, offset: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """See Format.virtual: IOVAs are not sign-extended."""
@@ -59,7 +55,3 @@ class VtdSecondLevel:
     def offset(self, address: int) -> tuple[int, int] | None:
         """See Format.offset."""
         return (0, address) if address >> (12 + 9 * self.levels) == 0 else None
-
-    def core_faults(self, registers: dict[str, int], expected: frozenset[str]) -> list[str]:
-        """Nothing that a core's registers could say."""
-        return []

@@ -187,7 +187,7 @@ class Walker:
         self._seen: dict[tuple[int, int], _Found] = {}
 
     def walk(self, roots: Sequence[int]) -> PageMap:
-        """Everything that these top tables map: the roots of one space, in the order that Format.roots gives."""
+        """Everything that these top tables map: the roots of one space, in the order that CpuFormat.roots gives."""
         mappings: list[NDArray[Any]] = []
         tables: list[NDArray[Any]] = []
         malformed: list[str] = []
@@ -197,7 +197,8 @@ class Walker:
             except InfraError as error:
                 malformed.append(f"the root at {root:#x} is not in memory: {error}")
                 continue
-            for index in np.flatnonzero(entries):
+            looked_at = np.arange(ENTRIES)[self.format.root_entries(number)]
+            for index in looked_at[np.flatnonzero(entries[looked_at])]:
                 found = self._entry(int(index), int(entries[index]))
                 for part, into in ((found.mappings, mappings), (found.tables, tables)):
                     if len(part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .format import Caching, Decoded, Rights, bits
+from .format import Accesses, Caching, Control, Decoded, Rights, bits
 
 _PRESENT = 1 << 0
 _WRITE = 1 << 1
@@ -26,19 +26,19 @@ _NO_EXECUTION = int(Rights.ALL & ~(Rights.KERNEL_EXECUTE | Rights.USER_EXECUTE))
 #: PCD and PWT as a number, by the page attribute table's state after a reset (SDM vol. 3, 11.12.4).
 _CACHINGS = np.array([Caching.WRITE_BACK, Caching.WRITE_THROUGH, Caching.UNCACHED, Caching.DEVICE], dtype=np.uint8)
 
-#: Protection, the register it is switched on in, and the bit.
-_CONTROLS = (
-    ("paging", "cr0", 31),
-    ("wp", "cr0", 16),
-    ("nx", "efer", 11),
-    ("umip", "cr4", 11),
-    ("smep", "cr4", 20),
-    ("smap", "cr4", 21),
-)
+_FLAGS = {
+    "present": _PRESENT,
+    "write": _WRITE,
+    "user": _USER,
+    "execute": _NO_EXECUTE,
+    "global": _GLOBAL,
+    "caching": _CACHE_DISABLE,
+    "reserved": 1 << 14,
+}
 
 
 class X86_64:  # noqa: N801  (the architecture is written so)
-    """See :class:`.Format`.
+    """See :class:`.CpuFormat`.
 
     Args:
         nx: whether EFER.NXE is set. Without it every page can be executed, and bit 63 is reserved.
@@ -46,6 +46,18 @@ class X86_64:  # noqa: N801  (the architecture is written so)
 
     name = "x86_64"
     levels = _TOP
+    shares_kernel_root = False
+    denying_levels: tuple[int, ...] = (4, 3, 2)
+    alike: tuple[str, ...] = ("cr0", "cr4", "efer")
+    accesses = Accesses(b"\xc3", 1, beyond_is_fault=False, update_reads_first=False)
+    controls: tuple[Control, ...] = (
+        Control("paging", "cr0", 31, optional=False),
+        Control("wp", "cr0", 16),
+        Control("nx", "efer", 11),
+        Control("umip", "cr4", 11),
+        Control("smep", "cr4", 20),
+        Control("smap", "cr4", 21),
+    )
 
     def __init__(self, *, nx: bool = True) -> None:
         self._nx = nx
@@ -83,12 +95,16 @@ class X86_64:  # noqa: N801  (the architecture is written so)
         )
 
     def roots(self, space: int, kernel: int) -> tuple[int, ...]:
-        """See Format.roots: one table holds both halves, so the kernel's own is not loaded beside it."""
+        """See CpuFormat.roots: one table holds both halves, so the kernel's own is not loaded beside it."""
         return (space,)
 
     def roots_of(self, registers: dict[str, int]) -> tuple[int, ...]:
-        """See Format.roots_of."""
+        """See CpuFormat.roots_of."""
         return (registers["cr3"] & _ADDRESS,)
+
+    def root_entries(self, number: int) -> slice:
+        """See Format.root_entries."""
+        return slice(None)
 
     def virtual(self, number: int, offset: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """See Format.virtual: canonical addresses repeat bit 47 in those above."""
@@ -101,9 +117,22 @@ class X86_64:  # noqa: N801  (the architecture is written so)
         return (0, address & ((1 << _BITS) - 1)) if above in (0, 0x1FFFF) else None
 
     def core_faults(self, registers: dict[str, int], expected: frozenset[str]) -> list[str]:
-        """See Format.core_faults; names: paging, wp, nx, umip, smep, smap. Paging is always expected."""
-        return [
-            f"{name} is off ({register} is {registers[register]:#x}, bit {bit} is clear)"
-            for name, register, bit in _CONTROLS
-            if (name == "paging" or name in expected) and not registers[register] >> bit & 1
-        ]
+        """See CpuFormat.core_faults; names: paging, wp, nx, umip, smep, smap. Paging is always expected."""
+        wanted = [control for control in self.controls if not control.optional or control.name in expected]
+        return [fault for control in wanted if (fault := control.fault(registers))]
+
+    def armed_breakpoints(self, registers: dict[str, int]) -> list[str]:
+        """See CpuFormat.armed_breakpoints (Intel SDM vol. 3, 18.2)."""
+        wanted = {"dr0": ~0, "dr1": ~0, "dr2": ~0, "dr3": ~0, "dr7": 0xFF}
+        return [f"{name} is {registers[name]:#x}" for name, mask in wanted.items() if registers[name] & mask]
+
+    def page(self, physical: int, rights: Rights) -> int:
+        """See CpuFormat.page."""
+        entry = physical | _PRESENT
+        entry |= _WRITE if rights & (Rights.USER_WRITE | Rights.KERNEL_WRITE) else 0
+        entry |= _USER if rights & Rights.USER else 0
+        return entry | (0 if rights & (Rights.USER_EXECUTE | Rights.KERNEL_EXECUTE) else _NO_EXECUTE)
+
+    def flag(self, what: str, entry: int, *, leaf: bool) -> int:
+        """See CpuFormat.flag."""
+        return _FLAGS[what]

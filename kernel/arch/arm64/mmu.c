@@ -36,7 +36,13 @@ enum entry {
 #define LARGE_PAGE 0x200000ull
 #define STACK_BYTES (1ull << STACK_SHIFT)
 
-enum { TABLE_ENTRIES = 512, KERNEL_HALF = 256, ASID_SHIFT = 48, ASIDS = 256 };
+enum {
+	TABLE_ENTRIES = 512,
+	KERNEL_HALF = 256,
+	ASID_SHIFT = 48,
+	ASIDS = 256,
+	KERNEL_STACK_PAGES = STACK_BYTES / KEUOS_PAGE_BYTES,
+};
 
 const uint64_t arch_user_base = 0x1000, arch_user_end = 0x00007ffffffff000;
 struct space kernel_space;
@@ -295,11 +301,11 @@ void *arch_map_device(uint64_t physical, uint64_t bytes)
 uint64_t make_stack(void)
 {
 	stack_next += 2 * STACK_BYTES;
-	for (uint64_t at = stack_next; at < stack_next + STACK_BYTES; at += KEUOS_PAGE_BYTES) {
+	for (uint64_t page = 0; page < KERNEL_STACK_PAGES; page++) {
 		uint64_t frame = frame_alloc(FRAME_KERNEL, 0);
 		if (frame == 0)
 			panic("no memory for a kernel stack");
-		map_kernel(at, frame, PROTECTION_WRITE);
+		map_kernel(stack_next + page * KEUOS_PAGE_BYTES, frame, PROTECTION_WRITE);
 	}
 	return stack_next + STACK_BYTES;
 }

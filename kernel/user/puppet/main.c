@@ -54,6 +54,9 @@ static int64_t protections(void)
 	c = 0;
 	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 	found |= d & 1 << 20 ? PUPPET_HAS_NX : 0;
+#else
+	/* Every ARMv8 core has these; of PAN a process is told nothing. */
+	found |= PUPPET_HAS_NX | PUPPET_HAS_SMEP | PUPPET_HAS_UMIP;
 #endif
 	return found;
 }

@@ -1,0 +1,88 @@
+"""Packets of gdb's remote serial protocol (GDB manual, appendix E): one connection to a server, one user."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+
+from keuos_hil.errors import InfraError
+
+_TIMEOUT_S = 10.0
+
+
+class GdbConnection:
+    """Connected from the start.
+
+    Args:
+        server: HOST:PORT, or the path of a socket.
+
+    Attributes:
+        alive: nothing has gone wrong yet; after that no packet goes through any more.
+
+    Raises:
+        InfraError: the server can't be reached; from any method: it is gone, or does not answer.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._buffer = bytearray()
+        self.alive = True
+        try:
+            if "/" in server:
+                self._socket = socket.socket(socket.AF_UNIX)
+                self._socket.settimeout(_TIMEOUT_S)
+                self._socket.connect(server)
+            else:
+                host, _, port = server.rpartition(":")
+                self._socket = socket.create_connection((host or "localhost", int(port)), _TIMEOUT_S)
+        except (OSError, ValueError) as error:
+            raise InfraError(f"the gdb server {server} can't be reached: {error}") from None
+
+    def ask(self, packet: str) -> str:
+        """The answer to a packet; stop replies are passed over."""
+        self.send(packet)
+        return self._receive()
+
+    def send(self, packet: str) -> None:
+        """Send a packet without an answer."""
+        body = packet.encode()
+        self._send_raw(b"$%s#%02x" % (body, sum(body) & 0xFF))
+
+    def interrupt(self) -> None:
+        """Stop what runs; it sends a stop reply."""
+        self._send_raw(b"\x03")
+
+    def _send_raw(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            self.close()
+            raise InfraError(f"the gdb server {self._server} is gone: {error}") from None
+
+    def _receive(self) -> str:
+        """The next packet that is no stop reply; acknowledges it."""
+        while True:
+            start = self._buffer.find(b"$")
+            stop = self._buffer.find(b"#", start) if start >= 0 else -1
+            if stop >= 0 and len(self._buffer) >= stop + 3:
+                body = bytes(self._buffer[start + 1 : stop])
+                del self._buffer[: stop + 3]
+                with suppress(OSError):
+                    self._socket.sendall(b"+")
+                if body[:1] in b"TSWX" and body:
+                    continue
+                return body.decode("latin-1")
+            try:
+                data = self._socket.recv(1 << 16)
+            except OSError as error:
+                self.close()
+                raise InfraError(f"the gdb server {self._server} does not answer: {error}") from None
+            if not data:
+                self.close()
+                raise InfraError(f"the gdb server {self._server} closed the connection")
+            self._buffer += data
+
+    def close(self) -> None:
+        """Hang up; the server is told nothing. Safe to repeat; never raises."""
+        self.alive = False
+        self._socket.close()
