@@ -1,7 +1,7 @@
 """Counts the instructions of the linked daemon: one row per module, then per folder, and the sum.
 
-Used by `make -C netd size`. What is counted is what llvm-objdump disassembles of the executable sections that the linker
-kept; padding between functions (nop, int3) does not count. Which module an instruction is of, the linker's map tells.
+Used by `make -C netd size`. What is counted is what llvm-objdump disassembles of the executable sections that the
+linker kept; padding between functions (nop, int3) does not count. Whose an instruction is, the linker's map tells.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PADDING = ("nop", "int3", "xchg")
 
 
 def module(path: str) -> tuple[str, str]:
-    """An object's (folder, name): netd/stack/arp.c is ("netd/stack", "arp"), kernel/user/lib/format.c ("lib", "format")."""
+    """An object's (folder, name): netd/stack/arp.c is ("netd/stack", "arp"), the library's format.c ("lib", "format")."""
     source = re.sub(r"^.*/user/obj/(more/)?", "", path)
     folder, _, name = source.rpartition("/")
     return folder, name.split(".")[0]
