@@ -19,7 +19,7 @@ _PADDING = ("nop", "int3", "xchg")
 
 
 def module(path: str) -> tuple[str, str]:
-    """An object's (folder, name): netd/stack/arp.c is ("netd/stack", "arp"), the library's format.c ("lib", "format")."""
+    """An object's (folder, name): netd/stack/arp.c is ("netd/stack", "arp"), the library's are ("lib", NAME)."""
     source = re.sub(r"^.*/user/obj/(more/)?", "", path)
     folder, _, name = source.rpartition("/")
     return folder, name.split(".")[0]
