@@ -27,7 +27,7 @@ COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
 C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
-.PHONY: help setup linux-guest kernel run test soak mutants conformance tcp-mutants run-qemu lint format wheel check-wheel clean
+.PHONY: help setup linux-guest kernel run test soak native mutants conformance tcp-mutants run-qemu lint format wheel check-wheel clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -55,6 +55,9 @@ test: lint kernel check-wheel linux-guest ## everything that belongs to every pu
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests suites $(ARGS)
+
+native: setup ## messages between two processes of this machine: the ring, the kernel's ways, boost's queue, and their floors
+	$(BIN)/pytest --target=linux suites/ring $(ARGS)
 
 mutants: setup ## put faults into the kernel and NetD, one at a time, and see which test notices each
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -40,6 +40,9 @@ _ALL = (
     Capability("reset-reason", Kind.TARGET, "a target that tells a reset from switching off: qemu-x86, qemu-arm64"),
     Capability("triple-fault", Kind.TARGET, "a machine that shuts down after such faults, and says so: qemu-x86"),
     Capability("power", Kind.TARGET, "a target with a power switch"),
+    Capability(
+        "native-rows", Kind.TARGET, "target linux, in a checkout, on x86-64 or arm64: it measures this machine itself"
+    ),
     Capability("link", Kind.TARGET, "a NIC: --qemu-nic=virtio-net-pci (the default there), or a board with a wire"),
     Capability(
         "sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux, or a NIC and NetD"

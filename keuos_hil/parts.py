@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .errors import Ended
     from .image import Image
     from .line import LineCounts
+    from .rows import Launch
 
 
 class ByteStream(Protocol):
@@ -161,6 +162,25 @@ class Network:
     prefix: int
     gateway: str
     mtu: int = 1500
+
+
+@runtime_checkable
+class RowMeter(Protocol):
+    """Measures messages between two processes of the machine that the tests run on (docs/measuring.md)."""
+
+    launches: int  #: how many are asked for
+    rounds: int  #: of each launch
+
+    def launch(self, seed: int, *, rounds: int | None = None, rows: tuple[str, ...] = ()) -> Launch:
+        """Run the measuring program once. Raises InfraError if it does not come to its end."""
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """What a session offers whose target has the capability `native-rows`."""
+
+    rows: RowMeter
 
 
 @runtime_checkable

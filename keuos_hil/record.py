@@ -41,6 +41,7 @@ class Recorder:
         at_most: float | None = None,
         at_least: float | None = None,
         beside: Mapping[str, float] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Record a quantity; the row as it stands in results.json.
 
@@ -52,6 +53,7 @@ class Recorder:
             timebase: if it is not the target's, as for milliseconds of the host: "host".
             at_most, at_least: the figure asked for, in the same unit; shown beside ours.
             beside: others' published figures, by source. They are cited, never measured here.
+            more: further fields of the row, such as `ratio` and `rejected`; the schema has them.
         """
         return self._results.add_measurement(
             name,
@@ -66,9 +68,14 @@ class Recorder:
             at_most=at_most,
             at_least=at_least,
             beside=beside,
+            more=more,
         )
 
     __call__ = add
+
+    def missing(self, name: str, params: dict[str, Any], reason: str) -> None:
+        """A row of the quantity `name` that can't be given, and why."""
+        self._results.add_missing(name, params, self._target, reason)
 
     def gate(self, name: str, verdict: str, cases: int = 1) -> None:
         """How a gate did: "passed" or "failed", over so many cases."""

@@ -35,6 +35,7 @@ class Results:
     """Everything one process has collected."""
 
     measurements: list[dict[str, Any]] = field(default_factory=list)
+    missing: list[dict[str, Any]] = field(default_factory=list)
     tests: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     gates: dict[str, dict[str, Any]] = field(default_factory=dict)
     requirements: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Results:
         at_most: float | None = None,
         at_least: float | None = None,
         beside: Mapping[str, float] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """One row, from all samples or from one value; see :meth:`keuos_hil.record.Recorder.add`."""
         if (samples is None) == (value is None):
@@ -82,9 +84,14 @@ class Results:
             row["at_least"] = float(at_least)
         if beside:
             row["beside"] = [{"source": source, "value": float(figure)} for source, figure in beside.items()]
+        row |= more or {}
         row["samples"] = None if key is None else {"file": SAMPLES_FILE, "key": key}
         self.measurements.append(row)
         return row
+
+    def add_missing(self, name: str, params: dict[str, Any], target: str, reason: str) -> None:
+        """A row that was asked for and can't be given, and why."""
+        self.missing.append({"name": name, "params": params, "target": target, "reason": reason})
 
     def note_line(self, target: str, counts: LineCounts) -> None:
         """What a target's line did in one process; several add up."""
@@ -123,7 +130,17 @@ class Results:
         """Everything, as text that :meth:`merge` of another process takes."""
         packed = io.BytesIO()
         np.savez_compressed(packed, **self.samples)  # type: ignore[arg-type]
-        names = ("measurements", "gates", "requirements", "fuzz", "build_ids", "timebases", "commands", "lines")
+        names = (
+            "measurements",
+            "missing",
+            "gates",
+            "requirements",
+            "fuzz",
+            "build_ids",
+            "timebases",
+            "commands",
+            "lines",
+        )
         document = {name: getattr(self, name) for name in names}
         document["tests"] = list(self.tests.values())
         document["samples"] = base64.b64encode(packed.getvalue()).decode()
@@ -150,6 +167,7 @@ class Results:
                         mine["tests"] = mine.get("tests", {}) | entry["tests"]
                     if "waived" in entry:
                         mine["waived"] = list(dict.fromkeys(mine.get("waived", []) + entry["waived"]))
+        self.missing += document["missing"]
         self.fuzz += document["fuzz"]
         self.build_ids |= document["build_ids"]
         self.timebases |= document["timebases"]
@@ -170,6 +188,7 @@ class Results:
             "build_id": self.build_ids,
             "environment": environment,
             "measurements": self.measurements,
+            "missing": self.missing,
             "tests": list(self.tests.values()),
             "gates": self.gates,
             "requirements": self.requirements,

@@ -27,10 +27,12 @@ from .parts import (
     Counting,
     Debug,
     Link,
+    Metered,
     Network,
     Networked,
     Relocated,
     Reviving,
+    RowMeter,
     RunControl,
     Session,
     Sockets,
@@ -131,6 +133,13 @@ class LiveTarget:
     def network(self) -> Network:
         """The addresses on the wire. Raises UsageError where nobody gave the target any."""
         return self.session.network if isinstance(self.session, Networked) else self._bring_up_netd().netd.network
+
+    @property
+    def rows(self) -> RowMeter:
+        """What measures messages between this machine's own processes. Raises UsageError if there is none."""
+        if not isinstance(self.session, Metered):
+            raise UsageError(f"target {self.name} measures no rows; mark the test with needs('native-rows')")
+        return self.session.rows
 
     @property
     def clock(self) -> Clock | None:

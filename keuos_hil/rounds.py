@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +39,8 @@ class Visit:
         round: of that launch.
         centre: ticks; the trimmed mean of the visit's samples, less the cost of taking one.
         before, after: the same of the floor, right before and right after on the same cores; None if that was not had.
+        order: of the visit in its launch.
+        spoilt: why the visit itself is not to be used; "" if it is.
     """
 
     row: Hashable
@@ -46,10 +49,14 @@ class Visit:
     centre: float
     before: float | None
     after: float | None
+    order: int = 0
+    spoilt: str = ""
 
     @property
     def rejected(self) -> str:
         """Why nothing may be concluded from it; "" if something may."""
+        if self.spoilt:
+            return self.spoilt
         if not math.isfinite(self.centre) or self.centre <= 0:
             return "not above the cost of measuring"
         if self.before is None or self.after is None:
@@ -108,6 +115,11 @@ class Estimate:
     rounds: int
     launches: int
 
+    def to_dict(self) -> dict[str, Any]:
+        """As results.json has it."""
+        ci95 = None if self.low is None or self.high is None else [self.low, self.high]
+        return {"value": self.value, "ci95": ci95, "rounds": self.rounds, "launches": self.launches}
+
 
 @dataclass(frozen=True)
 class Row:
@@ -119,6 +131,7 @@ class Row:
         centre: ticks; median over the accepted visits' centres.
         floor: the same of the floors around them.
         rejected: why visits were left out, and how many, whatever their stratum.
+        launches: that have a part in the figures.
     """
 
     row: Hashable
@@ -128,6 +141,7 @@ class Row:
     floor: float | None
     rejected: Mapping[str, int]
     missing: str = ""
+    launches: frozenset[int] = frozenset()
 
 
 def trimmed_mean(samples: ArrayLike, cut: float = 0.1) -> float:
@@ -287,6 +301,7 @@ def _rows(row: Hashable, visits: list[Visit], strata: Strata, generator: np.rand
             float(np.median(found.centres)),
             float(np.median(found.floors)),
             dict(rejected),
+            launches=frozenset(found.ratios),
         )
         for stratum, found in sorted(accepted.items(), key=lambda entry: float(np.median(entry[1].floors)))
     ]

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from .bench import Bench
 from .line import LineCounts
+from .rows_table import is_row, missing_lines, rows_table
 
 #: Of a file or a pipe, which has no width of its own.
 _PLAIN_WIDTH = 160
@@ -185,13 +186,21 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     width = writer.fullwidth if writer.hasmarkup else max(writer.fullwidth, _PLAIN_WIDTH)
     # Names may be a kernel's own: nothing in them is markup.
     terminal = RichConsole(file=writer._file, width=width, highlight=False, markup=False, emoji=False)
-    for table in tables(bench.results.measurements):
+    measurements = bench.results.measurements
+    for target in dict.fromkeys(row["target"] for row in measurements):
+        beside_floors = rows_table(measurements, bench.results.samples, target)
+        if beside_floors is not None:
+            terminal.print(beside_floors)
+    others = [row for row in measurements if not is_row(row)]
+    for table in tables(others):
         terminal.print(table)
     for table in fuzz_matrix(bench.results.fuzz):
         terminal.print(table)
-    beside = comparison(bench.results.measurements)
+    beside = comparison(others)
     if beside is not None:
         terminal.print(beside)
+    for line in missing_lines(bench.results.missing):
+        reporter.write_line(line)
     for why in bench.rig.retries:
         reporter.write_line(f"started at the second try: {why}")
     if not bench.unwritten:

@@ -1,5 +1,7 @@
 """linux: the TCP/IP stack of the Linux that this runs on, in a network namespace of its own. The suites' reference.
 
+It also measures messages between two of this machine's processes (linux_native.py).
+
 A small program (linux_namespace.c, compiled when the target is first opened) makes namespace and TAP device, hands the
 device over as the link, and makes socket calls as it is told. Namespace, device and program are gone when either
 process ends, however it ends: nothing has a name that could be left behind.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import socket
 import sys
 import time
@@ -29,6 +32,7 @@ from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.parts import AnyTarget, Network, Session, Timebase
 from keuos_hil.streams import SocketStream
 
+from .linux_native import NativeRows, can_measure
 from .linux_program import all_settings, build, compiler, require_mtu
 
 _MESSAGE_MAX = 1 << 16
@@ -42,6 +46,8 @@ class LinuxOptions:
     """Keys of a `[targets.NAME]` table with `type = "linux"`; `--linux-KEY` on the command line."""
 
     mtu: int = field(default=1500, metadata={"help": "MTU of the interface"})
+    launches: int = field(default=5, metadata={"help": "how often the program that measures rows is started"})
+    rounds: int = field(default=12, metadata={"help": "rounds of all rows in each launch"})
     set: list[str] = field(
         default_factory=list,
         metadata={"help": "PATH=VALUE below /proc/sys/net, such as ipv4/tcp_sack=0; may be repeated"},
@@ -86,8 +92,9 @@ class LinuxSession:
     timebase = Timebase("emulated")
     command = ""
 
-    def __init__(self, program: Path, settings: list[str], network: Network, directory: Path) -> None:
+    def __init__(self, program: Path, settings: list[str], network: Network, directory: Path, rows: NativeRows) -> None:
         self.network = network
+        self.rows = rows
         self.started = time.monotonic()
         self._stack = ExitStack()
         try:
@@ -155,13 +162,15 @@ class Linux:
     """See :class:`keuos_hil.parts.Resident`."""
 
     timebase = Timebase("emulated")
-    capabilities = frozenset({"link", "sockets"})
+    capabilities = frozenset({"link", "sockets"} | ({"native-rows"} if can_measure() else set()))
 
     def __init__(self, name: str, options: LinuxOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated"):
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; its clock is the host's")
         require_mtu(name, options.mtu)
         self._settings = all_settings(name, options.set)
+        if options.launches < 1 or options.rounds < 1:
+            raise UsageError(f"target {name}: launches and rounds are at least 1")
         self.name = name
         self.options = options
         self._program: Path | None = None
@@ -181,7 +190,8 @@ class Linux:
         if self._program is None or not os.access(self._program, os.X_OK):
             self._program = build("linux_namespace.c", directory / "linux_namespace")
         network = Network("192.0.2.2", bytes.fromhex("02000000ad02"), 24, "192.0.2.1", self.options.mtu)
-        return LinuxSession(self._program, self._settings, network, directory)
+        rows = NativeRows(directory, shutil.which("clang") or compiler(), self.options.launches, self.options.rounds)
+        return LinuxSession(self._program, self._settings, network, directory, rows)
 
 
 def _make(name: str, options: LinuxOptions, run: RunOptions) -> AnyTarget:

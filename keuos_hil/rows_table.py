@@ -1,0 +1,83 @@
+"""The table of messages between two processes of one machine, for the terminal: each row beside its floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike
+from rich import box
+from rich.table import Table
+
+from . import histogram
+
+QUANTITY = "linux.round_trip"
+_BINS = 32
+
+
+def is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a measurement belongs into this table."""
+    return row["name"] == QUANTITY and "ratio" in row
+
+
+def rows_table(
+    measurements: Sequence[Mapping[str, Any]], samples: Mapping[str, ArrayLike], target: str
+) -> Table | None:
+    """A line for each row and stratum, ordered by the ratio to its floor; None if there are none."""
+    rows = [row for row in measurements if is_row(row) and row["target"] == target]
+    if not rows:
+        return None
+    kept = {row["samples"]["key"]: samples[row["samples"]["key"]] for row in rows if row["samples"] is not None}
+    axis = histogram.common_axis(kept, _BINS)
+    title = f"messages between two processes, there and back, on {target}, timebase silicon"
+    title += "; what the article says is of another machine"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    strata = {row["params"]["stratum"] for row in rows} != {"only"}
+    for heading in ("row", "waits", "cores", *(["stratum"] if strata else [])):
+        table.add_column(heading, no_wrap=True)
+    for heading in (
+        "article",
+        "ticks, p50",
+        "p99 [95 %]",
+        "p99.9 [95 %]",
+        "ratio to floor [95 %]",
+        "rounds",
+        "rejected",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(f"{axis[0]:,.0f} to {axis[-1]:,.0f} ticks, both axes log", no_wrap=True)
+    places = ("none", "cross", "same")
+    for row in sorted(rows, key=lambda r: (places.index(r["params"]["cores"]), r["ratio"]["value"])):
+        params, tails, key = row["params"], row["tails"], row["samples"]["key"]
+        article = next((f"{other['value']:,.0f}" for other in row.get("beside", [])), "")
+        table.add_row(
+            params["row"],
+            params["how"],
+            params["cores"],
+            *([params["stratum"]] if strata else []),
+            article,
+            f"{row['p50']:,.0f}",
+            with_interval(tails["p99"], 0),
+            with_interval(tails["p999"], 0),
+            with_interval(row["ratio"], 3),
+            f"{row['ratio']['rounds']} of {row['ratio']['launches']}",
+            str(sum(row["rejected"].values())),
+            histogram.line(kept[key], axis),
+        )
+    return table
+
+
+def missing_lines(missing: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which rows are missing and why, a line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for row in missing:
+        name = ":".join(str(value) for value in row["params"].values() if value != "")
+        by_reason.setdefault(f"{row['name']} on {row['target']}: {row['reason']}", []).append(name)
+    return [f"missing, {reason}: {', '.join(names)}" for reason, names in by_reason.items()]
+
+
+def with_interval(estimate: Mapping[str, Any], digits: int) -> str:
+    """A figure and its interval; without one it says so."""
+    interval = estimate["ci95"]
+    ends = "no interval" if interval is None else f"{interval[0]:,.{digits}f}..{interval[1]:,.{digits}f}"
+    return f"{estimate['value']:,.{digits}f} [{ends}]"

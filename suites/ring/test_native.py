@@ -1,0 +1,89 @@
+"""The ring on this machine itself, beside what Linux and others offer two processes, and what none of them beats.
+
+Nothing here asserts a time: every message must come back as it was sent, and the figures go to the results.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from keuos_hil.progress import Progress
+from keuos_hil.record import Recorder
+from keuos_hil.rig import LiveTarget
+from keuos_hil.rounds import Estimate
+from keuos_hil.rows import Figures, Name, Session
+
+pytestmark = pytest.mark.needs("native-rows")
+
+#: What the article that KeuOS follows says of its rows, in cycles of another machine: cited, never compared with.
+ARTICLE = {"ring-56": 150, "ring-proof-48": 175, "pipe": 610, "eventfd+signalfd": 1_040, "copy-4096": 200}
+#: What is asked of the ring's round trip, by its floor; and of its peers, by it.
+RING, RING_TWO_LINES = Name("ring-56", "pause", "cross", "pause"), Name("ring-64", "pause", "cross", "pause")
+FLOOR_MOST = {RING: 1.1, RING_TWO_LINES: 1.2}
+STREAM, BOOST_STREAM = (
+    Name("stream-64", "pause", "cross", "pause"),
+    Name("boost-stream-64-batch", "pause", "cross", "pause"),
+)
+STREAM_LEAST = 2.0
+KERNEL_ROWS = ("pipe", "eventfd", "eventfd+signalfd", "futex", "unix-dgram", "mq")
+
+
+def _record_row(record: Recorder, found: Figures) -> None:
+    name, judged = found.name, found.judged
+    params = {"row": name.row, "how": name.how, "cores": name.cores, "stratum": judged.stratum}
+    stream = "stream" in name.row
+    quantity, unit = ("linux.stream", "ticks per message") if stream else ("linux.round_trip", "ticks")
+    if judged.ratio is None or judged.floor is None:
+        record.missing(quantity, params, judged.missing)
+        return
+    more = {"rejected": dict(judged.rejected), "floor": judged.floor}
+    if not stream:
+        more["ratio"] = judged.ratio.to_dict()
+        more["tails"] = {tail: estimate.to_dict() for tail, estimate in found.tails.items()}
+    cited = {"the article": ARTICLE[name.row]} if name.row in ARTICLE and name.how != "busy" else None
+    record.add(quantity, params, unit, samples=found.samples, timebase="silicon", beside=cited, more=more)
+
+
+def _record_ratio(record: Recorder, row: Name, to: str, found: dict[str, Estimate], **limit: float) -> None:
+    params = {"row": row.row, "how": row.how, "cores": row.cores, "to": to}
+    if not found:
+        record.missing("linux.ratio", params, "no rounds in which both were accepted")
+    for stratum, estimate in found.items():
+        interval = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
+        more = {"ratio": estimate.to_dict()}
+        record.add(
+            "linux.ratio",
+            params | {"stratum": stratum},
+            "ratio",
+            value=estimate.value,
+            ci95=interval,
+            ci_of="value",
+            timebase="silicon",
+            more=more,
+            **limit,  # type: ignore[arg-type]
+        )
+
+
+def test_messages_between_two_processes_of_this_machine(
+    fresh_target: LiveTarget, record: Recorder, seed: int, progress: Progress
+) -> None:
+    meter = fresh_target.rows
+    launches = []
+    with progress("launches", meter.launches) as advance:
+        for number in range(meter.launches):
+            launches.append(meter.launch(seed + number))
+            advance(1)
+    session = Session(launches, seed)
+    assert not session.wrong, f"answers differ from what was sent: {session.wrong}"
+    figures = session.figures()
+    for found in figures:
+        _record_row(record, found)
+    for name, how, cores, reason in session.missing:
+        record.missing("linux.round_trip", {"row": name, "how": how, "cores": cores}, reason)
+    for row, most in FLOOR_MOST.items():
+        of_floor = {f.judged.stratum: f.judged.ratio for f in figures if f.name == row and f.judged.ratio is not None}
+        _record_ratio(record, row, "floor", of_floor, at_most=most)
+    for row in dict.fromkeys(f.name for f in figures):
+        if (row.row in KERNEL_ROWS or row.row == "boost-56") and row.floor == RING.floor:
+            _record_ratio(record, row, RING.row, session.ratio(row, RING), at_least=1)
+    _record_ratio(record, BOOST_STREAM, STREAM.row, session.ratio(BOOST_STREAM, STREAM), at_least=STREAM_LEAST)
