@@ -55,6 +55,7 @@ test: lint kernel check-wheel linux-guest ## everything that belongs to every pu
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests suites $(ARGS)
+	$(BIN)/pytest --target=netd --netd-mtu=9000 -m soak suites/tcp
 
 native: setup ## messages between two processes of this machine: the ring, the kernel's ways, boost's queue, and their floors
 	$(BIN)/pytest --target=linux suites/ring $(ARGS)
@@ -62,9 +63,13 @@ native: setup ## messages between two processes of this machine: the ring, the k
 mutants: setup ## put faults into the kernel and NetD, one at a time, and see which test notices each
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-conformance: setup ## the network suites against Linux, slow cases too, and the page that is made of the results
-	$(BIN)/pytest --target=linux suites/tcp -m 'slow or not slow'
-	$(BIN)/python -m keuos_hil.conformance build/results/linux/latest/results.json --output docs/tcp-conformance.md --html build/tcp-conformance.html
+CONFORMING := linux netd qemu-x86
+
+conformance: kernel ## the network suites on every stack, on Linux slow cases too, and the page that is made of the results
+	$(BIN)/pytest --target=linux suites/tcp -m '(slow or not slow) and not soak'
+	$(BIN)/pytest --target=netd suites/tcp
+	$(BIN)/pytest --target=qemu-x86 suites/tcp
+	$(BIN)/python -m keuos_hil.conformance $(CONFORMING:%=build/results/%/latest/results.json) --output docs/tcp-conformance.md --html build/tcp-conformance.html
 
 tcp-mutants: setup ## faults done to Linux's traffic: the network suites have to notice each
 	$(BIN)/pytest -m soak tests/test_tcp_mutants.py

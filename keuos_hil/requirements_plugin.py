@@ -53,10 +53,13 @@ def pytest_runtest_makereport(
     if not names or target is None:
         return report
     verdict = _verdict(report)
+    results = item.config.stash[bench_key].results
+    if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+        for name in names:
+            results.add_skip(name, target, str(report.longrepr[2]).removeprefix("Skipped: "))
     if verdict:
         reason = str(getattr(report, "wasxfail", "")) if verdict == "xfailed" else ""
         for name in names:
-            results = item.config.stash[bench_key].results
             results.add_evidence(name, target, suite_relative(item.nodeid), verdict, reason.removeprefix("reason: "))
     return report
 

@@ -112,6 +112,8 @@ class Results:
     def add_verdict(self, table: str, name: str, target: str, verdict: str, cases: int) -> None:
         """A line of `gates` or `requirements`; several of one name and target add up to the worst verdict."""
         entry = getattr(self, table).setdefault(name, {}).setdefault(target, {"verdict": verdict, "cases": 0})
+        if entry["verdict"] == "skipped" and not entry["cases"]:
+            entry["verdict"] = verdict
         entry["verdict"] = max(entry["verdict"], verdict, key=VERDICTS.index)
         entry["cases"] += cases
 
@@ -123,6 +125,12 @@ class Results:
         shown[test] = max(shown.get(test, verdict), verdict, key=VERDICTS.index)
         if reason and reason not in entry.setdefault("waived", []):
             entry["waived"].append(reason)
+
+    def add_skip(self, name: str, target: str, reason: str) -> None:
+        """A test that would show the requirement `name` was left out; that counts only if all are."""
+        entry = self.requirements.setdefault(name, {}).setdefault(target, {"verdict": "skipped", "cases": 0})
+        if reason not in entry.setdefault("skipped", []):
+            entry["skipped"].append(reason)
 
     # Between processes -----------------------------------------------------------------------------------------
 
@@ -161,6 +169,10 @@ class Results:
         for table in ("gates", "requirements"):
             for name, targets in document[table].items():
                 for target, entry in targets.items():
+                    for reason in entry.get("skipped", []):
+                        self.add_skip(name, target, reason)
+                    if entry["verdict"] == "skipped" and not entry["cases"]:
+                        continue
                     self.add_verdict(table, name, target, entry["verdict"], entry["cases"])
                     mine = getattr(self, table)[name][target]
                     if "tests" in entry:

@@ -61,6 +61,8 @@ _OPTIONS = {
     "ttl": 9,
     "tos": 10,
 }
+#: By number of enum netd_dhcp_state.
+_DHCP_STATES = ("off", "selecting", "requesting", "checking", "bound", "renewing", "rebinding")
 _READABLE, _WRITABLE, _URGENT, _CLOSED = 1, 2, 4, 8
 _BUFFER = 1 << 19  # more than a case sends at once
 
@@ -177,8 +179,9 @@ class NetdSockets:
     ordered = False
     longest_datagram = 65_507
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, given: str) -> None:
         self._control = control
+        self._given = given
         self._sockets: dict[int, _Socket] = {}
         self._noticed = 0
 
@@ -190,6 +193,8 @@ class NetdSockets:
         """See Sockets.call."""
         if name == "open":
             return [str(self._add(_Socket(str(arguments[0]))))]
+        if name == "network":
+            return self._network(str(arguments[0]))
         if name == "reset":
             for number in list(self._sockets):
                 self._abort(number)
@@ -202,6 +207,14 @@ class NetdSockets:
             raise UsageError(f"netd: no socket call {name!r}")
         values: list[str] = [str(v) for v in method(number, *arguments[1:])]
         return values
+
+    def _network(self, what: str) -> list[str]:
+        if what == "dhcp":
+            self._control("dhcp")
+        elif what == "as_given":
+            self._control("address", self._given)
+        address, *_, state = self._control("net").split()
+        return [str(IPv4Address(int(address))), _DHCP_STATES[int(state)]]
 
     def _add(self, one: _Socket) -> int:
         number = next(n for n in range(1 << 16) if n not in self._sockets)
@@ -516,9 +529,10 @@ class NetdSession:
             "connections=400",
         )
         own = IPv4Interface(f"{network.address}/{network.prefix}")
-        control("address", int(own), int(own.netmask), int(IPv4Address(network.gateway)), 0)
+        given = f"{int(own)} {int(own.netmask)} {int(IPv4Address(network.gateway))} 0"
+        control("address", given)
         self.link = NetdLink(wire_near)
-        self.sockets = NetdSockets(control)
+        self.sockets = NetdSockets(control, given)
         self.clock = WoundClock(control, self.link, int(control("step", 0)))
 
     def ended(self) -> Ended | None:

@@ -121,3 +121,21 @@ def test_evidence_survives_the_way_between_processes():
     assert one.requirements["9293:MUST-1"]["linux"] == {
         "verdict": "xfailed", "cases": 2, "tests": {"a": "passed", "b": "xfailed"}, "waived": ["why"],
     }  # fmt: skip
+
+
+def test_a_skip_is_told_and_counts_only_where_nothing_ran(tmp_path, capsys):
+    one, other = Results(), Results()
+    one.add_skip("9293:MUST-1", "netd", "no such option")
+    one.add_skip("9293:MUST-2", "netd", "no such option")
+    one.add_evidence("9293:MUST-2", "netd", "a", "passed")
+    other.add_evidence("9293:MUST-3", "netd", "b", "passed")
+    other.add_skip("9293:MUST-3", "netd", "no clock")
+    other.merge(one.to_text())
+    other.write(tmp_path, {"time": "now", "host": {"system": "here"}})
+    assert conformance.main([str(tmp_path / "results.json")]) == 0
+    page = capsys.readouterr().out
+    verdicts = {row.split(" | ")[0].removeprefix("| "): row.split(" | ")[4] for row in page.splitlines() if "|" in row}
+    assert verdicts["9293:MUST-1"] == "untested"
+    assert verdicts["9293:MUST-2"] == verdicts["9293:MUST-3"] == "passed (1)"
+    assert "- **9293:MUST-1** on netd: no such option." in page
+    assert "**9293:MUST-3**" not in page
