@@ -14,6 +14,7 @@ from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.image import Image
+from keuos_hil.oracle import GateAbi
 from keuos_hil.parts import Session
 
 _HERE = Path(__file__).parent
@@ -50,6 +51,23 @@ MODES = {
     "exit": "mov $0xf4, %dx; mov $1, %al; out %al, %dx; stop",
     "count": "1: incl counter; jmp 1b",
 }
+
+
+_CHANNEL_LAYOUTS = (
+    "#include <keuos/channel.h>\nstruct keuos_descriptor d; struct keuos_template t;\nvoid _start(void) {}\n"
+)
+
+
+@pytest.fixture(scope="session")
+def abi(tmp_path_factory: pytest.TempPathFactory) -> GateAbi:
+    """What the gates go by, from an object that includes the kernel's own header."""
+    place = tmp_path_factory.mktemp("abi")
+    (place / "x.c").write_text(_CHANNEL_LAYOUTS)
+    include = _HERE.parent / "kernel" / "include"
+    flags = ["--target=x86_64-elf", "-g", "-ffreestanding", "-fno-eliminate-unused-debug-types", f"-I{include}"]
+    subprocess.run(["clang", *flags, "-c", "x.c", "-o", "x.o"], cwd=place, check=True)
+    subprocess.run(["ld.lld", "x.o", "-o", "x.elf"], cwd=place, check=True)
+    return GateAbi.of(Image.load(place / "x.elf"))
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,7 @@ Layouts come from a compiled object that includes the kernel's own header: nothi
 from __future__ import annotations
 
 import struct
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +14,10 @@ import siphash24
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keuos_hil.image import Image
 from keuos_hil.oracle import (
     BulkOracle,
     Channel,
     Descriptor,
-    GateAbi,
     Sealed,
     Shadow,
     Template,
@@ -31,9 +27,8 @@ from keuos_hil.oracle import (
     siphash_2_4,
     tag,
 )
+from tests.gate_samples import KEY, PROOFS
 
-INCLUDE = Path(__file__).resolve().parents[1] / "kernel" / "include"
-SOURCE = "#include <keuos/channel.h>\nstruct keuos_descriptor d; struct keuos_template t;\nvoid _start(void) {}\n"
 #: Of the reference implementation, vectors_sip64: the bytes 0, 1, .. n-1 under the key 00 01 .. 0f.
 VECTORS = {
     0: 0x726FDB47DD0E0E31,
@@ -43,22 +38,9 @@ VECTORS = {
     15: 0xA129CA6149BE45E5,
     63: 0x958A324CEB064572,
 }
-KEY = bytes(range(16))
 DATA = 16384
-PROOFS = [Template(0x10, 0, 0, 8192, 64), Template(0x11, 0, 0, 24, 64), Template(0x12, 0, 3, 8192, 256),
-          Template(0x13, 0, 0, 8192, 64)]  # fmt: skip
 INTERFACE = [Template(0x10, 0, 0, 8192, 64), Template(0x11, 0, 0, 100, 64), Template(0x12, 0, 7, 8192, 128)]
 U32 = 0xFFFF_FFFF
-
-
-@pytest.fixture(scope="module")
-def abi(tmp_path_factory):
-    place = tmp_path_factory.mktemp("abi")
-    (place / "x.c").write_text(SOURCE)
-    flags = ["--target=x86_64-elf", "-g", "-ffreestanding", "-fno-eliminate-unused-debug-types", f"-I{INCLUDE}"]
-    subprocess.run(["clang", *flags, "-c", "x.c", "-o", "x.o"], cwd=place, check=True)
-    subprocess.run(["ld.lld", "x.o", "-o", "x.elf"], cwd=place, check=True)
-    return GateAbi.of(Image.load(place / "x.elf"))
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from keuos_hil.oracle import GateAbi
 #: What of a descriptor was changed: nothing, one of its fields, a few of them, or all of it; or of a notification.
 FIELDS = (
     "none", "sequence", "mark", "template", "channel", "generation", "template_index", "opcode", "flags", "max_length",
-    "alignment", "tag", "offset", "length", "cookie", "sealed", "several", "all", "head", "n",
+    "alignment", "tag", "offset", "length", "cookie", "sealed", "several", "all", "head", "head_data", "n",
 )  # fmt: skip
 #: How: docs/measuring.md explains each.
 MUTATIONS = (

@@ -7,6 +7,7 @@ case's own. Cases are written, and outcomes read, in gate_full's memory through 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,8 @@ from keuos_hil.image import Image
 from keuos_hil.oracle import Channel, Descriptor, GateAbi, Outcome, Shadow, Template, notify
 from keuos_hil.rig import LiveTarget
 
-from .pair import after_good
+from .judgement import Compared
+from .pair import after_good, key_of
 
 SENDER = "gate_sender"
 SUPERVISOR = "gate_full"
@@ -42,7 +44,7 @@ class Case:
         good: valid messages of `length` bytes sent before, a notification each;
         before, after: valid ones in the same notification.
         n: what notify is told; 0 for as many as were written.
-        head_slots: added to the head that is published.
+        head_slots, head_data: added to the counters of the head that is published.
     """
 
     difference: Difference
@@ -52,6 +54,7 @@ class Case:
     after: int = 0
     n: int = 0
     head_slots: int = 0
+    head_data: int = 0
     field: int = 0
     mutation: int = 0
 
@@ -88,13 +91,26 @@ def _valid(channel: Channel, at: int, data: int, length: int) -> Descriptor:
     return channel.valid(Shadow(at, data), length, offset=data, cookie=(at, ~at & 0xFFFF_FFFF_FFFF_FFFF))
 
 
-def predicted(channel: Channel, case: Case, errors: dict[str, int]) -> tuple[Ending, Outcome]:
-    """By the oracle. errors: enum keuos_error by name, without prefix and in lower case."""
+@dataclass(frozen=True)
+class Judged:
+    """What became of a case.
+
+    Attributes:
+        compared: the sender's end as predicted, and as it was.
+        outcome: the oracle's, of the notification.
+    """
+
+    case: Case
+    compared: Compared
+    outcome: Outcome
+
+
+def predicted(channel: Channel, case: Case, own: Descriptor, errors: dict[str, int]) -> tuple[Ending, Outcome]:
+    """By the oracle. own: the case's descriptor. errors: enum keuos_error by name, without prefix and in lower case."""
     abi = channel.abi
     step = -(-case.length // abi.line) * abi.line
     start = after_good(case.good, case.length)
     count = case.before + 1 + case.after
-    _, own = case.difference.descriptor(channel)
 
     def slot(at: int) -> Descriptor:
         index = (at - start.head) & U32
@@ -120,11 +136,25 @@ def _words(descriptors: NDArray[Any]) -> NDArray[np.uint64]:
     return descriptors.view("<u8").reshape(len(descriptors), -1)
 
 
+@dataclass
+class _Asked:
+    """A wave that the target was given."""
+
+    which: int
+    number: int
+    cases: list[Case]
+    events_from: int
+    expected: list[tuple[Ending, Outcome]] = field(default_factory=list)
+
+
 class FullGate:
-    """Waves of senders. A context: leaving it lets gate_full leave.
+    """Waves of senders: one can run on the target while another is asked for or looked at.
 
     Args:
         target: runs a HIL build.
+
+    Attributes:
+        quotas: the supervisor's, with one wave bound, when the wave that was asked for last had not been.
     """
 
     def __init__(self, target: LiveTarget, agent: Agent, image: Image) -> None:
@@ -135,13 +165,16 @@ class FullGate:
         self.data_bytes = image.constant("KEUOS_PAGE_BYTES") << ORDER
         self._params: Any = image.program(SENDER).layouts.variable("params")
         self._results: Any = image.program(SENDER).layouts.variable("results")
+        self._events_kept = image.kernel.layouts.constant("EVENTS_KEPT")
         self.supervisor: Process = agent.spawn(
-            SUPERVISOR, core=1 if agent.info().cores > 1 else 0, suspended=True, pages=4096, channels=40, processes=40
+            SUPERVISOR, core=1 if agent.info().cores > 1 else 0, suspended=True, pages=4096, channels=64, processes=40
         )
         layouts = self.supervisor.elf.layouts
-        self._layout: Any = layouts.variable("exchange")
-        self._sender: Any = self._layout["senders"].base
-        self.wave_max: int = self._layout["senders"].shape[0]
+        self._exchange: Any = layouts.variable("exchange")
+        waves: Any = self._exchange["waves"]
+        self._wave: Any = waves.base
+        self.waves: int = waves.shape[0]
+        self.wave_max: int = self._wave["senders"].shape[0]
         self._page = image.constant("KEUOS_PAGE_BYTES")
         sender = image.program(SENDER)
         self.supervisor.write_struct(
@@ -161,19 +194,19 @@ class FullGate:
         }
         self._gate_event = image.constant("KEUOS_EVENT_GATE")
         self._literal = sender.layouts.constant("GATE_LITERAL")
-        self._number = 0
+        self._turns = 0
+        self._waiting: deque[_Asked] = deque()
         self._pages: list[int] = []
-        self.channels: list[Channel] = []
+        self.quotas: dict[str, Any] = {}
         self.supervisor.start()
         self._await_pages()
-        self._next_wave()
 
     # Its memory, from outside --------------------------------------------------------------------------------------
 
     def _await_pages(self) -> None:
         """The first wave is awaited over the line: where its memory lies is known only then."""
         deadline = self._target.console.clock() + HANG_S
-        while self.supervisor.read_struct("exchange").ready != 1:
+        while self.supervisor.read_struct("exchange").waves[0].ready != 1:
             self._still_runs(deadline)
         self._pages = [int(page) for page in self.supervisor.read_array("physical")]
 
@@ -202,15 +235,20 @@ class FullGate:
             self._target.debug.write_physical(self._pages[page] + within, data[done : done + part])
             done += part
 
-    def _field(self, name: str) -> NDArray[Any]:
-        dtype, offset = self._layout.fields[name][:2]
-        shape = dtype.shape
-        return np.frombuffer(self._read(offset, dtype.itemsize), dtype.base).reshape(shape)
+    def _at(self, which: int, name: str) -> int:
+        """Where a field of a wave lies in the exchange."""
+        waves: int = self._exchange.fields["waves"][1]
+        field_at: int = self._wave.fields[name][1]
+        return waves + which * int(self._wave.itemsize) + field_at
 
-    def _await(self, name: str) -> None:
+    def _field(self, which: int, name: str) -> NDArray[Any]:
+        dtype = self._wave[name]
+        return np.frombuffer(self._read(self._at(which, name), dtype.itemsize), dtype.base).reshape(dtype.shape)
+
+    def _await(self, which: int, name: str, number: int) -> None:
         deadline = self._target.console.clock() + HANG_S
         next_look = time.monotonic() + 0.5
-        while int(self._field(name)) != self._number:
+        while int(self._field(which, name)) != number:
             time.sleep(LOOK_S)
             if time.monotonic() >= next_look:
                 self._still_runs(deadline)
@@ -218,68 +256,100 @@ class FullGate:
 
     # Waves ---------------------------------------------------------------------------------------------------------
 
-    def _next_wave(self) -> None:
-        """Wait until the next wave is bound, and find out of each channel what its gates must go by."""
-        self._number += 1
-        self._await("ready")
-        self.quotas = Record(self._field("self").reshape(())).as_dict()
-        senders = self._field("senders")
+    @property
+    def waiting(self) -> int:
+        """Waves that were asked for and not yet taken."""
+        return len(self._waiting)
+
+    @property
+    def room(self) -> bool:
+        """Whether another wave can be asked for now."""
+        return len(self._waiting) < self.waves
+
+    def _channels(self, senders: NDArray[Any]) -> list[Channel]:
+        """What each sender's gates must go by."""
         records = self._target.kernel.read_array("channels")
-        self.channels = []
+        channels = []
         for sender in senders:
             record = records[int(sender["channel"]) - 1]
             assert (record["id"], record["generation"]) == (sender["channel"], sender["generation"])
-            self.channels.append(
+            channels.append(
                 Channel.bound(
                     self.abi,
                     int(sender["channel"]),
                     int(sender["generation"]),
-                    b"".join(int(part).to_bytes(8, "little") for part in record["key"]),
+                    key_of(record["key"]),
                     int(record["data_bytes"]),
                     self._proofs,
                     self._interface,
                 )
             )
+        return channels
 
-    def run(self, cases: Sequence[Case]) -> list[tuple[Ending, Ending, Outcome]]:
-        """One wave: of each case what was predicted, what was seen, and the oracle's outcome."""
-        cases = list(cases)
-        filled = cases + [cases[-1]] * (self.wave_max - len(cases))
-        senders = self._field("senders").copy()
-        senders["params"][:, : self._params.itemsize] = self._parameters(filled).view(np.uint8).reshape(len(filled), -1)
-        self._write(self._layout.fields["senders"][1], senders.tobytes())
-        events_from = int(self._target.kernel.read("event_next"))
-        self._write(self._layout.fields["go"][1], self._number.to_bytes(4, "little"))
+    def ask(self, cases: Sequence[Case]) -> None:
+        """Have a wave do this, each sender one case, the first ones again if there are fewer than senders.
+
+        :meth:`take` gives the answers in the order of asking.
+        """
+        if not self.room or not 0 < len(cases) <= self.wave_max:
+            raise ValueError(f"no room, or {len(cases)} cases are not for one wave")
+        which, number = self._turns % self.waves, self._turns // self.waves + 1
+        self._turns += 1
+        self._await(which, "ready", number)
+        self.quotas = Record(self._field(which, "self").reshape(())).as_dict()
+        senders = self._field(which, "senders").copy()
+        channels = self._channels(senders)
+        filled = [cases[i % len(cases)] for i in range(self.wave_max)]
+        own = [case.difference.descriptor(channel)[1] for case, channel in zip(filled, channels, strict=True)]
+        parameters = self._parameters(filled, own)
+        senders["params"][:, : self._params.itemsize] = parameters.view(np.uint8).reshape(len(filled), -1)
+        self._write(self._at(which, "senders"), senders.tobytes())
+        asked = _Asked(which, number, filled, int(self._target.kernel.read("event_next")))
+        self._write(self._at(which, "go"), number.to_bytes(4, "little"))
+        self._waiting.append(asked)
         # While they run.
-        expected = [predicted(c, case, self.errors) for case, c in zip(filled, self.channels, strict=True)]
-        self._await("done")
-        memory = self._field("senders"), self._field("mailboxes"), self._target.kernel.read_array("event_log")
-        seen = self._endings(events_from, *memory)
-        self._next_wave()
-        return [(e, s, o) for (e, o), s in zip(expected, seen, strict=True)][: len(cases)]
+        asked.expected = [predicted(*one, self.errors) for one in zip(channels, filled, own, strict=True)]
 
-    def _parameters(self, cases: Sequence[Case]) -> NDArray[Any]:
-        """What each sender shall do: struct gate_sender_params."""
-        rows = np.zeros(len(cases), self._params)
-        for name in ("good", "length", "before", "after", "n", "head_slots"):
-            rows[name] = [getattr(case, name) for case in cases]
-        rows["action"] = self._literal
-        own = (
-            c.difference.descriptor(channel)[1].packed(self.abi)
-            for c, channel in zip(cases, self.channels, strict=True)
-        )
-        rows["descriptor"] = np.frombuffer(b"".join(own), self.abi.descriptor)
-        return rows
+    def take(self) -> list[Judged]:
+        """What became of every sender of the wave that was asked for first.
 
-    def _endings(
-        self, events_from: int, senders: NDArray[Any], mailboxes: NDArray[Any], log: NDArray[Any]
-    ) -> list[Ending]:
-        of_gates = log[(log["kind"] == self._gate_event) & (log["sequence"] >= events_from)]
-        gates = {int(event["pid"]): event for event in of_gates}
-        return [
+        Raises:
+            WaitTimeout: it does not end.
+        """
+        asked = self._waiting.popleft()
+        self._await(asked.which, "done", asked.number)
+        senders, mailboxes = self._field(asked.which, "senders"), self._field(asked.which, "mailboxes")
+        gates = self._gate_events(asked.events_from)
+        endings = (
             self._ending(sender, mailbox, gates.get(int(sender["end"]["pid"])))
             for sender, mailbox in zip(senders, mailboxes, strict=True)
+        )
+        return [
+            Judged(case, Compared(expected, seen), outcome)
+            for case, (expected, outcome), seen in zip(asked.cases, asked.expected, endings, strict=True)
         ]
+
+    def take_all(self) -> None:
+        """Until none is under way, whatever becomes of them."""
+        while self._waiting:
+            self.take()
+
+    def _parameters(self, cases: Sequence[Case], own: Sequence[Descriptor]) -> NDArray[Any]:
+        """What each sender shall do: struct gate_sender_params."""
+        rows = np.zeros(len(cases), self._params)
+        for name in ("good", "length", "before", "after", "n", "head_slots", "head_data"):
+            rows[name] = [getattr(case, name) for case in cases]
+        rows["action"] = self._literal
+        rows["descriptor"] = np.frombuffer(b"".join(one.packed(self.abi) for one in own), self.abi.descriptor)
+        return rows
+
+    def _gate_events(self, since: int) -> dict[int, Any]:
+        """What the gates recorded from that sequence number on, by the culprit's pid."""
+        log = self._target.kernel.read_array("event_log")
+        recorded = int(self._target.kernel.read("event_next")) - since
+        assert recorded <= self._events_kept, f"{recorded} events since a wave began, and {self._events_kept} are kept"
+        of_gates = log[(log["kind"] == self._gate_event) & (log["sequence"] >= since)]
+        return {int(event["pid"]): event for event in of_gates}
 
     def _ending(self, sender: Any, mailbox: Any, event: Any) -> Ending:
         names = self.abi.names
@@ -301,4 +371,4 @@ class FullGate:
 
     def stop(self) -> None:
         """Have gate_full leave; what it holds goes with it."""
-        self._write(self._layout.fields["stop"][1], (1).to_bytes(4, "little"))
+        self._write(self._exchange.fields["stop"][1], (1).to_bytes(4, "little"))

@@ -1,8 +1,8 @@
-"""One case judged by the kernel and by the oracle, and what is done when they disagree."""
+"""Cases judged by the kernel and by the oracle, and what is done when they disagree."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -36,7 +36,21 @@ class Judgement:
         return f"{self.verdict}; head {self.head:#x}, data {self.data:#x}; delivered {there}"
 
 
-Judge = Callable[[Difference], Judgement]
+@dataclass(frozen=True)
+class Compared:
+    """A case with what should come of it and what came of it: two of a kind, for a person by str()."""
+
+    expected: object
+    found: object
+
+    @property
+    def right(self) -> bool:
+        """Whether they are the same."""
+        return self.expected == self.found
+
+
+#: Has the kernel judge cases: one answer each, in their order.
+Judge = Callable[[Sequence[Difference]], list[Compared]]
 
 
 def predicted(channel: Channel, case: Difference) -> Judgement:
@@ -51,60 +65,68 @@ def predicted(channel: Channel, case: Difference) -> Judgement:
 
 
 def by_bulk(gate: BulkGate, channel: Channel) -> Judge:
-    """By the kernel's gate_pass, in a batch of its own."""
+    """By the kernel's gate_pass, in batches of their own."""
 
-    def judge(case: Difference) -> Judgement:
-        shadow, descriptor = case.descriptor(channel)
-        label = np.zeros(1, np.uint8)
-        row = np.frombuffer(descriptor.packed(channel.abi), channel.abi.descriptor)
-        gate.ask(Batch(row, np.full(1, shadow.head, np.uint32), np.full(1, shadow.data, np.uint32), label, label))
+    def judge(cases: Sequence[Difference]) -> list[Compared]:
+        return [one for at in range(0, len(cases), gate.cases_max) for one in batch(cases[at : at + gate.cases_max])]
+
+    def batch(cases: Sequence[Difference]) -> list[Compared]:
+        made = [case.descriptor(channel) for case in cases]
+        rows = np.frombuffer(b"".join(descriptor.packed(channel.abi) for _, descriptor in made), channel.abi.descriptor)
+        heads, datas = (np.array([getattr(s, name) for s, _ in made], np.uint32) for name in ("head", "data"))
+        labels = np.zeros(len(cases), np.uint8)
+        gate.ask(Batch(rows, heads, datas, labels, labels))
         answer = gate.take()
-        number = int(answer.verdicts[0])
-        return Judgement(
-            channel.abi.names.get(number, f"{number:#x}, which is no verdict"),
-            int(answer.heads[0]),
-            int(answer.datas[0]),
-            answer.delivered[0].tobytes(),
-        )
+        found = [
+            Judgement(
+                channel.abi.names.get(int(verdict), f"{int(verdict):#x}, which is no verdict"),
+                int(head),
+                int(data),
+                delivered.tobytes(),
+            )
+            for verdict, head, data, delivered in zip(
+                answer.verdicts, answer.heads, answer.datas, answer.delivered, strict=True
+            )
+        ]
+        return [Compared(predicted(channel, case), one) for case, one in zip(cases, found, strict=True)]
 
     return judge
 
 
-def replay(judge: Judge, channel: Channel, fuzzing: Fuzzing) -> int:
-    """Try what the corpus keeps; how many cases. Fails at the first that is judged wrongly still."""
+def replay(judge: Judge, channel: Channel, fuzzing: Fuzzing) -> None:
+    """Try what the corpus keeps. Fails at the first case that is judged wrongly still."""
     kept = Corpus(fuzzing.corpus).cases()
-    for one in kept:
-        try:
-            expected = predicted(channel, one.case)
-        except KeyError:
-            continue  # of a template that this sender no longer has
-        found = judge(one.case)
-        if found != expected:
+    usable = [one for one in kept if one.case.template in channel.granted]  # the sender may no longer have others
+    for one, compared in zip(usable, judge([one.case for one in usable]), strict=True):
+        if not compared.right:
             pytest.fail(
                 f"a case of the corpus is judged wrongly: {one.path}\n"
-                f"{_told(channel, one.case, expected, found)}\nto repeat: --fuzz-corpus={fuzzing.corpus}"
+                f"{_told(channel, one.case, compared)}\nto repeat: --fuzz-corpus={fuzzing.corpus}"
             )
-    return len(kept)
 
 
 def fail(judge: Judge, channel: Channel, image: Image, fuzzing: Fuzzing, case: Difference, speed: str) -> NoReturn:
     """Shrink a case that was judged wrongly, save it, and fail with it."""
-    smaller = shrink(case, lambda one: judge(one) != predicted(channel, one), seed=fuzzing.seed)
-    expected, found = predicted(channel, smaller), judge(smaller)
+
+    def wrong(one: Difference) -> bool:
+        return not judge([one])[0].right
+
+    smaller = shrink(case, wrong, seed=fuzzing.seed)
+    [compared] = judge([smaller])
     path = Corpus(fuzzing.corpus).save(
         smaller,
-        expected=expected.verdict,
-        found=found.verdict,
+        expected=str(compared.expected),
+        found=str(compared.found),
         seed=fuzzing.seed,
         build=image.kernel.build_id,
         speed=speed,
     )
-    once = "" if found != expected else "\nit was judged wrongly once, and rightly when it was tried again"
+    once = "\nit was judged wrongly once, and rightly when it was tried again" if compared.right else ""
     pytest.fail(
         f"the kernel judges a descriptor otherwise than predicted (--fuzz-seed={fuzzing.seed}):\n"
-        f"{_told(channel, smaller, expected, found)}{once}\nsaved as {path}: every later run tries it first"
+        f"{_told(channel, smaller, compared)}{once}\nsaved as {path}: every later run tries it first"
     )
 
 
-def _told(channel: Channel, case: Difference, expected: Judgement, found: Judgement) -> str:
-    return f"{case.describe(channel)}\nexpected: {expected}\nkernel's: {found}"
+def _told(channel: Channel, case: Difference, compared: Compared) -> str:
+    return f"{case.describe(channel)}\nexpected: {compared.expected}\nkernel's: {compared.found}"

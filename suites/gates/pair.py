@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +67,9 @@ def after_good(good: int, length: int) -> Shadow:
     return Shadow(good, good * (-(-length // 64) * 64))
 
 
-def key_of(record: Any) -> bytes:
+def key_of(words: Iterable[Any]) -> bytes:
     """The key of a struct channel, in SipHash's byte order."""
-    return b"".join(int(part).to_bytes(8, "little") for part in record.key)
+    return b"".join(int(word).to_bytes(8, "little") for word in words)
 
 
 def bind_known(
@@ -84,7 +85,7 @@ def bind_known(
         GateAbi.of(image),
         info.channel,
         info.generation,
-        key_of(record),
+        key_of(record.key),
         info.data_bytes,
         [Template.of(t) for t in image.templates(sender.name)],
         [Template.of(t) for t in image.templates(receiver.name, ".keuos.interface")],

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keuos_hil.agent import Agent
-from keuos_hil.fuzz import Batch, Fuzzing, Generator, Matrix, difference_of
+from keuos_hil.fuzz import Batch, Generator, Matrix, difference_of
 from keuos_hil.image import Image
 from keuos_hil.oracle import BulkOracle, Descriptor, Shadow, Template
 from keuos_hil.oracle.bulk import Verdicts
-from keuos_hil.progress import Progress
-from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
 from .bulk import STILL, Answer, Bench, Move, make_bench
+from .fuzz_run import FuzzRun
 from .judgement import by_bulk, fail, replay
 
 pytestmark = pytest.mark.needs("agent", "channels", "debug", "hil")
@@ -27,7 +25,7 @@ pytestmark = pytest.mark.needs("agent", "channels", "debug", "hil")
 #: Bulk cases of a default run; this share of them is compared verdict by verdict, the others by the count per verdict.
 CASES, COMPARED = 20_000_000, 0.3
 SOAK_CASES = 1_000_000_000
-#: Under an emulator that counts instructions both cores take turns: a run there shows that it works.
+#: Under an emulator that counts instructions.
 COUNTED_CASES = 400_000
 #: The share of cases that must get as far as the last gate, or the fuzzing is shallow.
 DEEP = 0.2
@@ -148,9 +146,8 @@ def _proofs(image: Image) -> list[Template]:
     return [Template.of(template) for template in image.templates("gate_bulk")]
 
 
-def _fuzz_in_bulk(
-    target: LiveTarget, agent: Agent, image: Image, fuzzing: Fuzzing, record: Recorder, progress: Progress, cases: int
-) -> None:
+def _fuzz_in_bulk(on: FuzzRun, cases: int) -> None:
+    target, agent, image, fuzzing = on.target, on.agent, on.image, on.fuzzing
     bench = make_bench(target, agent, image)
     channel = bench.channel
     judge = by_bulk(bench.gate, channel)
@@ -161,14 +158,14 @@ def _fuzz_in_bulk(
 
     run = BulkRun(bench, Generator(channel, bench.other, _proofs(image), fuzzing.seed), wrong, fuzzing.seed)
     compared = fuzzing.budget(round(cases * COMPARED), COMPARED)
-    with progress("gates in bulk, verdict by verdict", compared.cases or 0) as advance:
+    with on.progress("gates in bulk, verdict by verdict", compared.cases or 0) as advance:
         while compared.left(run.asked // 2):
             run.ask(counted=1)
             advance(bench.gate.cases_max)
         run.take_all()
     compared_rate = run.matrix.cases / compared.elapsed
     first, counted = run.cases, fuzzing.budget(cases)
-    with progress("gates in bulk, by the count per verdict", max((counted.cases or 0) - first, 0)) as advance:
+    with on.progress("gates in bulk, by the count per verdict", max((counted.cases or 0) - first, 0)) as advance:
         run.ask(counted=ROUNDS - 1)
         while counted.left(run.asked):
             run.ask(counted=ROUNDS - 1)
@@ -176,14 +173,14 @@ def _fuzz_in_bulk(
         run.take_all()
     bulk_rate = (run.cases - first) / counted.elapsed
     _finish(target, bench, run)
-    on = {"cores": agent.info().cores}
-    record.fuzz("bulk", fuzzing.seed, run.cases, run.matrix)
-    record.add("fuzz.bulk_rate", on, "1/s", value=bulk_rate, timebase="host", at_least=BULK_RATE)
-    record.add("fuzz.compared_rate", on, "1/s", value=compared_rate, timebase="host", at_least=COMPARED_RATE)
+    cores = {"cores": agent.info().cores}
+    on.record.fuzz("bulk", fuzzing.seed, run.cases, run.matrix)
+    on.record.add("fuzz.bulk_rate", cores, "1/s", value=bulk_rate, timebase="host", at_least=BULK_RATE)
+    on.record.add("fuzz.compared_rate", cores, "1/s", value=compared_rate, timebase="host", at_least=COMPARED_RATE)
     deep = run.deep / run.cases
-    record.add("fuzz.deep", {}, "share of cases", value=deep, timebase="host", at_least=DEEP)
+    on.record.add("fuzz.deep", {}, "share of cases", value=deep, timebase="host", at_least=DEEP)
     assert deep >= DEEP, f"{deep:.1%} of the cases get as far as the last gate: the fuzzing is shallow"
-    record.gate("fuzzed in bulk", "passed", run.cases)
+    on.record.gate("fuzzed in bulk", "passed", run.cases)
 
 
 def _finish(target: LiveTarget, bench: Bench, run: BulkRun) -> None:
@@ -198,16 +195,12 @@ def _finish(target: LiveTarget, bench: Bench, run: BulkRun) -> None:
     assert not info.exit_reason, "the process that lent its channel was ended"
 
 
-def test_every_descriptor_in_bulk_gets_the_predicted_verdict(
-    fresh_target: LiveTarget, agent: Agent, image: Image, fuzzing: Fuzzing, record: Recorder, progress: Progress
-) -> None:
-    counts = fresh_target.timebase.name == "instructions"
-    _fuzz_in_bulk(fresh_target, agent, image, fuzzing, record, progress, COUNTED_CASES if counts else CASES)
-
-
-@pytest.mark.soak
-@pytest.mark.needs("emulated")
-def test_a_thousand_million_descriptors_get_the_predicted_verdict(
-    fresh_target: LiveTarget, agent: Agent, image: Image, fuzzing: Fuzzing, record: Recorder, progress: Progress
-) -> None:
-    _fuzz_in_bulk(fresh_target, agent, image, fuzzing, record, progress, SOAK_CASES)
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param(CASES, id="default"),
+        pytest.param(SOAK_CASES, id="a_thousand_million", marks=[pytest.mark.soak, pytest.mark.needs("emulated")]),
+    ],
+)
+def test_every_descriptor_in_bulk_gets_the_predicted_verdict(fuzz_run: FuzzRun, cases: int) -> None:
+    _fuzz_in_bulk(fuzz_run, COUNTED_CASES if fuzz_run.counts_instructions else cases)

@@ -193,7 +193,7 @@ def test_key_changes_when_a_channel_record_is_used_again(target: LiveTarget, age
     assert second.facts.channel == first.facts.channel, "the record was not used again: nothing is shown"
     assert second.facts.generation == first.facts.generation + 1
     assert second.facts.key != first.facts.key
-    assert key_of(target.kernel.read_element("channels", second.facts.channel - 1)) == second.facts.key
+    assert key_of(target.kernel.read_element("channels", second.facts.channel - 1).key) == second.facts.key
 
 
 @pytest.mark.parametrize(
