@@ -48,6 +48,8 @@ class BoardLoader(Protocol):
         banners: regular expressions of lines by which firmware or boot loader say that the machine started over.
         loads: whether it brings the image; the others start what lies on the board.
         kernel_start: physical address at which the last `boot` put the kernel; None: where its ELF says.
+        moves: whether the loader chooses where the kernel lies, so that only a `boot` can tell.
+        command_line: what the kernel that was prepared will be given; None if that is not known here.
         repeats: how often the last `boot` said something again, because its echo or its answer was damaged.
     """
 
@@ -55,6 +57,8 @@ class BoardLoader(Protocol):
     needs_link: bool
     banners: tuple[bytes, ...]
     loads: bool
+    moves: bool
+    command_line: str | None
     repeats: int
     kernel_start: int | None
 

@@ -122,6 +122,7 @@ class Console:
         self._buffer = bytearray()
         self._cursor = 0
         self._splitter = Splitter()
+        self._frames = True
         self._boots_expected = 1
         self._panic_at: tuple[int, str, float] | None = None
         self._interrupt: HilError | None = None
@@ -180,7 +181,7 @@ class Console:
             self.last_byte = now
             if self.first_byte is None:
                 self.first_byte = now
-            text, messages = self._splitter.feed(data)
+            text, messages = self._splitter.feed(data) if self._frames else (data.replace(b"\0", b""), [])
             self._append(text)
             for message in messages:
                 (self._frame_sink or self._unclaimed.append)(message)
@@ -282,7 +283,25 @@ class Console:
             self._cursor = len(self._buffer)
             self._interrupt = self._pending = None
             self._panic_at = None
+            self._frames = True
             self.told = False
+
+    def expect_frames(self, coming: bool) -> None:
+        """Say whether frames can come: from a boot loader none do, and a zero that noise made holds back no text."""
+        with self.condition:
+            if not coming:
+                self._append(self._splitter.flush())
+            self._frames = coming
+
+    @property
+    def boots(self) -> bool:
+        """Whether a boot banner is to come, or has come: False where the machine was found running."""
+        return self._boots_expected > 0
+
+    def expect_no_boot(self) -> None:
+        """Say that the machine runs already: a boot banner means that it started over."""
+        with self.condition:
+            self._boots_expected = self._scanner.boots
 
     def expect_no(self, banners: Iterable[bytes]) -> None:
         """From now on a line that one of these matches means that the machine started over: its power failed, say."""

@@ -324,6 +324,25 @@ class Reviving(Protocol):
 
 
 @runtime_checkable
+class Resuming(Protocol):
+    """A target whose machine may run the right image already when a run begins."""
+
+    def resume(self, image: Image, directory: Path) -> Session:
+        """As Target.open, but a machine that runs `image` just as after its boot is taken as it is.
+
+        What it said while it booted is then not in the console's log.
+        """
+        ...
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """A target with processors of its own: what else this machine does changes none of its figures."""
+
+    apart: bool
+
+
+@runtime_checkable
 class Relocated(Protocol):
     """A session whose boot loader chose where the kernel lies."""
 

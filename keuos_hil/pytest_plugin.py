@@ -28,7 +28,7 @@ from .fuzz import Fuzzing
 from .hookspecs import TargetType
 from .image import Image
 from .locks import timing_lock
-from .parts import booting
+from .parts import Apart, booting
 from .progress import Progress, own_terminal
 from .record import Recorder
 from .results import make_run_directory
@@ -446,15 +446,16 @@ def target(request: pytest.FixtureRequest, keuos_target_name: str) -> Iterator[L
 
 
 @pytest.fixture
-def fresh_target(request: pytest.FixtureRequest) -> Iterator[LiveTarget]:
-    """The target straight from boot, while nobody else of this user measures on this machine: for measurements."""
+def fresh_target(request: pytest.FixtureRequest, keuos_target_name: str) -> Iterator[LiveTarget]:
+    """The target straight from boot, while nobody else of this user measures on its processors: for measurements."""
 
     def tell(line: str) -> None:
         capture = request.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
             print(f"\nkeuos-hil: {line}", file=sys.stderr, flush=True)
 
-    with timing_lock(tell):
+    target = request.config.stash[bench_key].rig.target(keuos_target_name)
+    with nullcontext() if isinstance(target, Apart) and target.apart else timing_lock(tell):
         yield request.getfixturevalue("target")
 
 

@@ -31,6 +31,7 @@ from .parts import (
     Network,
     Networked,
     Relocated,
+    Resuming,
     Reviving,
     RowMeter,
     RunControl,
@@ -390,7 +391,7 @@ class Rig:
         if image is not None and boots is not None:
             image.kernel.require_machine(boots.architecture, name)
         try:
-            self._live = self._open(target, image)
+            self._live = self._open(target, image, resume=not fresh and name not in self._opened)
         except InfraError as error:
             if name not in self._opened:
                 raise CannotStart(f"target {name} can't be started: {error}") from error
@@ -415,7 +416,7 @@ class Rig:
             return error
         return None
 
-    def _open(self, target: AnyTarget, image: Image | None) -> LiveTarget:
+    def _open(self, target: AnyTarget, image: Image | None, *, resume: bool = False) -> LiveTarget:
         self.close()
         variant = "" if image is None else f"-{image.variant}"
         directory = self._directory() / f"{next(self._numbers):03}-{target.name}{variant}"
@@ -424,7 +425,7 @@ class Rig:
             if target.name not in self._leased:
                 self._leases.enter_context(target.lease())
                 self._leased.add(target.name)
-            session = _start(target, image, directory)
+            session = _start(target, image, directory, resume=resume)
         except BaseException:
             self.close()
             raise
@@ -455,12 +456,14 @@ class Rig:
         stack.close()
 
 
-def _start(target: AnyTarget, image: Image | None, directory: Path) -> Session:
+def _start(target: AnyTarget, image: Image | None, directory: Path, *, resume: bool = False) -> Session:
     there, boots = resident(target), booting(target)
     if there is not None:
         return there.attach(directory)
     if image is None or boots is None:
         raise UsageError(f"target {target.name} needs an image to boot")
+    if resume and isinstance(target, Resuming):
+        return target.resume(image, directory)
     return boots.open(image, directory)
 
 

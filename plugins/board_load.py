@@ -34,6 +34,10 @@ _TRANSFER_S = 60.0
 _TRIES = 4
 
 
+def _words(*parts: str) -> str:
+    return " ".join(filter(None, parts))
+
+
 @dataclass(frozen=True)
 class UBootOptions:
     """Keys that every U-Boot part has."""
@@ -99,6 +103,8 @@ class UBootLoader(ABC):
     capabilities = frozenset({"command-line"})
     needs_link = False
     loads = True
+    moves = True
+    command_line: str | None = None
     repeats = 0
     kernel_start: int | None = None
     banners: tuple[bytes, ...] = (rb"^U-Boot (SPL |TPL )?20[0-9][0-9]\.",)
@@ -111,7 +117,6 @@ class UBootLoader(ABC):
         self._common = options
         self._context = context
         self._files: list[_File] = []
-        self._boot_arguments = ""
 
     def check(self) -> None:
         """See BoardLoader.check."""
@@ -127,11 +132,9 @@ class UBootLoader(ABC):
             self._files.append(_File("initrd", options.initrd_address, image.initrd_path.read_bytes()))
         if options.dtb:
             self._files.append(_File("dtb", options.fdt_address, Path(options.dtb).read_bytes()))
-        self._boot_arguments = " ".join(text for text in (options.append, image.command_line) if text)
-        if re.search(r"[;'\"$\\\r\n]", self._boot_arguments):
-            raise UsageError(
-                f"{self._context.where}: the command line {self._boot_arguments!r} can't go through U-Boot"
-            )
+        self.command_line = _words(options.append, image.command_line)
+        if re.search(r"[;'\"$\\\r\n]", self.command_line):
+            raise UsageError(f"{self._context.where}: the command line {self.command_line!r} can't go through U-Boot")
 
     def boot(self, console: Console, link: Link | None, timeout: float, *, whole: bool) -> None:
         """See BoardLoader.boot."""
@@ -149,7 +152,7 @@ class UBootLoader(ABC):
         wanted = [file for file in self._files if whole or not self._is_there(prompt, file)]
         if wanted:
             self.transfer(prompt, console, link, wanted)
-        prompt.run(f"setenv bootargs '{self._boot_arguments}'")
+        prompt.run(f"setenv bootargs '{self.command_line}'")
         initrd = next((file for file in self._files if file.name == "initrd"), None)
         module = f"{initrd.address}:{len(initrd.data):x}" if initrd else "-"
         self.kernel_start = self._number(prompt, options.kernel_address)
@@ -254,6 +257,8 @@ class GrubLoader:
     capabilities = frozenset({"command-line"})
     needs_link = False
     loads = True
+    moves = False
+    command_line: str | None = None
     repeats = 0
     kernel_start: int | None = None
     banners: tuple[bytes, ...] = (rb"SeaBIOS \(version", rb"GNU GRUB  version")
@@ -271,6 +276,7 @@ class GrubLoader:
     def prepare(self, image: Image, directory: Path) -> None:
         """See BoardLoader.prepare: nothing is sent, the stick has it."""
         self._image = image
+        self.command_line = _words(self._options.append, image.command_line)
 
     def boot(self, console: Console, link: Link | None, timeout: float, *, whole: bool) -> None:
         """See BoardLoader.boot."""
@@ -285,8 +291,7 @@ class GrubLoader:
     def _boot(self, prompt: LoaderPrompt, image: Image) -> None:
         prompt.interrupt()
         folder = stick_folder(image)
-        words = " ".join(text for text in (self._options.append, image.command_line) if text)
-        self._load(prompt, f"multiboot2 {folder}/kernel.elf {words}".rstrip(), image)
+        self._load(prompt, f"multiboot2 {folder}/kernel.elf {self.command_line}".rstrip(), image)
         if image.initrd_path is not None:
             self._load(prompt, f"module2 {folder}/initrd.cpio", image)
         prompt.leave("boot", _ENTERED, _ENTER_S)
@@ -311,6 +316,8 @@ class PreloadedLoader:
     capabilities: frozenset[str] = frozenset()
     needs_link = False
     loads = False
+    moves = False
+    command_line: str | None = None
     repeats = 0
     kernel_start: int | None = None
     banners: tuple[bytes, ...] = ()

@@ -71,6 +71,7 @@ class LoaderPrompt:
 
     def interrupt(self) -> None:
         """From power-on to the prompt. Raises InfraError if it does not come."""
+        self._console.expect_frames(False)
         while True:
             self._console.write(self._dialect.key)
             try:
@@ -142,11 +143,14 @@ class LoaderPrompt:
         """
         for _ in range(_TRIES):
             self.type(command)
+            self._console.expect_frames(True)
             self._console.write(b"\r")
             if self.seen(entered, timeout):
                 return
             self.repeats += 1
+            self._console.expect_frames(False)
             if not self._still_there():
+                self._console.expect_frames(True)
                 return
         raise InfraError(f"{self._dialect.name}: {command!r} comes back to its prompt.\n{self._console.describe()}")
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 from keuos_hil.plugins.serial_line import SerialLine
 
 from keuos_hil import options as option_tables
+from keuos_hil import running
 from keuos_hil.board_parts import ROLES, BoardDebug, BoardLease, BoardLink, BoardLoader, BoardPower
 from keuos_hil.console import Console
 from keuos_hil.errors import Ended, HilError, InfraError, UsageError
@@ -28,8 +29,6 @@ from keuos_hil.protocol.client import Client
 
 _log = logging.getLogger(__name__)
 
-#: An agent that lives answers at once.
-_ASK_S = 1.0
 #: A kernel that is told to reboot is gone so soon.
 _REBOOT_S = 3.0
 #: Start and two stop bits' worth of rounding left out: a byte is ten bits on the line.
@@ -69,7 +68,7 @@ class BoardSession:
     timebase = Timebase("silicon")
     power = None
 
-    def __init__(self, board: Board, image: Image, directory: Path, *, hung: bool) -> None:
+    def __init__(self, board: Board, image: Image, directory: Path, *, hung: bool, resume: bool) -> None:
         self._board = board
         self._directory = directory
         self._closed = False
@@ -91,12 +90,24 @@ class BoardSession:
             self._stack.enter_context(wire)
             self.debug, probe = board.debug.open(board.values)
             self._stack.enter_context(probe)
-            self._bring_up(hung=hung)
+            if not (resume and self._runs(image)):
+                self._bring_up(hung=hung)
         except BaseException:
             self._stack.close()
             raise
 
     # Up --------------------------------------------------------------------------------------------------------
+
+    def _runs(self, image: Image) -> bool:
+        """Whether the board runs `image` already, just as after its boot, and can be taken as it is."""
+        self.console.expect_no_boot()
+        why = running.ask(self.console, image, self._board.loader.command_line)
+        if why:
+            self._note(f"not taken as it is: {why}")
+            return False
+        self._note(f"runs the build {image.kernel.build_id} already: nothing is loaded")
+        self.console.expect_no(self._board.loader.banners)
+        return True
 
     def _bring_up(self, *, hung: bool) -> None:
         """The steps of recovery, one after another, until the kernel has been entered.
@@ -144,8 +155,8 @@ class BoardSession:
         """Have whatever answers on the line start over; at a boot loader's prompt the loader finds it by itself."""
         client = Client(self.console)
         with suppress(HilError):
-            client.hello(_ASK_S)
-            client.request("reboot", _ASK_S, kind=0)
+            client.hello(running.ASK_S)
+            client.request("reboot", running.ASK_S, kind=0)
         self.console.expect_boot()
 
     def _boot(self, *, whole: bool) -> None:
@@ -220,6 +231,7 @@ class Board:
 
     timebase = Timebase("silicon")
     revives = True
+    apart = True
 
     def __init__(self, name: str, options: BoardOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "silicon"):
@@ -313,11 +325,19 @@ class Board:
 
     def open(self, image: Image, directory: Path) -> Session:
         """See Target.open. A board that no step revived is not tried again in this run."""
+        return self._open(image, directory, resume=False)
+
+    def resume(self, image: Image, directory: Path) -> Session:
+        """See Resuming.resume. Where a probe has to know at what address a boot loader put the kernel, it is `open`."""
+        knows = not (self.loader.moves and "debug" in self.capabilities)
+        return self._open(image, directory, resume=knows)
+
+    def _open(self, image: Image, directory: Path, *, resume: bool) -> Session:
         if self._dead is not None:
             raise self._dead
         hung, self._hung = self._hung, False
         try:
-            return cast(Session, BoardSession(self, image, directory, hung=hung))
+            return cast(Session, BoardSession(self, image, directory, hung=hung, resume=resume))
         except _NotRevived as error:
             self._dead = error
             raise

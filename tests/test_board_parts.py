@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import queue
+import socket
 import struct
 import threading
 import time
@@ -13,13 +14,16 @@ from pathlib import Path
 
 import pytest
 from keuos_hil.plugins.labgrid_client import LabgridClient
+from keuos_hil.plugins.loader_prompt import Dialect, LoaderPrompt
 from keuos_hil.plugins.serial_line import SerialLine
 from keuos_hil.plugins.tftp_server import TftpServer
 
 from keuos_hil import option_pages, registry
+from keuos_hil.console import Console
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.hookspecs import PartType, RunOptions
 from keuos_hil.net import wire
+from keuos_hil.streams import SocketStream
 
 GOOD = """
 [targets.rpi]
@@ -306,3 +310,40 @@ def test_without_labgrid_it_is_said_how_to_have_it():
     client = LabgridClient("no-such-labgrid-client", "", "[targets.farm.lease]")
     with pytest.raises(InfraError, match=r"there is no program no-such-labgrid-client; `python3 -m venv labgrid"):
         client.place(["board=arm"], 1).__enter__()
+
+
+# A boot loader's prompt ----------------------------------------------------------------------------------------------
+
+
+def test_a_zero_from_a_boot_rom_hides_no_prompt():
+    """What follows a zero could be a frame; a boot loader sends none, and answers each key before a silence comes."""
+    host, board = socket.socketpair()
+    keys = []
+
+    def boot_loader():
+        board.sendall(b"\0\xf8\0\x80")
+        line = b""
+        while data := board.recv(64):
+            for key in data:
+                if key == 3:
+                    keys.append(key)
+                    line = b""
+                    board.sendall(b"<INTERRUPT>\r\n=> ")
+                elif key == 13:
+                    board.sendall(b"\r\n" + line.removeprefix(b"echo ") + b"\r\n=> ")
+                    line = b""
+                else:
+                    line += bytes([key])
+                    board.sendall(bytes([key]))
+
+    thread = threading.Thread(target=boot_loader)
+    thread.start()
+    console = Console(SocketStream(host))
+    try:
+        LoaderPrompt(console, Dialect("U-Boot", b"=> ", b"\x03", b"\x03"), 60).interrupt()
+        assert len(keys) < 20
+    finally:
+        board.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+        console.close()
+        board.close()

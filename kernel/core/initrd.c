@@ -1,6 +1,9 @@
 /* The initrd: cpio, format "newc" (cpio(5)): a header of ASCII hexadecimal, the name, the bytes, each padded to 4. */
 #include <kernel/arch.h>
+#include <kernel/channel.h>
 #include <kernel/initrd.h>
+
+uint64_t initrd_hash;
 
 enum {
 	HEADER_BYTES = 110,
@@ -62,10 +65,11 @@ void initrd_check(void)
 		uint64_t before = at;
 		enum step step = next(&at, &file, &regular);
 		if (step == STEP_END)
-			return;
+			break;
 		if (step == STEP_DAMAGED)
 			panic("the initrd is truncated or damaged at byte %lu of %lu", before, boot_info.initrd_bytes);
 	}
+	initrd_hash = siphash_2_4((const uint64_t[2]){0, 0}, arch_direct(boot_info.initrd), boot_info.initrd_bytes);
 }
 
 bool initrd_at(uint32_t index, struct initrd_file *file)

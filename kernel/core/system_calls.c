@@ -27,6 +27,13 @@ struct result sys_getrandom(uint64_t to, uint64_t bytes, REST2)
 	return result_of(copy_to_user((struct user_pointer){to}, words, bytes) ? 0 : -KEUOS_EFAULT);
 }
 
+/* The linker's note: sizes of name and content, type, "GNU", the id. */
+extern const struct {
+	uint32_t name_bytes, bytes, type;
+	char name[4];
+	uint8_t id[20];
+} kernel_build_id_note;
+
 struct result sys_system_info(uint64_t to, REST1)
 {
 	struct keuos_system_info info = {.cores = cpu_count,
@@ -37,9 +44,13 @@ struct result sys_system_info(uint64_t to, REST1)
 		.processes = process_count,
 		.channels = channel_count,
 		.capabilities = capability_count,
-		.events = (uint32_t)event_next};
+		.events = (uint32_t)event_next,
+		.initrd_hash = initrd_hash,
+		.command_line_hash = siphash_2_4((const uint64_t[2]){0, 0}, boot_info.arguments,
+			strnlen(boot_info.arguments, sizeof(boot_info.arguments)))};
 	for (uint32_t i = 0; i < cpu_count; i++)
 		info.interrupts[i] = cpus[i].interrupts;
+	memcpy(info.build_id, kernel_build_id_note.id, sizeof(info.build_id));
 	format_text(info.version, sizeof(info.version), "%s", KEUOS_VERSION);
 	format_text(info.boot, sizeof(info.boot), "%s", boot_info.how);
 	return result_of(copy_to_user((struct user_pointer){to}, &info, sizeof(info)) ? 0 : -KEUOS_EFAULT);

@@ -66,7 +66,8 @@ class Client:
             Silent: nobody answered within `timeout` seconds of the target's pace.
         """
         # The event may have been lost, or sent before this host listened: then it is tried all the same.
-        self._console.wait_for(self._boot_event, min(BOOT_EVENT_S, timeout / 2))
+        if self._console.boots:
+            self._console.wait_for(self._boot_event, min(BOOT_EVENT_S, timeout / 2))
         with self._turn:
             self._nonce = int.from_bytes(os.urandom(4), "little")
             reply = self._exchange({"id": 0, "op": "hello", "nonce": self._nonce}, timeout)

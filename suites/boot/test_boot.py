@@ -35,9 +35,9 @@ def test_reaches_the_prompt(target: LiveTarget, console: Console) -> None:
 
 
 @pytest.mark.needs("agent", "clean-line")
-def test_banner_names_version_build_and_loader(target: LiveTarget, agent: Agent) -> None:
-    log = target.console.since(0)
-    build = b"hil" if target.image.capabilities & {"hil"} else b"release"
+def test_banner_names_version_build_and_loader(fresh_target: LiveTarget, agent: Agent) -> None:
+    log = fresh_target.console.since(0)
+    build = b"hil" if fresh_target.image.capabilities & {"hil"} else b"release"
     info = agent.info()
     assert b"KeuOS " + info.version.encode() in log
     assert build + b", by " + info.boot.encode() in log
@@ -58,8 +58,8 @@ def test_refuses_a_core_that_is_not_there(agent: Agent) -> None:
 
 
 @pytest.mark.needs("clean-line", "nx", "wp", "smep", "smap", "umip", "entropy")
-def test_switches_on_every_protection_of_the_cpu(target: LiveTarget) -> None:
-    line = next(line for line in target.console.since(0).splitlines() if line.startswith(b"protection:"))
+def test_switches_on_every_protection_of_the_cpu(fresh_target: LiveTarget) -> None:
+    line = next(line for line in fresh_target.console.since(0).splitlines() if line.startswith(b"protection:"))
     assert line.endswith((b" entropy IOMMU", b" entropy no-IOMMU")), line
     assert b"no-" not in line.removesuffix(b"no-IOMMU"), line
 

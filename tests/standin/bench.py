@@ -217,6 +217,12 @@ class Bench:
             with suppress(OSError):
                 self._serial.sendall(self.to_board.carry(data))
 
+    def type(self, data: bytes) -> None:
+        """Say this to the board, as a person on another terminal would."""
+        with self._lock:
+            assert self._serial is not None, "the board is off"
+            self._serial.sendall(data)
+
     # Power -----------------------------------------------------------------------------------------------------
 
     def _obey(self) -> None:

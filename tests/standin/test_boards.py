@@ -88,6 +88,32 @@ def test_a_suite_passes_on_a_pc_that_grub_starts_from_a_stick(make_bench: Make, 
     assert sum(verdict == "passed" for verdict in done.verdicts.values()) > 10
 
 
+def test_a_board_that_runs_the_build_already_is_not_loaded_again(make_bench: Make, run: Runs, tmp_path: Path) -> None:
+    ping = suite(tmp_path, "ping", "def test_ping(agent):\n    agent.ping()\n")
+    fresh = suite(tmp_path, "fresh", "def test_fresh(fresh_target, agent):\n    agent.ping()\n")
+    other = suite(
+        tmp_path, "other", "import pytest\n@pytest.mark.needs('hil')\ndef test_other(agent):\n    agent.ping()\n"
+    )
+    bench = make_bench("arm64")
+    configuration = bench.configuration("arm", debug=False)
+
+    def starts(place: Path) -> int:
+        before = len(bench.log)
+        done = run(configuration, "--target=board", str(place))
+        assert done.status == 0, done.output[-4000:]
+        assert list(done.verdicts.values()) == ["passed"]
+        return len(bench.log) - before
+
+    assert starts(ping) == 1
+    assert starts(ping) == 0, "the same build runs, and nothing else"
+    assert starts(fresh) == 1, "a test that asks for a fresh boot gets one"
+    assert starts(ping) == 0
+    bench.type(b"spawn sleeper\r")
+    assert starts(ping) == 1, "somebody left a process"
+    assert starts(other) == 1, "another build is wanted"
+    assert starts(ping) == 1, "another build runs"
+
+
 @pytest.mark.parametrize("back", ["at once", "when it is switched on"])
 def test_a_power_cut_marks_the_test_that_it_hit_and_no_other(
     make_bench: Make, run: Runs, four: Path, back: str

@@ -16,7 +16,8 @@ struct initrd_file {
 	uint64_t size;
 };
 
-void initrd_check(void); /* panics with one clear line if the archive is damaged */
+void initrd_check(void);     /* panics with one clear line if the archive is damaged; sets initrd_hash */
+extern uint64_t initrd_hash; /* see struct keuos_system_info */
 bool initrd_find(const char *name, struct initrd_file *file);
 bool initrd_at(uint32_t index, struct initrd_file *file);
 

@@ -247,7 +247,11 @@ struct keuos_system_info {
 	uint32_t events; /* the sequence that the next event will have */
 	uint64_t interrupts[KEUOS_CORES_MAX];
 	char version[32];
-	char boot[16]; /* "pvh", "multiboot2" or "device-tree" */
+	char boot[16];              /* "pvh", "multiboot2" or "device-tree" */
+	uint8_t build_id[20];       /* the kernel's, as the linker noted it */
+	uint32_t reserved;          /* 0 */
+	uint64_t initrd_hash;       /* SipHash-2-4 with a key of zeros, of the initrd as it was handed over */
+	uint64_t command_line_hash; /* the same of the kernel's command line */
 };
 
 enum keuos_event_kind {
