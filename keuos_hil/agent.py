@@ -11,13 +11,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .console import Console
 from .dwarf import Record, records
-from .errors import Ended, Refused, WaitTimeout
+from .errors import Ended, ProtocolViolation, Refused, WaitTimeout
 from .image import Elf, Image
 from .memory import Variables
+from .protocol import words
 from .protocol.client import PING_SILENCE_S, Client
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 TRANSFER_MAX, TRANSFER_NOISY = 3072, 512
 #: `unbind`'s `how` (docs/hil-protocol.md).
 UNBIND_CLOSE, UNBIND_REVOKE, UNBIND_DROP = 0, 1, 2
+#: An agent need not know every operation.
+_UNKNOWN_OPERATION = 100
 #: After so long without the exit event, and then after twice as long each time, the agent is asked.
 QUIET_S = 2.0
 
@@ -103,7 +107,7 @@ class Process:
     @property
     def variables(self) -> Variables:
         """Its variables by name."""
-        return Variables(self.elf, self.read, self.write)
+        return Variables(self.elf, self.read, self.write, self.read_words)
 
     def start(self) -> None:
         """Start a process that was spawned suspended."""
@@ -125,6 +129,28 @@ class Process:
             part = min(self.agent.transfer, size - len(out))
             out += self.agent.request("read", pid=self.pid, address=address + len(out), bytes=part)["data"]
         return bytes(out)
+
+    def read_words(self, address: int, count: int) -> NDArray[np.uint32]:
+        """`count` words of 32 bits, which take fewer bytes on the line if they vary little."""
+        parts = []
+        while count and self.agent.reads_words:
+            try:
+                answer = self.agent.request(
+                    "read_words", pid=self.pid, address=address, words=count, bytes=self.agent.transfer
+                )
+            except Refused as error:
+                if error.code != _UNKNOWN_OPERATION:
+                    raise
+                self.agent.reads_words = False
+                break
+            if not 0 < answer["words"] <= count:
+                raise ProtocolViolation(f"read_words: {count} were asked for, {answer['words']} came")
+            parts.append(words.decode(answer["data"], answer["words"]))
+            address += 4 * answer["words"]
+            count -= answer["words"]
+        if count:
+            parts.append(np.frombuffer(self.read(address, 4 * count), "<u4"))
+        return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
 
     def write(self, address: int, data: bytes) -> None:
         """Change its memory, in as many requests as it takes."""
@@ -237,6 +263,8 @@ class Agent:
         self.client = Client(console, self._error_name)
         answer = self.client.hello() if hello_s is None else self.client.hello(hello_s)
         self.name = str(answer.get("agent", ""))
+        #: Whether it is not known that it lacks `read_words`.
+        self.reads_words = True
         self._processes: list[Process] = []
         self._channels: list[ChannelHandle] = []
 
@@ -246,7 +274,7 @@ class Agent:
         return TRANSFER_NOISY if self.client.repeats or self.console.damaged_frames else TRANSFER_MAX
 
     def _error_name(self, code: int) -> str:
-        own = {100: "unknown operation", 101: "malformed arguments", 102: "reply too large"}
+        own = {_UNKNOWN_OPERATION: "unknown operation", 101: "malformed arguments", 102: "reply too large"}
         return own.get(code) or self.name_of("keuos_error", "KEUOS_", code)
 
     def name_of(self, enumeration: str, prefix: str, value: int) -> str:

@@ -23,12 +23,20 @@ class Variables:
         elf: its file, with symbols and debug information.
         read: `size` bytes at a virtual address of the program.
         write: changes bytes at a virtual address of the program.
+        read_words: so many words of 32 bits, if there is a better way to them than `read`.
     """
 
-    def __init__(self, elf: Elf, read: Callable[[int, int], bytes], write: Callable[[int, bytes], None]) -> None:
+    def __init__(
+        self,
+        elf: Elf,
+        read: Callable[[int, int], bytes],
+        write: Callable[[int, bytes], None],
+        read_words: Callable[[int, int], NDArray[np.uint32]] | None = None,
+    ) -> None:
         self.elf = elf
         self._read = read
         self._write = write
+        self._read_words = read_words
 
     def address(self, name: str) -> int:
         """Where the variable lies. Raises ImageError if there is no such symbol."""
@@ -54,7 +62,10 @@ class Variables:
         if not 0 <= start <= start + count <= length:
             raise ValueError(f"{name} has {length} elements; {start}..{start + count} do not lie within")
         stride = dtype.itemsize // length
-        data = self._read(self.address(name) + start * stride, count * stride) if count else b""
+        address = self.address(name) + start * stride
+        if self._read_words is not None and dtype.base == np.dtype("<u4") and dtype.shape == (length,):
+            return self._read_words(address, count)
+        data = self._read(address, count * stride) if count else b""
         return np.frombuffer(bytearray(data), dtype=dtype.base).reshape((count, *dtype.shape[1:]))
 
     def read_element(self, name: str, index: int) -> Any:

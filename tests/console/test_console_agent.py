@@ -6,7 +6,13 @@ import random
 from collections.abc import Callable
 
 import cbor2
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keuos_hil.errors import ProtocolViolation
+from keuos_hil.protocol import words
 
 from .conftest import HostConsole, make_frame
 
@@ -77,6 +83,45 @@ def test_a_process_is_spawned_written_read_started_killed_and_dropped(host_conso
     assert host_console.request("read", pid=pid, address=MEMORY_BASE, bytes=4)["data"] == data[:4]
     assert host_console.request("drop", pid=pid)["ok"]
     assert host_console.request("process", pid=pid)["code"] == ENOENT
+
+
+@given(
+    numbers=st.lists(st.one_of(st.integers(0, 2**32 - 1), st.integers(1000, 1020)), min_size=1, max_size=700),
+    room=st.integers(5, 3072),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_words_come_in_few_bytes_and_in_as_many_pieces_as_the_host_has_room_for(
+    host_console: HostConsole, numbers: list[int], room: int
+) -> None:
+    pid = spawn(host_console, "sleeper", suspended=True)
+    data = np.array(numbers, "<u4").tobytes()
+    assert host_console.request("write", pid=pid, address=MEMORY_BASE, data=data)["ok"]
+    found: list[int] = []
+    while len(found) < len(numbers):
+        left = len(numbers) - len(found)
+        at = MEMORY_BASE + 4 * len(found)
+        reply = host_console.request("read_words", pid=pid, address=at, words=left, bytes=room)
+        assert len(reply["data"]) <= room
+        assert 0 < reply["words"] <= left
+        found += words.decode(reply["data"], reply["words"]).tolist()
+    assert found == numbers
+    assert host_console.request("kill", pid=pid)["ok"]
+    assert host_console.request("drop", pid=pid)["ok"]
+
+
+def test_samples_that_vary_little_take_two_bytes_each(host_console: HostConsole) -> None:
+    pid = spawn(host_console, "sleeper", suspended=True)
+    samples = np.random.default_rng(1).integers(90_000, 92_000, 700)
+    assert host_console.request("write", pid=pid, address=MEMORY_BASE, data=samples.astype("<u4").tobytes())["ok"]
+    reply = host_console.request("read_words", pid=pid, address=MEMORY_BASE, words=700, bytes=3072)
+    assert words.decode(reply["data"], 700).tolist() == samples.tolist()
+    assert len(reply["data"]) <= 2 * 700 + 1
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80", b"\x00\x00", b"\xff\xff\xff\xff\x1f", b"\x80\x80\x80\x80\x80\x00"])
+def test_words_that_are_none_are_refused(data: bytes) -> None:
+    with pytest.raises(ProtocolViolation, match=r"read_words: "):
+        words.decode(data, 1)
 
 
 def test_the_exit_event_comes_once_and_behind_the_spawns_reply(host_console: HostConsole) -> None:
@@ -158,6 +203,7 @@ def test_a_list_too_long_for_a_reply_comes_in_pieces(
         ("spawn", {"name": "hello", "core": 99}, EINVAL, "range"),
         ("spawn", {"name": "nothere"}, ENOENT, "nothere"),
         ("read", {"pid": 99, "address": 0, "bytes": 1}, ENOENT, "99"),
+        ("read_words", {"pid": 99, "address": 0, "words": 1, "bytes": 5}, ENOENT, "99"),
         ("write", {"pid": 99, "address": 0}, ENOENT, "99"),
         ("bind", {"producer": 1, "consumer": 1, "mode": 0}, ENOENT, "'producer'"),
         ("unbind", {"channel": 0, "how": 3}, MALFORMED, "at most 2"),
@@ -177,6 +223,8 @@ def test_an_error_says_what_was_expected(
 def test_memory_outside_the_process_is_refused_and_so_is_too_much_of_it(host_console: HostConsole) -> None:
     pid = spawn(host_console, "sleeper")
     assert host_console.request("read", pid=pid, address=2**64 - 1, bytes=3072)["code"] == EFAULT
+    assert host_console.request("read_words", pid=pid, address=2**64 - 4, words=2, bytes=9)["code"] == EFAULT
+    assert host_console.request("read_words", pid=pid, address=MEMORY_BASE, words=1, bytes=3073)["code"] == MALFORMED
     assert host_console.request("write", pid=pid, address=0, data=b"x")["code"] == EFAULT
     assert host_console.request("read", pid=pid, address=MEMORY_BASE, bytes=3073)["code"] == MALFORMED
     assert host_console.request("write", pid=pid, address=MEMORY_BASE, data=bytes(3073))["code"] == MALFORMED

@@ -229,9 +229,12 @@ def test_ten_thousand_samples_come_over_a_line_of_115200_baud(make_bench: Make, 
     place = suite(
         tmp_path,
         "samples",
+        "import time\n"
         "from keuos_hil.suites.ring.programs import round_trips\n"
         "def test_samples(fresh_target, agent, record):\n"
+        "    started = time.monotonic()\n"
         "    found = round_trips(agent, path='data', size=56, wait='poll', cores='cross', count=10_000)\n"
+        "    (HERE / 'seconds').write_text(str(time.monotonic() - started))\n"
         "    record.add('ring.round_trip', {'size': 56}, samples=found.trips)\n",
     )
     bench = make_bench("arm64", baud=115200)
@@ -239,4 +242,5 @@ def test_ten_thousand_samples_come_over_a_line_of_115200_baud(make_bench: Make, 
     assert done.status == 0, done.output[-4000:]
     assert done.results["measurements"][0]["n"] == 10_000
     assert done.results["measurements"][0]["timebase"] == "silicon"
-    print(done.output[-1500:])
+    assert bench.to_host.carried < 10_000 * 2 * 4, "samples and baselines, four bytes each, would be more"
+    print(done.output[-1500:], f"10,000 trips and their way here: {(place / 'seconds').read_text()} s")

@@ -12,6 +12,7 @@
 #include "cbor.h"
 #include "frames.h"
 #include "words.h"
+#include "words32.h"
 
 #include <format.h>
 #include <string.h>
@@ -379,6 +380,39 @@ static void op_read(struct call *call)
 		map_bytes(&call->reply, "data", memory, bytes);
 }
 
+/* Words in few bytes: as many as fit. */
+static void op_read_words(struct call *call)
+{
+	static uint8_t packed[MEMORY_MAX];
+	static uint32_t words[256];
+	struct child *child = argument_child(call, "pid");
+	uint64_t address = argument_unsigned(call, "address", UINT64_MAX);
+	uint64_t count = argument_unsigned(call, "words", UINT32_MAX);
+	uint64_t room = argument_unsigned(call, "bytes", MEMORY_MAX);
+	uint64_t done = 0, bytes = 0;
+	uint32_t previous = 0;
+
+	while (!call->failed && done < count) {
+		size_t most = sizeof(words) / sizeof(words[0]);
+		size_t piece = count - done < most ? (size_t)(count - done) : most;
+		size_t took, encoded;
+
+		if (!good(call,
+			    sys_process_read(child->capability, address + done * sizeof(words[0]), words,
+				    piece * sizeof(words[0]))))
+			return;
+		encoded = words32_encode(words, piece, &previous, packed + bytes, room - bytes, &took);
+		done += encoded;
+		bytes += took;
+		if (encoded < piece)
+			break;
+	}
+	if (call->failed)
+		return;
+	map_unsigned(&call->reply, "words", done);
+	map_bytes(&call->reply, "data", packed, bytes);
+}
+
 static void op_write(struct call *call)
 {
 	struct child *child = argument_child(call, "pid");
@@ -550,6 +584,7 @@ static const struct operation {
 	{"kill", op_kill},
 	{"process", op_process},
 	{"read", op_read},
+	{"read_words", op_read_words},
 	{"write", op_write},
 	{"drop", op_drop},
 	{"bind", op_bind},
