@@ -723,6 +723,21 @@ static void call_counters(void)
 	}
 }
 
+/* Where the address comes from was settled when NetD was started: it can be told, and not changed. */
+static void call_network(const char *what)
+{
+	static const char *const states[] = {
+		"off", "selecting", "requesting", "checking", "bound", "renewing", "rebinding"};
+	struct keuos_socket_request look = {0};
+	const struct keuos_socket_network *n = &message.network;
+
+	if (strcmp(what, "-"))
+		no("ENOSYS");
+	else if (!refused(call(&socket_template_network, &look)))
+		say("ok %u.%u.%u.%u %s", n->address >> 24, n->address >> 16 & 255, n->address >> 8 & 255,
+			n->address & 255, n->dhcp < sizeof(states) / sizeof(states[0]) ? states[n->dhcp] : "-");
+}
+
 static void call_on_socket(struct slot *s, const char *name, char **a)
 {
 	if (!strcmp(name, "bind"))
@@ -784,6 +799,8 @@ static void serve(char *line)
 		call_open(words[1]);
 	else if (!strcmp(words[0], "reset"))
 		call_reset();
+	else if (!strcmp(words[0], "network"))
+		call_network(words[1]);
 	else if (!strcmp(words[0], "counters"))
 		call_counters();
 	else if (number < 0 || number >= SOCKETS_MAX || slots[number].kind == FREE)
