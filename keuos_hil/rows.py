@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InfraError
-from .rounds import Estimate, Row, Strata, Visit, bootstrap_quantile, judge, pairs, pool, trimmed_mean
+from .rounds import ROUNDS_MIN, Estimate, Row, Strata, Visit, bootstrap_quantile, judge, pairs, pool, trimmed_mean
 
 _MAGIC = 0x53574F52
 _RECORD_WORDS = 8
@@ -174,6 +174,20 @@ class Session:
                 samples = np.concatenate(by_round) if by_round else np.empty(0, np.float32)
                 made.append(Figures(name, judged, samples, tails))
         return made
+
+    def medians(self) -> dict[tuple[Name, str], dict[int, tuple[float, int]]]:
+        """By row and stratum: of each launch that saw it often enough, the median ratio to the floor and the rounds."""
+        found: dict[tuple[Name, str], dict[int, list[float]]] = {}
+        for floor, group in self._groups.items():
+            for visit in group.visits:
+                if not visit.rejected:
+                    assert isinstance(visit.row, Name)
+                    key = (visit.row, self.strata[floor].name(visit.floor))
+                    found.setdefault(key, {}).setdefault(visit.launch, []).append(visit.ratio)
+        return {
+            key: {n: (float(np.median(r)), len(r)) for n, r in launches.items() if len(r) >= ROUNDS_MIN}
+            for key, launches in found.items()
+        }
 
     def ratio(self, row: Name, to: Name) -> dict[str, Estimate]:
         """The ticks of `row` to those of `to`, paired round by round, by stratum. Both have the same floor."""

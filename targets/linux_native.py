@@ -5,14 +5,16 @@ See :class:`keuos_hil.parts.RowMeter`.
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from keuos_hil.errors import InfraError
-from keuos_hil.rows import Launch, Missing, parse
+from keuos_hil.rows import Launch, Missing
+from keuos_hil.rows_program import run
 
 _SOURCES = Path(__file__).with_name("linux_rows")
 _C_FILES = ("main.c", "floors.c", "rings.c", "kernel.c")
@@ -21,9 +23,6 @@ _MACHINES = ("x86_64", "aarch64")
 #: Optimised and warned about as the kernel's programs are.
 _FLAGS = ("-O2", "-g", "-Wall", "-Wextra", "-Werror")
 _COMPILE_S = 300.0
-#: Of one launch; a loaded machine takes seconds for a round.
-_LAUNCH_S = 120.0
-_ROUND_S = 20.0
 
 
 def ring_headers() -> Path | None:
@@ -44,13 +43,15 @@ class NativeRows:
         directory: gets the program and what it writes.
         compiler: for C. The one for C++ is sought by itself: only boost's rows need it.
         launches, rounds: how much is measured by default.
+        defines: of the preprocessor, such as "ROWS_SLOWDOWN=9" for rings that are slower on purpose.
     """
 
-    def __init__(self, directory: Path, compiler: str, launches: int, rounds: int) -> None:
+    def __init__(self, directory: Path, compiler: str, launches: int, rounds: int, defines: Sequence[str] = ()) -> None:
         self._directory = directory
         self._compiler = compiler
         self.launches = launches
         self.rounds = rounds
+        self._defines = [f"-D{define}" for define in defines]
         self._program: Path | None = None
         self._without: list[Missing] = []
 
@@ -76,7 +77,14 @@ class NativeRows:
             self._without = [Missing("boost", "", "cross", reason)]
         for name in _C_FILES:
             made = self._directory / f"{name}.o"
-            command = [self._compiler, "-std=gnu17", *_FLAGS, f"-I{headers}", *([] if why else ["-DWITH_BOOST"])]
+            command = [
+                self._compiler,
+                "-std=gnu17",
+                *_FLAGS,
+                f"-I{headers}",
+                *self._defines,
+                *([] if why else ["-DWITH_BOOST"]),
+            ]
             if error := _compile([*command, "-c", str(_SOURCES / name), "-o", str(made)]):
                 raise InfraError(f"{name} could not be compiled: {error}")
             objects.append(str(made))
@@ -97,19 +105,7 @@ class NativeRows:
         Raises:
             InfraError: it does not come to its end.
         """
-        rounds = rounds or self.rounds
-        output = self._directory / "visits.bin"
-        cores = [*sorted(os.sched_getaffinity(0)), -1][:2]
-        command = [str(self.program), str(output), str(rounds), str(seed % 2**62), *map(str, cores), *rows]
-        limit = _LAUNCH_S + rounds * _ROUND_S
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InfraError(f"the program that measures rows: {error}") from None
-        if done.returncode:
-            raise InfraError(f"the program that measures rows: {done.stderr.strip() or f'status {done.returncode}'}")
-        made = parse(done.stdout, output.read_bytes())
-        output.unlink()
+        made = run(self.program, self._directory, seed=seed, rounds=rounds or self.rounds, rows=rows)
         return Launch(made.hz, made.measured, [*made.missing, *self._without])
 
 
@@ -120,3 +116,23 @@ def _compile(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return next((line for line in done.stderr.splitlines() if "error" in line), "it failed") if done.returncode else ""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build the program into a folder, for `keuos-hil compare`; DEFINE ... are of the preprocessor."""
+    if not arguments:
+        print("usage: python -m keuos_hil.targets.linux_native DIRECTORY [DEFINE ...]", file=sys.stderr)
+        return 2
+    directory = Path(arguments[0])
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        compiler = shutil.which("clang") or shutil.which("cc") or "cc"
+        print(NativeRows(directory, compiler, 1, 1, arguments[1:]).program)
+    except (OSError, InfraError) as error:
+        print(f"linux_native: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

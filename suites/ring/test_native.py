@@ -28,7 +28,7 @@ STREAM_LEAST = 2.0
 KERNEL_ROWS = ("pipe", "eventfd", "eventfd+signalfd", "futex", "unix-dgram", "mq")
 
 
-def _record_row(record: Recorder, found: Figures) -> None:
+def _record_row(record: Recorder, found: Figures, medians: list[float]) -> None:
     name, judged = found.name, found.judged
     params = {"row": name.row, "how": name.how, "cores": name.cores, "stratum": judged.stratum}
     stream = "stream" in name.row
@@ -38,7 +38,7 @@ def _record_row(record: Recorder, found: Figures) -> None:
         return
     more = {"rejected": dict(judged.rejected), "floor": judged.floor}
     if not stream:
-        more["ratio"] = judged.ratio.to_dict()
+        more["ratio"] = judged.ratio.to_dict() | {"medians": medians}
         more["tails"] = {tail: estimate.to_dict() for tail, estimate in found.tails.items()}
     cited = {"the article": ARTICLE[name.row]} if name.row in ARTICLE and name.how != "busy" else None
     record.add(quantity, params, unit, samples=found.samples, timebase="silicon", beside=cited, more=more)
@@ -76,8 +76,10 @@ def test_messages_between_two_processes_of_this_machine(
     session = Session(launches, seed)
     assert not session.wrong, f"answers differ from what was sent: {session.wrong}"
     figures = session.figures()
+    medians = session.medians()
     for found in figures:
-        _record_row(record, found)
+        of_launches = medians.get((found.name, found.judged.stratum), {})
+        _record_row(record, found, [median for median, _ in of_launches.values()])
     for name, how, cores, reason in session.missing:
         record.missing("linux.round_trip", {"row": name, "how": how, "cores": cores}, reason)
     for row, most in FLOOR_MOST.items():

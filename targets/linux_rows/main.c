@@ -117,7 +117,7 @@ static uint64_t measure_hz(void)
 	do {
 		clock_gettime(CLOCK_MONOTONIC_RAW, &to);
 		stop = rows_start();
-	} while ((to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec) < 5e7);
+	} while ((to.tv_sec - from.tv_sec) * 1e9 + (double)(to.tv_nsec - from.tv_nsec) < 2e7);
 	return (uint64_t)((double)(stop - start) /
 		((double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9));
 }

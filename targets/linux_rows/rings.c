@@ -128,10 +128,32 @@ unsigned long rings_address(int way)
 	return (unsigned long)polled.base[way];
 }
 
+/* A slowdown on purpose, to see whether a comparison finds it: so many multiplications that nothing overlaps. */
+#ifndef ROWS_SLOWDOWN
+#define ROWS_SLOWDOWN 0
+#endif
+
+ROWS_INLINE void slow_down(void)
+{
+	uint64_t product = 3;
+
+	for (int i = 0; i < ROWS_SLOWDOWN; i++) {
+		product *= product;
+		__asm__ volatile("" : "+r"(product));
+	}
+	if (ROWS_SLOWDOWN)
+#if defined(__x86_64__)
+		__asm__ volatile("lfence" : : "r"(product) : "memory");
+#else
+		__asm__ volatile("isb" : : "r"(product) : "memory");
+#endif
+}
+
 ROWS_INLINE void send(struct pair *pair, const void *message, uint32_t length, int with_proof, enum rows_poll poll)
 {
 	int result;
 
+	slow_down();
 	while ((result = keuos_send_inline(&pair->out, &pair->sent[length], message, length, with_proof)) != 0) {
 		if (result != KEUOS_RING_FULL)
 			rows_fail("a send over the ring", result);

@@ -1,0 +1,154 @@
+"""The command `keuos-hil`: what is done with results when no test runs. `python -m keuos_hil` is the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console as RichConsole
+from rich.table import Table
+
+from .compare import THRESHOLD, Verdict, judge_pairs, judge_results, pair_ratios
+from .errors import HilError, UsageError
+from .rows_program import run
+
+#: Judged on bare polling: a pause hides slowdowns.
+_ROWS = ("ring-56:bare", "ring-64:bare", "ring-proof-48:bare")
+EXIT_SLOWER, EXIT_USAGE = 1, 2
+
+
+def load_results(path: Path) -> dict[str, Any]:
+    """A results.json, named itself or by its run's folder. Raises UsageError for anything else."""
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        document: Any = json.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"{file} is not the results.json of a run: {error}") from None
+    if not isinstance(document, dict) or not str(document.get("schema", "")).startswith("keuos-hil/results/"):
+        raise UsageError(f"{file} is not the results.json of a run: its schema is not keuos-hil/results")
+    return document
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"\x7fELF"
+    except OSError:
+        return False
+
+
+def _show(verdicts: Sequence[Verdict], threshold: float) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("row")
+    for heading in ("new to old", "95 %", "judged", "launches"):
+        table.add_column(heading, justify="right")
+    table.add_column(f"over {threshold}")
+    for v in verdicts:
+        interval = "exact" if v.low is None or v.high is None else f"{v.low:.3f}..{v.high:.3f}"
+        table.add_row(v.row, f"{v.ratio:.3f}", interval, f"{v.bound:.3f}", str(v.pairs), "slower" if v.slower else "")
+    RichConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _pairs(old: Path, new: Path, pairs: int, rounds: int, rows: Sequence[str], seed: int) -> dict[str, list[float]]:
+    """Launch both alternately, which first by chance; by row the ratios of each pair."""
+    order = random.Random(seed)
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="keuos-hil-compare-") as directory:
+        for number in range(pairs):
+            programs = [old, new]
+            first = order.randrange(2)
+            made = {}
+            for which in (first, 1 - first):
+                made[which] = run(
+                    programs[which], Path(directory), seed=seed + 2 * number + which, rounds=rounds, rows=rows
+                )
+            for name, ratio in pair_ratios(made[0], made[1], seed).items():
+                found.setdefault(str(name), []).append(ratio)
+    return found
+
+
+def _compare_programs(options: argparse.Namespace) -> int:
+    seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
+    rows = tuple(options.row or _ROWS)
+
+    def once(seed: int) -> list[Verdict]:
+        ratios = _pairs(options.old, options.new, options.pairs, options.rounds, rows, seed)
+        verdicts = judge_pairs(ratios, threshold=options.threshold)
+        if len(verdicts) < len(rows):
+            print(f"only {len(verdicts)} of {len(rows)} rows could be judged: too few rounds between floors that agree")
+        return verdicts
+
+    judged = slower = 0
+    for repeat in range(options.repeat):
+        print(f"comparison {repeat + 1} of {options.repeat}, seed {seed + 1000 * repeat}", flush=True)
+        verdicts = once(seed + 1000 * repeat)
+        _show(verdicts, options.threshold)
+        suspects = {v.row for v in verdicts if v.slower}
+        if suspects:
+            print("once more, to confirm:")
+            again = once(seed + 1000 * repeat + 500)
+            _show(again, options.threshold)
+            suspects &= {v.row for v in again if v.slower}
+        judged += len(verdicts)
+        slower += len(suspects)
+        if suspects:
+            print(f"slower in both: {', '.join(sorted(suspects))}")
+    if options.repeat > 1:
+        print(f"{judged} rows judged in {options.repeat} comparisons: {slower} slower ({slower / max(judged, 1):.2%})")
+    if not judged:
+        raise UsageError("nothing could be judged; more --rounds, or a quieter machine")
+    return EXIT_SLOWER if slower else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    if options.pairs < 4 or options.rounds < 6 or options.repeat < 1:
+        raise UsageError("at least 4 --pairs, 6 --rounds and 1 --repeat are needed to judge anything")
+    programs = [_is_program(path) for path in (options.old, options.new)]
+    if all(programs):
+        return _compare_programs(options)
+    if any(programs):
+        raise UsageError("give two programs linux_rows, or two runs' results; not one of each")
+    verdicts, notes = judge_results(load_results(options.old), load_results(options.new), threshold=options.threshold)
+    _show(verdicts, options.threshold)
+    for note in notes:
+        print(note)
+    slower = [v.row for v in verdicts if v.slower]
+    print(f"{len(verdicts)} rows compared: {len(slower)} slower{': ' if slower else ''}{', '.join(slower)}")
+    return EXIT_SLOWER if slower else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="keuos-hil", description=__doc__.splitlines()[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True)
+    compare = commands.add_parser(
+        "compare",
+        help="whether something became slower; exit status 1 if so",
+        description="Compares two runs (results.json or its folder), or launches two programs linux_rows in turn.",
+    )
+    compare.add_argument("old", type=Path)
+    compare.add_argument("new", type=Path)
+    compare.add_argument("--threshold", type=float, default=THRESHOLD, help="%(default)s")
+    compare.add_argument("--pairs", type=int, default=12, help="of programs: launches of each (%(default)s)")
+    compare.add_argument("--rounds", type=int, default=20, help="of programs: rounds of each launch (%(default)s)")
+    compare.add_argument("--row", action="append", help=f"of programs: NAME:HOW, may be repeated ({' '.join(_ROWS)})")
+    compare.add_argument("--repeat", type=int, default=1, help="of programs: compare so often, and say how it came out")
+    compare.add_argument("--seed", type=int, help="of programs: of orders and delays; by default another each time")
+    compare.set_defaults(run=_compare)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status. A mistake in what was given is one line on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except HilError as error:
+        print(f"keuos-hil: {error}", file=sys.stderr)
+        return EXIT_USAGE

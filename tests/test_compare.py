@@ -1,0 +1,119 @@
+"""Whether something became slower: how often that is said of what did not, and of what did, on simulated machines."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from keuos_hil import cli
+from keuos_hil.compare import judge_pairs, judge_results
+from keuos_hil.errors import UsageError
+
+#: Spread of a pair's log ratio: what launches of one program differ by.
+SPREAD = 0.02
+
+
+def pairs_of(generator, slowdown=1.0, rows=3, pairs=12):
+    return {f"row {i}": slowdown * np.exp(generator.normal(0, SPREAD, pairs)) for i in range(rows)}
+
+
+def slower_twice(generator, slowdown):
+    """The rows that are told: slower in one set of launches and again in another."""
+    first, second = (
+        {v.row for v in judge_pairs(pairs_of(generator, slowdown)) if v.slower} for _ in range(2)
+    )  # fmt: skip
+    return first & second
+
+
+def test_a_program_compared_with_itself_is_told_slower_in_less_than_one_of_a_hundred_rows():
+    generator = np.random.default_rng(1)
+    once = sum(v.slower for _ in range(200) for v in judge_pairs(pairs_of(generator)))
+    assert once / 600 <= 0.01, "even without the second set of launches"
+    assert sum(len(slower_twice(generator, 1.0)) for _ in range(200)) == 0
+
+
+def test_a_slowdown_of_five_percent_is_seen():
+    generator = np.random.default_rng(2)
+    assert sum(len(slower_twice(generator, 1.05)) for _ in range(200)) / 600 >= 0.9
+    assert sum(len(slower_twice(generator, 1.08)) for _ in range(200)) / 600 >= 0.99
+
+
+def test_a_slowdown_below_the_threshold_is_not_told():
+    generator = np.random.default_rng(3)
+    assert sum(len(slower_twice(generator, 1.02)) for _ in range(200)) / 600 <= 0.005
+
+
+def test_rows_with_too_few_pairs_are_not_judged():
+    assert judge_pairs({"few": [1.5, 1.5, 1.5], "none": []}) == []
+
+
+def results(rows, cpu="A", medians=None):
+    made = []
+    for name, timebase, value in rows:
+        row = {"name": name, "params": {"b": 1, "a": 2}, "target": "t", "timebase": timebase, "unit": "ticks"}
+        made.append(
+            row | {"value": value} | ({"ratio": {"medians": medians}} if medians and timebase == "silicon" else {})
+        )
+    return {"measurements": made, "environment": {"machine": {"cpu": cpu}}, "schema": "keuos-hil/results/1"}
+
+
+def test_instructions_are_compared_exactly():
+    verdicts, _ = judge_results(results([("x", "instructions", 100)]), results([("x", "instructions", 101)]))
+    assert [(v.row, v.ratio, v.slower) for v in verdicts] == [("x a=2 b=1 t instructions", 1.01, True)]
+    verdicts, _ = judge_results(results([("x", "instructions", 100)]), results([("x", "instructions", 100)]))
+    assert not verdicts[0].slower
+    verdicts, _ = judge_results(results([("x", "instructions", 0)]), results([("x", "instructions", 0)]))
+    assert not verdicts[0].slower
+
+
+def test_timings_of_two_runs_are_judged_by_their_launches():
+    old = results([("x", "silicon", 1)], medians=[1.05, 1.06, 1.05, 1.07, 1.06])
+    same, _ = judge_results(old, results([("x", "silicon", 1)], medians=[1.06, 1.05, 1.07, 1.06, 1.05]))
+    slow, _ = judge_results(old, results([("x", "silicon", 1)], medians=[1.16, 1.15, 1.17, 1.16, 1.15]))
+    assert [v.slower for v in same + slow] == [False, True]
+    assert slow[0].bound < slow[0].ratio == pytest.approx(1.095, abs=0.005)
+
+
+def test_what_is_not_alike_is_not_compared():
+    old = results([("x", "silicon", 1)], medians=[1, 1.01])
+    with pytest.raises(UsageError, match=r"unlike machines can't be compared: cpu: A \(old\), cpu: B \(new\)"):
+        judge_results(old, results([("x", "silicon", 1)], cpu="B", medians=[1, 1.01]))
+    verdicts, notes = judge_results(results([("x", "silicon", 1), ("y", "host", 1)]), results([("x", "silicon", 1)]))
+    assert verdicts == []
+    assert notes == [
+        "1 rows carry no medians of several launches and are not judged",
+        "only in the old results: y a=2 b=1 t host",
+    ]
+
+
+def test_the_command_s_status_says_whether_something_is_slower(tmp_path, capsys):
+    for name, value in (("old", 100), ("new", 101)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text(json.dumps(results([("x", "instructions", value)])))
+    old, new = str(tmp_path / "old"), str(tmp_path / "new" / "results.json")
+    assert cli.main(["compare", old, old]) == 0
+    assert cli.main(["compare", old, new]) == cli.EXIT_SLOWER
+    assert "1 rows compared: 1 slower: x a=2 b=1 t instructions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "{}/none", "{}/none"], "is not the results.json of a run: "),
+        (["compare", "{}/text", "{}/text"], "is not the results.json of a run: "),
+        (["compare", "{}/list", "{}/list"], "its schema is not keuos-hil/results"),
+        (["compare", "{}/elf", "{}/text"], "give two programs linux_rows, or two runs' results"),
+        (["compare", "{}/elf", "{}/elf", "--pairs=3"], "at least 4 --pairs"),
+        (["compare", "{}/elf", "{}/elf"], "the program that measures rows: "),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_status_of_its_own(tmp_path, capsys, arguments, said):
+    for name, text in (("text", b"no"), ("list", b"[]"), ("elf", b"\x7fELFnot really")):
+        (tmp_path / name).write_bytes(text)
+    assert cli.main([argument.format(tmp_path) for argument in arguments]) == cli.EXIT_USAGE
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith("keuos-hil: ")
+    assert error.count("\n") == 1
