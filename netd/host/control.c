@@ -24,7 +24,7 @@
 #include <string.h>
 
 enum {
-	SOCKETS = 17000, /* more than there are ports to choose from for UDP */
+	SOCKETS = 30000, /* more than there are ports to choose from */
 	DATA_MOST = 196608,
 };
 
@@ -175,11 +175,16 @@ void control_forget(struct host *host)
 
 static struct socket *new_socket(void)
 {
+	static unsigned last; /* so that a test that takes many does not look at all of them each time */
+
 	for (unsigned i = 0; i < SOCKETS; i++) {
-		if (!sockets[i].tcp && !sockets[i].udp) {
-			sockets[i].events = 0;
-			sockets[i].hold = 0;
-			return &sockets[i];
+		struct socket *socket = &sockets[(last + i) % SOCKETS];
+
+		if (!socket->tcp && !socket->udp) {
+			socket->events = 0;
+			socket->hold = 0;
+			last = (unsigned)(socket - sockets);
+			return socket;
 		}
 	}
 	abort();

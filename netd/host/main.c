@@ -14,7 +14,7 @@
 
 enum {
 	BATCH = 64,         /* frames between two runs */
-	SESSIONS = 64,      /* of the services */
+	SESSIONS = 48,      /* of the services, as the daemon has them */
 	LINE_MOST = 400000, /* a command with its data in hexadecimal */
 };
 

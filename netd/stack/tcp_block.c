@@ -269,19 +269,36 @@ void tcp_orphan(struct netd_tcp *tcb)
 	tcp_set_timer(tcb, TIMER_CLOSE, tcb->stack->now + 60 * NETD_S);
 }
 
+/* The ports to choose from at which somebody listens, a bit each: looked through once, not for each port that is tried. */
+static void find_listening(const struct netd *stack, uint32_t address, uint8_t listening[(TCP_PORT_COUNT + 7) / 8])
+{
+	memset(listening, 0, (TCP_PORT_COUNT + 7) / 8);
+	for (struct node *at = stack->tcp.listeners.next; at != &stack->tcp.listeners; at = at->next) {
+		const struct netd_tcp *tcb = CONTAINER(at, struct netd_tcp, node);
+		uint32_t port = tcb->local.port - (uint32_t)TCP_PORT_FIRST;
+
+		if (port < TCP_PORT_COUNT && (!tcb->local.address || tcb->local.address == address))
+			listening[port / 8] |= (uint8_t)(1 << port % 8);
+	}
+}
+
 /*
  * RFC 6056, 3.3.3 (double-hash): a start that depends on the peer, and counts on from there. A pair of ports that a connection
  * or its TIME-WAIT still holds is passed over.
  */
 uint16_t tcp_choose_port(struct netd *stack, struct netd_endpoint local, struct netd_endpoint remote)
 {
+	uint8_t listening[(TCP_PORT_COUNT + 7) / 8];
 	uint32_t start;
 
 	local.port = 0;
 	start = (uint32_t)tcp_tuple_hash(stack, 'p', local, remote, 0);
+	find_listening(stack, local.address, listening);
 	for (uint32_t tries = 0; tries < TCP_PORT_COUNT; tries++) {
-		local.port = (uint16_t)(TCP_PORT_FIRST + (start + stack->tcp.next_port++) % TCP_PORT_COUNT);
-		if (!tcp_find(stack, local, remote) && !tcp_find_listener(stack, local))
+		uint32_t port = (start + stack->tcp.next_port++) % TCP_PORT_COUNT;
+
+		local.port = (uint16_t)(TCP_PORT_FIRST + port);
+		if (!(listening[port / 8] >> port % 8 & 1) && !tcp_find(stack, local, remote))
 			return local.port;
 	}
 	return 0;

@@ -1,4 +1,4 @@
-"""What the conformance suite cannot see: copies, limits, cookies, DHCP, DNS, loopback, a NIC without room."""
+"""What the conformance suite cannot see: copies, cookies, DHCP, DNS, loopback, a NIC without room."""
 
 from __future__ import annotations
 
@@ -75,98 +75,7 @@ def test_data_that_is_read_from_the_buffer_is_copied_twice_at_most(stack, accept
     assert after["bytes_copied"] - before["bytes_copied"] == 2000
 
 
-# Limits ---------------------------------------------------------------------------------------------------------
-
-
-def test_configurations_that_make_no_sense_are_refused(stack):
-    for bad in (
-        {"blocks": 0},
-        {"send_bytes": 5000},
-        {"receive_bytes": 512},
-        {"mtu": 67},
-        {"mtu": 9001},
-        {"packets": 0},
-    ):
-        with pytest.raises(NetdError, match="invalid"):
-            stack.reset(**bad)
-
-
-def test_without_buffers_a_handshake_waits_and_is_completed_later(stack):
-    stack.reset(connections=1)
-    listener = stack.listen(4000)
-    first = Peer(stack, 1001, 4000).open()
-    socket = int(stack.command("accept", listener))
-    late = Peer(stack, 1002, 4000)
-    (synack,) = late.tx("S")
-    late.ack = synack.seq + 1
-    late.tx(".")
-    with pytest.raises(NetdError, match="again"):
-        stack.command("accept", listener)
-    stack.command("abort", socket)
-    assert [s.flags for s in first.mine()] == ["RA"]
-    late.tx("P.", b"patience")
-    assert stack.recv(int(stack.command("accept", listener))) == b"patience"
-
-
-def test_connect_and_listen_tell_that_there_is_no_room(stack):
-    stack.reset(blocks=6, connections=2)  # three are the services'
-    stack.listen(1)
-    stack.connect()
-    stack.connect()
-    with pytest.raises(NetdError, match="no-room"):
-        stack.command("open")
-    with pytest.raises(NetdError, match="no-room"):
-        stack.listen(2)
-
-
-def test_the_oldest_time_wait_gives_way_to_a_new_connection(stack, accepted):
-    stack.reset(blocks=6, connections=3)  # three are the services', one is the listener
-    peer, socket = accepted()
-    stack.command("close", socket)
-    peer.take()
-    peer.tx(".")
-    peer.tx("F.")
-    assert stack.states().count("TIME-WAIT") == 1
-    assert stack.connect()
-    assert stack.connect()
-    assert "TIME-WAIT" not in stack.states()
-    assert stack.counters()["tcp_recycled"] == 1
-
-
-def test_pieces_out_of_order_beyond_the_limit_are_not_kept_and_do_no_harm(stack, accepted):
-    peer, socket = accepted()
-    start = peer.seq
-    for i in range(12):
-        peer.tx(".", bytes([i]) * 10, seq=start + 10 + 20 * i)
-    assert stack.counters()["tcp_out_of_order_full"] == 4
-    for i in range(24):
-        peer.tx(".", bytes([i // 2]) * 10, seq=start + 10 * i)
-    peer.tx(".", b"end", seq=start + 240)
-    assert stack.recv(socket) == b"".join(bytes([i // 2]) * 10 for i in range(24)) + b"end"
-
-
-def test_neighbours_beyond_the_limit_are_dropped_while_all_are_being_resolved(stack):
-    stack.reset(neighbours=2, configured=False)
-    stack.command("address", OWN, address("255.255.255.0"), 0, 0)
-    udp = stack.command("udp", 0, 0)
-    for host in range(10, 14):
-        stack.command("sendto", udp, address(f"10.0.0.{host}"), 9, "00")
-    assert stack.counters()["arp_full"] == 2
-
-
-def bind_every_udp_port_but(stack, spared):
-    """At one of the loopback's addresses: a port that anybody has at any address is not chosen."""
-    for port in set(range(49152, 65536)) - {spared}:
-        stack.command("udp", address("127.0.0.1"), port)
-
-
-def test_a_udp_port_is_found_if_one_is_left_and_refused_if_none_is(stack):
-    stack.reset(udp_sockets=16390, udp_bytes=512)
-    bind_every_udp_port_but(stack, 50123)
-    assert stack.command("info", stack.command("udp", 0, 0)) == "local=0:50123"
-    with pytest.raises(NetdError, match="no-room"):
-        stack.command("udp", 0, 0)
-    assert stack.command("udp", 0, 40000), "one that is named is still to be had"
+# Sockets of the stack's own ------------------------------------------------------------------------------------------
 
 
 def test_dhcp_and_the_resolver_have_sockets_when_applications_have_taken_all(stack):
