@@ -348,6 +348,7 @@ static void enter_fin_wait_2(struct netd_tcp *tcb)
 static void process_fin(struct netd_tcp *tcb)
 {
 	tcb->fin_received = true;
+	tcb->pieces = 0; /* what a peer sent beyond its own FIN is no part of the stream */
 	tcb->rcv_nxt++;
 	tcb->rcv_edge = seq_max(tcb->rcv_edge, tcb->rcv_nxt);
 	tcb->ack_now = true;

@@ -407,7 +407,8 @@ def test_the_path_that_was_learnt_first_is_forgotten(stack):
 
     def sent(host: int) -> list[bytes]:
         stack.command("sendto", udp, host, 9, "00" * 1400)
-        return stack.datagrams()
+        datagrams: list[bytes] = stack.datagrams()
+        return datagrams
 
     for host in hosts:
         (whole,) = sent(host)

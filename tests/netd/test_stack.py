@@ -39,6 +39,17 @@ def test_a_connection_echoes_and_ends_in_good_order(stack, accepted):
     assert "LAST-ACK" not in stack.states()
 
 
+def test_text_beyond_a_fin_is_forgotten_with_it(stack, accepted):
+    peer, socket = accepted(sack=True)
+    start = peer.seq
+    peer.tx("P.", b"beyond", seq=start + 5)
+    peer.tx("F.", b"all", seq=start)
+    (ack,) = peer.tx("P.", b"all", seq=start)
+    assert (ack.ack, ack.sack) == (start + 4, []), "no block stands for what is not received"
+    assert stack.recv(socket) == b"all"
+    assert stack.recv(socket) == b""
+
+
 # Copies ---------------------------------------------------------------------------------------------------------
 
 

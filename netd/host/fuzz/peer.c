@@ -262,6 +262,33 @@ void peer_answer(struct netd_nic *nic, bool options)
 	send_tcp(nic, &tcp, 0, 0, 0);
 }
 
+void peer_acknowledge(struct netd_nic *nic, const struct netd_tcp *connection, struct input *input)
+{
+	uint8_t how = take(input), where = take(input);
+	uint32_t flight = connection->snd_nxt - connection->snd_una;
+	struct wire_tcp tcp = {.source = connection->remote.port,
+		.destination = connection->local.port,
+		.sequence = connection->rcv_nxt,
+		.acknowledgment = connection->snd_una + flight * (how & 7) / 8,
+		.flags = WIRE_TCP_ACK | (how & 128 ? WIRE_TCP_ECE : 0),
+		.window = (uint16_t)(connection->snd_wnd >> (connection->scaled ? connection->snd_shift : 0)),
+		.shift = -1,
+		.timestamps = connection->timestamps,
+		.timestamp = connection->ts_recent,
+		.timestamp_echo = tcp_ts_now(connection->stack, connection->ts_offset)};
+
+	peer.own = connection->local.address;
+	for (unsigned times = how >> 3 & 3; times <= 3; times++) {
+		if (how & 32) {
+			tcp.sacks = 1;
+			tcp.sack[0].start = tcp.acknowledgment + flight * (where & 15) / 16;
+			tcp.sack[0].end = tcp.sack[0].start + 1 + flight * (where >> 4) / 64;
+			where += 0x23;
+		}
+		send_tcp(nic, &tcp, 0, 0, 0);
+	}
+}
+
 void peer_raw(struct netd_nic *nic, struct input *input)
 {
 	uint8_t frame[512], how = take(input);

@@ -47,6 +47,8 @@ void peer_turn_to(const struct netd *stack, const struct netd_tcp *connection);
 
 /* Each sends one frame that it makes of the input. */
 void peer_segment(struct netd_nic *nic, struct input *input);
+/* Acknowledgments of what is in flight, in part or again and again, with SACK or without: what a loss looks like from here. */
+void peer_acknowledge(struct netd_nic *nic, const struct netd_tcp *connection, struct input *input);
 void peer_raw(struct netd_nic *nic, struct input *input);
 void peer_arp(struct netd_nic *nic, struct input *input);
 void peer_datagram(struct netd_nic *nic, struct input *input);

@@ -392,21 +392,19 @@ static void stack_call(struct input *input)
 	}
 }
 
-static void turn_to(unsigned which)
+static const struct netd_tcp *connection(unsigned which)
 {
 	const struct netd_tcp *tcb = NULL;
 
-	while ((tcb = netd_tcp_next(stack, tcb))) {
-		if (!which--) {
-			peer_turn_to(stack, tcb);
-			return;
-		}
-	}
+	while ((tcb = netd_tcp_next(stack, tcb)) && which--)
+		;
+	return tcb;
 }
 
 static void step(struct input *input)
 {
 	uint8_t what = take(input);
+	const struct netd_tcp *of;
 	netd_time due;
 
 	if ((what & 0x70) == 0x70) {
@@ -446,7 +444,12 @@ static void step(struct input *input)
 		world.now += NETD_MS << (what >> 3 & 20);
 		break;
 	case 12:
-		turn_to(what >> 4);
+	case 13:
+		of = connection(what >> 4 & 7);
+		if (of && (what & 1))
+			peer_acknowledge(&world.nic, of, input);
+		else if (of)
+			peer_turn_to(stack, of);
 		break;
 	case 11: /* to the next deadline */
 		due = netd_run(stack, world.now);
