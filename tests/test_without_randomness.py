@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 LONG = 240.0
 
@@ -37,11 +39,19 @@ def test_no_random_bytes_are_given(target, agent):
 """
 
 
-def test_without_randomness_there_are_no_keys_and_so_no_channels(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "machine",
+    [
+        ["--target=qemu-x86", "--qemu-cpu=max,-rdrand"],
+        ["--target=qemu-arm64", "--qemu-cpu=cortex-a57", "--qemu-machine=virt,gic-version=3,dtb-randomness=off"],
+    ],
+    ids=["x86_64", "arm64"],
+)
+def test_without_randomness_there_are_no_keys_and_so_no_channels(tmp_path: Path, machine: list[str]) -> None:
     suite = tmp_path / "test_no_keys.py"
     suite.write_text(SUITE)
     command = [sys.executable, "-m", "pytest", str(suite), "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}"]
-    command += ["--qemu-cpu=max,-rdrand", "--require=agent", f"--results={tmp_path}"]
+    command += [*machine, "--require=agent", f"--results={tmp_path}"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG, check=False)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]
     assert re.search(r"4 passed", run.stdout), run.stdout[-400:]
