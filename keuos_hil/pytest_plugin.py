@@ -95,6 +95,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="bulk cases to fuzz a gate with; full ones in proportion (default: what each test says)")  # fmt: skip
     add("--fuzz-time", dest="keuos_fuzz_time", type=_seconds, metavar="SECONDS", default=None,
         help="how long each fuzzing test goes on; with --fuzz-count, whichever ends first")  # fmt: skip
+    add("--net-bytes", dest="keuos_net_bytes", type=_whole_number, metavar="N", default=None,
+        help="how much each bulk transfer of the network suite moves each way")  # fmt: skip
     add("--fuzz-corpus", dest="keuos_fuzz_corpus", metavar="DIR", default=None,
         help=f"where failing cases are kept, and tried first by every later run (default: {CORPUS})")  # fmt: skip
     group.addoption("--hold", dest="keuos_hold", action="store_true",

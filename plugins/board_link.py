@@ -68,6 +68,10 @@ class RawLink:
                 return frame
         return None
 
+    def fileno(self) -> int:
+        """To wait for a frame along with other things."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Safe to repeat."""
         self._socket.close()

@@ -59,6 +59,10 @@ class DatagramLink:
         except (BlockingIOError, ConnectionError):
             return None
 
+    def fileno(self) -> int:
+        """To wait for a frame along with other things."""
+        return self._end.fileno()
+
     def close(self) -> None:
         """Safe to repeat."""
         self._end.close()

@@ -37,6 +37,10 @@ class TapLink:
         except OSError:
             return None
 
+    def fileno(self) -> int:
+        """To wait for a frame along with other things."""
+        return self._fd
+
     def close(self) -> None:
         """Safe to repeat."""
         if self._fd >= 0:

@@ -7,11 +7,12 @@ import threading
 
 import pytest
 from keuos_hil.plugins.dgram_link import DatagramLink
-from keuos_hil.plugins.impaired_link import Direction, ImpairedLink, Impairments
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import ARP, Ether
 
 from keuos_hil.errors import TargetFailure, UsageError
+from keuos_hil.net.bridge import Bridge
+from keuos_hil.net.impaired_link import Direction, ImpairedLink, Impairments
 from keuos_hil.net.scapy_socket import LinkSocket
 
 FRAMES = [bytes([number % 256, number // 256]) + bytes(80) for number in range(1000)]
@@ -138,3 +139,40 @@ def test_scapy_is_told_when_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> 
     wire = LinkSocket(Neighbour(), "02:00:00:00:00:01", "10.0.0.1")
     with pytest.raises(TargetFailure, match=r"10\.0\.0\.9"):
         wire.sr1(IP(dst="10.0.0.9") / ICMP(), timeout=0.2)
+
+
+def bridged(impairments: Impairments) -> tuple[list[bytes], list[bytes]]:
+    """What comes out at either end of a bridge, of a hundred frames into the other."""
+    target, wire_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    linux, device = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    link = DatagramLink(wire_end)
+    bridge = Bridge(link, device.fileno(), impairments, impairments, seed=1)
+    out: tuple[list[bytes], list[bytes]] = ([], [])
+    try:
+        for end in (target, linux):
+            end.settimeout(20.0)
+        for frame in FRAMES[:100]:
+            for put, got, kept in ((linux, target, out[0]), (target, linux, out[1])):
+                put.send(frame)
+                kept.append(got.recv(2000))
+        assert (bridge.frames_to_target, bridge.frames_from_target) == (100, 100)
+    finally:
+        bridge.close()
+        bridge.close()
+        link.close()
+        for end in (target, linux, device):
+            end.close()
+    return out
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001])
+def test_a_bridge_carries_every_frame_both_ways_in_order(delay: float) -> None:
+    out = bridged(Impairments(delay_s=delay))
+    assert list(out) == [FRAMES[:100]] * 2
+
+
+def test_a_bridge_does_what_a_bad_wire_does() -> None:
+    damaged = bridged(Impairments(corrupt=1.0))
+    for frames in damaged:
+        assert len(frames) == 100
+        assert all(frame != right for frame, right in zip(frames, FRAMES, strict=False))

@@ -69,6 +69,14 @@ static void show(struct virtio_net *net, struct virtio_queue *queue, uint16_t nu
 	net->bus->notify(net->bus->context, number, notify_offset);
 }
 
+void virtio_net_flush(struct virtio_net *net)
+{
+	if (!net->running)
+		return;
+	show(net, &net->receive, QUEUE_RECEIVE, net->receive_notify);
+	show(net, &net->transmit, QUEUE_TRANSMIT, net->transmit_notify);
+}
+
 static void release(void *owner, uint64_t id)
 {
 	struct virtio_net *net = owner;
@@ -76,7 +84,6 @@ static void release(void *owner, uint64_t id)
 	if (!net->running || id >> 32 != net->generation)
 		return;
 	lend(net, (uint16_t)id);
-	show(net, &net->receive, QUEUE_RECEIVE, net->receive_notify);
 }
 
 /* Takes sent buffers back; a lie on the way is for virtio_net_poll to find. */
@@ -98,8 +105,10 @@ static bool transmit(void *device, const struct netd_part *parts, unsigned count
 	struct virtio_net *net = device;
 	size_t bytes = 0;
 
-	if (net->running && net->free_count == 0)
+	if (net->running && net->free_count == 0) {
+		virtio_net_flush(net); /* or the device would never be done with them */
 		reclaim(net);
+	}
 	if (!net->running || !net->nic->link_up || net->free_count == 0) {
 		net->wanted_room = true;
 		net->counters.no_room++;
@@ -120,7 +129,8 @@ static bool transmit(void *device, const struct netd_part *parts, unsigned count
 	size_t frame = bytes < FRAME_MIN ? FRAME_MIN : bytes;
 
 	virtio_queue_post(&net->transmit, index, net->iova + at, (uint32_t)(sizeof(struct header) + frame), false);
-	show(net, &net->transmit, QUEUE_TRANSMIT, net->transmit_notify);
+	if ((uint16_t)(net->transmit.posted - net->transmit.published) >= VIRTIO_NET_BURST)
+		virtio_net_flush(net);
 	net->counters.transmitted++;
 	net->counters.transmitted_bytes += frame;
 	return true;
@@ -282,6 +292,7 @@ unsigned virtio_net_poll(struct virtio_net *net, unsigned budget)
 	}
 	if (net->running && net->receive.fault)
 		virtio_net_stop(net, net->receive.fault);
+	virtio_net_flush(net);
 	return frames;
 }
 
@@ -310,6 +321,7 @@ bool virtio_net_arm(struct virtio_net *net)
 {
 	if (!net->running)
 		return false;
+	virtio_net_flush(net);
 	bool sent = net->wanted_room && virtio_queue_arm(&net->transmit);
 
 	return virtio_queue_arm(&net->receive) || sent;

@@ -22,6 +22,7 @@ enum virtio_net_layout {
 	VIRTIO_NET_BUFFER_BYTES = 2048, /* the device's header and a frame of up to 2,036 bytes */
 	VIRTIO_NET_RECEIVE = 256,       /* buffers */
 	VIRTIO_NET_TRANSMIT = 128,
+	VIRTIO_NET_BURST = 32, /* frames to send that the device is shown at once, at the latest */
 	VIRTIO_NET_MTU_MAX = 1500,
 	/* The block of memory, in pages, and what the device needs of it: first what it reads, then what it writes. */
 	VIRTIO_NET_QUEUE_PAGES = 2 * VIRTIO_QUEUE_PAGES,
@@ -79,13 +80,21 @@ enum virtio_fault virtio_net_start(struct virtio_net *net, struct netd_nic *nic,
 /* Hands the receive buffers out; from here on frames come. */
 void virtio_net_run(struct virtio_net *net);
 
-/* Takes up to `budget` received frames to the stack and takes sent buffers back. How many frames there were. */
+/*
+ * Takes up to `budget` received frames to the stack and takes sent buffers back, and flushes. How many frames there were.
+ */
 unsigned virtio_net_poll(struct virtio_net *net, unsigned budget);
+
+/*
+ * Shows the device what transmit() took and the buffers that were released: once for all, since each time may cost a
+ * notification. Called at the end of each turn of the event loop.
+ */
+void virtio_net_flush(struct virtio_net *net);
 
 /* After a wake-up: has the link changed, does the device call itself broken? It reads registers, so not on every poll. */
 void virtio_net_look(struct virtio_net *net);
 
-/* Before sleeping: asks for an interrupt; true if there is work already. */
+/* Before sleeping: flushes and asks for an interrupt; true if there is work already. */
 bool virtio_net_arm(struct virtio_net *net);
 void virtio_net_disarm(struct virtio_net *net);
 

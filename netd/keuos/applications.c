@@ -146,6 +146,7 @@ bool application_tell(struct application *application, uint16_t opcode, const vo
 	if (keuos_send(&application->events, keuos_template_index(template), message, bytes) != KEUOS_RING_OK)
 		return false;
 	application_counters.events++;
+	application->told = true;
 	return true;
 }
 
@@ -167,15 +168,16 @@ bool application_send(struct application *application, const uint64_t cookie[2],
 		return false;
 	application_counters.events++;
 	application_counters.copied += bytes;
+	application->told = true;
 	return true;
 }
 
 static void wake(struct application *application)
 {
 	keuos_consumer_wake(&application->requests);
-	if (application->sent == application->events.head)
+	if (!application->told)
 		return;
-	application->sent = application->events.head;
+	application->told = false;
 	keuos_producer_wake(&application->events);
 }
 
@@ -264,7 +266,7 @@ static bool serve(struct application *application)
 		end(application);
 		return true;
 	}
-	any = any || application->sent != application->events.head;
+	any = any || application->told;
 	wake(application);
 	return any;
 }

@@ -23,6 +23,8 @@ struct socket {
 	struct socket *next; /* of the same application */
 	struct netd_tcp *tcp;
 	struct netd_udp *udp;
+	bool wants_room;    /* WRITABLE is waited for */
+	bool cut;           /* the last SEND was not taken whole */
 	uint32_t events;    /* that the application has not been told yet */
 	uint32_t credit;    /* bytes that a standing RECEIVE still wants */
 	uint32_t credit_id; /* its request */
@@ -36,7 +38,7 @@ struct application {
 	uint64_t label;
 	struct keuos_consumer requests;
 	struct keuos_producer events;
-	uint32_t sent; /* the events' head at the last doorbell */
+	bool told; /* something since the last doorbell that is worth one */
 	uint32_t count;
 	struct socket *sockets;
 };

@@ -79,6 +79,7 @@ static netd_time turn(struct netd *stack, bool *any)
 	*any = wire_poll(&wire);
 	*any = applications_serve() || *any;
 	due = netd_run(stack, now);
+	wire_flush(&wire);
 	*any = *any || due <= now;
 	return due;
 }

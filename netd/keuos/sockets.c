@@ -114,10 +114,27 @@ static void note(struct socket *socket, unsigned events)
 	socket->application->attention = true;
 }
 
+static bool half_free(const struct netd_tcp *tcp)
+{
+	struct netd_tcp_info info;
+
+	netd_tcp_get_info(tcp, &info);
+	return info.unsent + info.in_flight <= netd_tcp_get(tcp, NETD_SEND_BYTES) / 2;
+}
+
+/* Room is told to who waits for it, and when it is worth a wake-up; the stack tells of it with every acknowledgment. */
 static void tcp_ready(void *owner, struct netd_tcp *tcp, unsigned events)
 {
-	(void)tcp;
-	note(owner, events);
+	struct socket *socket = owner;
+
+	if (events & NETD_WRITABLE && !(events & NETD_CLOSED)) {
+		if (socket->wants_room && half_free(tcp))
+			socket->wants_room = false;
+		else
+			events &= ~(unsigned)NETD_WRITABLE;
+	}
+	if (events)
+		note(socket, events);
 }
 
 /* Data on credit goes from the frame into the ring: the one copy. */
@@ -338,6 +355,7 @@ static void connect(struct socket *socket, const struct keuos_socket_request *re
 	struct netd_endpoint remote = {request->remote, request->remote_port};
 	int result = netd_tcp_connect(socket->tcp, local, remote);
 
+	socket->wants_room = true; /* WRITABLE tells that it is connected */
 	if (result == NETD_OK)
 		local = own_end(socket);
 	reply_whole(socket->application,
@@ -431,6 +449,24 @@ static void give_up(struct socket *socket, bool abort)
 	forget(socket);
 }
 
+static void send_stream(
+	struct socket *socket, const struct keuos_socket_request *request, const uint8_t *data, uint32_t bytes)
+{
+	struct application *application = socket->application;
+	bool told = application->told, quiet = request->flags & KEUOS_SOCKET_QUIET;
+	unsigned flags = (request->flags & KEUOS_SOCKET_MORE ? NETD_SEND_MORE : 0) |
+		(request->flags & KEUOS_SOCKET_URGENT ? NETD_SEND_URGENT : 0);
+	long result = socket->cut && request->flags & KEUOS_SOCKET_FOLLOWS
+		? NETD_AGAIN
+		: netd_tcp_send(socket->tcp, data, bytes, flags);
+
+	socket->cut = result < (long)bytes;
+	socket->wants_room = socket->wants_room || socket->cut || quiet;
+	reply(application, request, result > 0 ? NETD_OK : result, result > 0 ? (uint32_t)result : 0);
+	if (quiet && (result > 0 || result == NETD_AGAIN))
+		application->told = told;
+}
+
 /* What streams and listeners alone can do. */
 static void stream_call(struct socket *socket, uint16_t opcode, const struct keuos_socket_request *request,
 	const uint8_t *data, uint32_t bytes)
@@ -439,8 +475,6 @@ static void stream_call(struct socket *socket, uint16_t opcode, const struct keu
 	struct netd_tcp *tcp = socket->tcp;
 	long result = NETD_INVALID;
 	uint32_t value = 0;
-	unsigned flags = (request->flags & KEUOS_SOCKET_MORE ? NETD_SEND_MORE : 0) |
-		(request->flags & KEUOS_SOCKET_URGENT ? NETD_SEND_URGENT : 0);
 
 	switch (opcode) {
 	case KEUOS_SOCKET_ACCEPT:
@@ -456,10 +490,10 @@ static void stream_call(struct socket *socket, uint16_t opcode, const struct keu
 		}
 		break;
 	case KEUOS_SOCKET_SEND:
-		if (bytes && socket->kind == SOCKET_STREAM)
-			result = netd_tcp_send(tcp, data, bytes, flags);
-		value = result > 0 ? (uint32_t)result : 0;
-		result = result > 0 ? NETD_OK : result;
+		if (bytes && socket->kind == SOCKET_STREAM) {
+			send_stream(socket, request, data, bytes);
+			return;
+		}
 		break;
 	case KEUOS_SOCKET_SHUTDOWN:
 		result = netd_tcp_shutdown(tcp);

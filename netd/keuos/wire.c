@@ -72,6 +72,11 @@ bool wire_poll(struct wire *wire)
 	return virtio_net_poll(&wire->net, BUDGET) > 0;
 }
 
+void wire_flush(struct wire *wire)
+{
+	virtio_net_flush(&wire->net);
+}
+
 uint64_t wire_sleep(struct wire *wire, uint64_t deadline_ns)
 {
 	uint64_t bits;

@@ -25,6 +25,9 @@ void wire_run(struct wire *wire);
 /* Takes what has arrived to the stack. Whether there was anything. */
 bool wire_poll(struct wire *wire);
 
+/* The end of a turn: what was sent in it goes to the NIC. */
+void wire_flush(struct wire *wire);
+
 /* Sleeps until something happens or the deadline (ns of the kernel's time), unless frames are there already. The bits. */
 uint64_t wire_sleep(struct wire *wire, uint64_t deadline_ns);
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
+from keuos_hil.net.bridge import PollableLink
 from keuos_hil.net.host import Host
+from keuos_hil.net.impaired_link import Impairments
+from keuos_hil.net.linux_peer import LinuxPeer, why_not
 from keuos_hil.net.netd import Netd, NetdSockets
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Stack
 from keuos_hil.rig import LiveTarget
+
+from .programs import Transfer
 
 _ports = itertools.cycle(range(2000, 32000))
 
@@ -34,14 +40,19 @@ def netd(start_netd: Callable[..., Netd]) -> Netd:
     return start_netd()
 
 
-@pytest.fixture
-def host(target: LiveTarget, netd: Netd) -> Host:
-    """Our end of the wire to NetD, every frame read that was under way before."""
+def fenced(target: LiveTarget, netd: Netd) -> Host:
+    """Our end of the wire, when NetD has dealt with all that was sent and we have read all that it had to say."""
     made = Host(target.link, netd.network)
     made.judging = False
     made.fence()
     made.judging = True
     return made
+
+
+@pytest.fixture
+def host(target: LiveTarget, netd: Netd) -> Host:
+    """Our end of the wire to NetD, every frame read that was under way before."""
+    return fenced(target, netd)
 
 
 @pytest.fixture
@@ -57,3 +68,39 @@ def stack(host: Host, application: NetdSockets) -> Iterator[Stack]:
     yield made
     if application.bound:
         made.clean_up()
+
+
+@pytest.fixture(scope="session")
+def namespace() -> None:
+    """Skips where this machine can't have a network namespace with a TAP device."""
+    if why := why_not():
+        pytest.skip(why)
+
+
+@pytest.fixture
+def start_peer(target: LiveTarget, netd: Netd, namespace: None, seed: int) -> Iterator[Callable[..., LinuxPeer]]:
+    """Starts a Linux at the other end of NetD's wire, behind impairments that are the same each way."""
+    link = target.link
+    if not isinstance(link, PollableLink):
+        pytest.skip(f"the wire of {target.name} can't be bridged to a TAP device")
+    with ExitStack() as stack:
+
+        def start(impairments: Impairments | None = None) -> LinuxPeer:
+            return stack.enter_context(LinuxPeer(link, netd.network, impairments, impairments, seed=seed))
+
+        yield start
+    if not netd.process.info().exit_reason:
+        fenced(target, netd)  # what that Linux sent last must not lie on the wire for the next driver
+
+
+@pytest.fixture
+def transfer(netd: Netd) -> Transfer:
+    """The program that moves bulk data."""
+    return Transfer(netd)
+
+
+@pytest.fixture
+def transfer_bytes(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """How much a bulk transfer moves: what --net-bytes says, or else what the case says."""
+    given: int | None = request.config.getoption("keuos_net_bytes")
+    return lambda usual: usual if given is None else given

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from keuos_hil.agent import Agent, Process
 from keuos_hil.dwarf import Record
 from keuos_hil.errors import TargetFailure
+from keuos_hil.net.netd import Netd
 
 #: Ethernet's type for experiments (IEEE 802, 9.2.3): no stack answers to it.
 EXPERIMENT = 0x88B5
@@ -228,3 +229,19 @@ class Rogue(_NicProgram):
         address = self.good("memory_map", memory, 1)
         self.good("dma_map", self.capability, memory, 0, 1, iova, int(writable))
         return address
+
+
+class Transfer:
+    """The program `transfer`, bound to NetD and listening: moves bulk data by itself, checked against the pattern."""
+
+    def __init__(self, netd: Netd) -> None:
+        self.process = netd.agent.spawn("transfer")
+        netd.bind(self.process)
+        until("transfer to listen", lambda: self.results, lambda r: r.listening)
+        constant = self.process.elf.layouts.constant
+        self.sink, self.source = constant("TRANSFER_SINK"), constant("TRANSFER_SOURCE")
+
+    @property
+    def results(self) -> Any:
+        """What it counts."""
+        return self.process.read_struct("results")

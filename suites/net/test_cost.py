@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from keuos_hil.net.host import Host
+from keuos_hil.net.linux_peer import LinuxPeer
 from keuos_hil.net.netd import Netd
 from keuos_hil.net.tcp import Conversation
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
+
+from .programs import Transfer
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
@@ -40,3 +45,69 @@ def test_the_cost_of_interactive_echo_is_counted(target: LiveTarget, host: Host,
     assert calls <= packets, f"{calls} system calls for {packets} packets: at most one each"
     assert interrupts <= calls, "no interrupt without a wait that asked for it"
     c.kill()
+
+
+#: Behind a first transfer of this size the rings have been used, and every page has been touched.
+WARM_UP, BULK = 1 << 20, 16 << 20
+#: A host that is busy elsewhere offers less than a bulk load; so many transfers are tried for one that is.
+TRIES = 3
+
+
+class Counted:
+    """What one transfer made NetD, its application and the NIC do."""
+
+    def __init__(self, target: LiveTarget, netd: Netd, transfer: Transfer) -> None:
+        self._target, self._netd, self._transfer = target, netd, transfer
+        self._observer = netd.application()
+
+    def now(self) -> dict[str, int]:
+        """The counters as they stand."""
+        rings, application = self._netd.counters(), self._transfer.results
+        stack = self._observer.counters()
+        return {
+            "packets": rings["nic_received"] + rings["nic_transmitted"],
+            "notifications": rings["doorbells"] + int(application.doorbells),
+            "kicks": rings["nic_notifications"],
+            "syscalls": int(self._netd.process.info().syscalls),
+            "interrupts": int(self._target.agent.devices()[self._netd.nic - 1].interrupts),
+            "received": int(application.received),
+            "receive_copied": rings["copied"] + stack["bytes_copied"],
+            "sent": int(application.sent),
+            # Out of the ring, into the send buffer, into the NIC's.
+            "send_copied": rings["sent_copied"] + int(application.sent) + rings["nic_transmitted_bytes"],
+        }
+
+
+@pytest.mark.parametrize("direction", ["receive", "send"])
+def test_bulk_data_costs_few_notifications_and_few_copies(
+    target: LiveTarget,
+    netd: Netd,
+    start_peer: Callable[..., LinuxPeer],
+    transfer: Transfer,
+    record: Recorder,
+    transfer_bytes: Callable[[int], int],
+    direction: str,
+) -> None:
+    peer, counted, size = start_peer(), Counted(target, netd, transfer), transfer_bytes(BULK)
+    what, port, moved = (
+        ("send", transfer.sink, "received") if direction == "receive" else ("receive", transfer.source, "sent")
+    )
+    peer.do(what, port=port, count=WARM_UP)
+    tries = []
+    for _ in range(TRIES):
+        before = counted.now()
+        peer.do(what, port=port, count=size)
+        after = counted.now()
+        tries.append({name: after[name] - before[name] for name in after})
+        if tries[-1]["notifications"] * 10 <= tries[-1]["packets"]:
+            break
+    counts = min(tries, key=lambda one: one["notifications"] / one["packets"])
+    of = {"load": "bulk", "mode": "shared", "direction": direction}
+    for name in ("notifications", "kicks", "syscalls", "interrupts"):
+        at_most = 100.0 if name == "notifications" else None
+        value = counts[name] * 1000 / counts["packets"]
+        record.add(f"net.{name}", of, "1/1000 packets", value=value, at_most=at_most)
+    copied = counts[f"{direction}_copied"] / counts[moved]
+    record.add("net.copied", of, "bytes per byte", value=copied)
+    assert counts["notifications"] * 10 <= counts["packets"], f"more than 100 for 1,000 packets: {tries}"
+    assert copied <= (2.0 if direction == "receive" else 3.3), "a byte is copied no oftener than docs/sockets.md says"

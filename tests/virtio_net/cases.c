@@ -28,7 +28,10 @@ static bool send(size_t bytes)
 	static const uint8_t data[4096] = {1, 2, 3};
 	struct netd_part parts[2] = {{data, bytes / 2}, {data, bytes - bytes / 2}};
 
-	return m.nic.driver->transmit(m.nic.device, parts, 2);
+	bool taken = m.nic.driver->transmit(m.nic.device, parts, 2);
+
+	virtio_net_flush(&m.net);
+	return taken;
 }
 
 /* The device is off and reset, the reason kept, the stack told once; nothing comes any more. */
@@ -71,6 +74,26 @@ static void frames_pass_both_ways(void)
 		model_give(&m, 1, (uint32_t)id, 0);
 	}
 	CHECK(m.net.fault == VIRTIO_FAULT_NONE);
+}
+
+/* What is sent in one turn is one notification; and none waits longer than a burst. */
+static void frames_of_a_turn_are_shown_at_once(void)
+{
+	static const uint8_t data[100];
+	struct netd_part part = {data, sizeof(data)};
+
+	up();
+	uint16_t shown = model_available(&m, 1)->index;
+	uint64_t notified = m.net.counters.notifications;
+	for (int i = 0; i < VIRTIO_NET_BURST - 1; i++)
+		CHECK(m.nic.driver->transmit(m.nic.device, &part, 1));
+	CHECK(model_available(&m, 1)->index == shown && m.net.counters.notifications == notified);
+	CHECK(m.nic.driver->transmit(m.nic.device, &part, 1));
+	CHECK(model_available(&m, 1)->index == (uint16_t)(shown + VIRTIO_NET_BURST));
+	CHECK(m.nic.driver->transmit(m.nic.device, &part, 1));
+	virtio_net_flush(&m.net);
+	CHECK(model_available(&m, 1)->index == (uint16_t)(shown + VIRTIO_NET_BURST + 1));
+	CHECK(m.net.counters.notifications <= notified + 2);
 }
 
 static void used_index_runs_away(void)
@@ -296,6 +319,7 @@ static const struct {
 	void (*run)(void);
 } cases[] = {
 	{"frames_pass_both_ways", frames_pass_both_ways},
+	{"frames_of_a_turn_are_shown_at_once", frames_of_a_turn_are_shown_at_once},
 	{"used_index_runs_away", used_index_runs_away},
 	{"used_index_goes_back", used_index_goes_back},
 	{"id_past_the_queue", id_past_the_queue},

@@ -93,6 +93,9 @@ enum keuos_socket_flag {
 	KEUOS_SOCKET_PEEK = 4,     /* RECEIVE: look without taking; streams only */
 	KEUOS_SOCKET_STANDING = 8, /* RECEIVE: a credit: DATA comes as it arrives, until `value` bytes have */
 	KEUOS_SOCKET_END = 16,     /* DATA: of no bytes, the end of the stream */
+	KEUOS_SOCKET_FOLLOWS = 32, /* SEND: is AGAIN unless the SEND before it was taken whole */
+	/* SEND: its answer is no reason to wake anybody, unless it is an error; WRITABLE will, at half the buffer's room. */
+	KEUOS_SOCKET_QUIET = 64,
 };
 
 struct keuos_socket_reply {

@@ -14,8 +14,11 @@
 #include <string.h>
 #include <user.h>
 
+static uint64_t socket_doorbells; /* that this program has rung */
+
 static inline void keuos_ring_doorbell(uint32_t capability)
 {
+	socket_doorbells++;
 	sys_doorbell(capability);
 }
 
@@ -74,6 +77,9 @@ struct socket_client {
 	struct keuos_consumer in;
 	uint32_t id; /* of the last request */
 	int has_out, has_in;
+	int full;       /* the last request found no room */
+	int untold;     /* requests were sent, and NetD was not told yet */
+	uint32_t taken; /* messages since NetD was told of the room that they made */
 	/* Is told what comes while socket_call() waits for something else; may be 0. Must not call NetD. */
 	void (*other)(struct socket_client *client, const struct socket_message *message);
 	uint8_t buffer[KEUOS_SOCKET_DATA_MAX]; /* DATA's bytes, until the next message is taken */
@@ -120,19 +126,38 @@ static inline void socket_shut(struct socket_client *client)
 	client->has_out = client->has_in = 0;
 }
 
-/* Sends a request, whose id it chooses. enum keuos_ring_result; KEUOS_RING_FULL: take what has come, and try again. */
+/* Tells NetD of the requests sent. socket_wait() and whatever waits does it; who does not wait does it itself. */
+static inline void socket_tell(struct socket_client *client)
+{
+	if (!client->untold)
+		return;
+	client->untold = 0;
+	keuos_producer_wake(&client->out);
+}
+
+/* Behind a request that was put into the ring, or was not. */
+static inline int socket_requested(struct socket_client *client, uint32_t id, int result)
+{
+	client->full = result == KEUOS_RING_FULL;
+	if (client->full)
+		socket_tell(client);
+	if (result != KEUOS_RING_OK)
+		return result;
+	client->id = id;
+	client->untold = 1;
+	return result;
+}
+
+/*
+ * Sends a request, whose id it chooses; NetD is told of it later (socket_tell). enum keuos_ring_result; KEUOS_RING_FULL: take
+ * what has come, and try again.
+ */
 static inline int socket_request(
 	struct socket_client *client, const struct keuos_template *template, struct keuos_socket_request *request)
 {
-	int result;
-
 	request->id = client->id + 1 ? client->id + 1 : 1;
-	result = keuos_send(&client->out, keuos_template_index(template), request, sizeof(*request));
-	if (result != KEUOS_RING_OK)
-		return result;
-	client->id = request->id;
-	keuos_producer_wake(&client->out);
-	return result;
+	return socket_requested(client, request->id,
+		keuos_send(&client->out, keuos_template_index(template), request, sizeof(*request)));
 }
 
 /* The same with data: socket_template_send or socket_template_send_to, and at most KEUOS_SOCKET_DATA_MAX bytes. */
@@ -140,17 +165,23 @@ static inline int socket_request_data(struct socket_client *client, const struct
 	struct keuos_socket_request *request, const void *data, uint32_t bytes)
 {
 	uint64_t cookie[2];
-	int result;
 
 	request->id = client->id + 1 ? client->id + 1 : 1;
 	cookie[0] = KEUOS_SOCKET_COOKIE(request->id, request->socket);
 	cookie[1] = KEUOS_SOCKET_PEER(request->remote, request->remote_port, request->flags);
-	result = keuos_send_descriptor(&client->out, keuos_template_index(template), data, bytes, cookie);
-	if (result != KEUOS_RING_OK)
-		return result;
-	client->id = request->id;
-	keuos_producer_wake(&client->out);
-	return result;
+	return socket_requested(client, request->id,
+		keuos_send_descriptor(&client->out, keuos_template_index(template), data, bytes, cookie));
+}
+
+enum { SOCKET_TAKEN = 32 }; /* half the ring */
+
+/* NetD, if it waits for room, is told of it when there is a good deal: each message's would be a doorbell each. */
+static inline void socket_made_room(struct socket_client *client, int all)
+{
+	if (!all && ++client->taken < SOCKET_TAKEN)
+		return;
+	client->taken = 0;
+	keuos_consumer_wake(&client->in);
 }
 
 /* Takes the next message. 1; 0: there is none; negative: KEUOS_RING_CLOSED (NetD is gone) or KEUOS_RING_VIOLATION. */
@@ -160,11 +191,13 @@ static inline int socket_next(struct socket_client *client, struct socket_messag
 	uint32_t template = 0;
 	int bytes = keuos_receive_cookie(&client->in, client->buffer, sizeof(client->buffer), &template, cookie);
 
-	if (bytes == KEUOS_RING_EMPTY)
+	if (bytes == KEUOS_RING_EMPTY) {
+		socket_made_room(client, 1);
 		return 0;
+	}
 	if (bytes < 0)
 		return bytes;
-	keuos_consumer_wake(&client->in);
+	socket_made_room(client, 0);
 	*message = (struct socket_message){
 		.opcode = client->in.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode, .bytes = (uint32_t)bytes};
 	if (message->opcode == KEUOS_SOCKET_DATA) {
@@ -184,13 +217,14 @@ static inline int socket_next(struct socket_client *client, struct socket_messag
 	return 1;
 }
 
-/* Sleeps until there is a message, or room for a request, or the deadline (ns of TIME). */
+/* Sleeps until there is a message, or room if the last request found none, or the deadline (ns of TIME). */
 static inline void socket_wait(struct socket_client *client, uint64_t deadline)
 {
 	const struct keuos_slot *slot = keuos_slot_of(&client->in.ring, client->in.tail);
 
+	socket_tell(client);
 	keuos_ring_sleeping(&client->in.ring, 1);
-	keuos_ring_sleeping(&client->out.ring, 1);
+	keuos_ring_sleeping(&client->out.ring, client->full != 0);
 	if ((uint32_t)(__atomic_load_n(&slot->word, __ATOMIC_ACQUIRE) >> KEUOS_WORD_SEQUENCE_SHIFT) !=
 			client->in.tail + 1 &&
 		client->in.ring.status->state == KEUOS_CHANNEL_OPEN)
@@ -203,6 +237,7 @@ static inline void socket_wait(struct socket_client *client, uint64_t deadline)
 static inline int socket_answer(
 	struct socket_client *client, uint32_t id, struct socket_message *message, uint64_t deadline)
 {
+	socket_tell(client);
 	for (;;) {
 		int result = socket_next(client, message);
 

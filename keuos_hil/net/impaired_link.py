@@ -113,7 +113,7 @@ class Direction:
 
 
 #: For so long a frame that is held back waits for others to pass it.
-_HOLD_S = 0.05
+HOLD_S = 0.05
 
 
 class ImpairedLink:
@@ -157,14 +157,14 @@ class ImpairedLink:
             if now >= deadline:
                 return None
             soon = [at for at in (self.from_target.next_at, self.to_target.next_at) if at is not None]
-            frame = self._link.receive(max(0.0, min([deadline, now + _HOLD_S, *soon]) - now))
+            frame = self._link.receive(max(0.0, min([deadline, now + HOLD_S, *soon]) - now))
             if frame is not None:
                 self.from_target.put(frame, self._clock())
                 self._used_at = self._clock()
 
     def _move(self) -> None:
         now = self._clock()
-        if now - self._used_at >= _HOLD_S:
+        if now - self._used_at >= HOLD_S:
             self.to_target.flush(now)
             self.from_target.flush(now)
         for frame in self.to_target.due(now):
