@@ -8,6 +8,7 @@ tears down in reverse order, always. docs/writing-a-target.md leads through it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,39 @@ class RunControl(Protocol):
 
     def resume(self) -> None:
         """Let every core run on. Safe to repeat."""
+        ...
+
+
+class Watch(Protocol):
+    """Reads that are watched. A context manager: leaving it watches them no more, and lets the target run."""
+
+    def __enter__(self) -> Watch: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def next_read(self, timeout: float) -> int | None:
+        """Let the target run on, if it stands, until it has read one of the pieces.
+
+        Returns:
+            Where that piece begins: every core stands behind that instruction, until the next call. None if nothing
+            was read for `timeout` seconds: the target runs.
+        """
+        ...
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """Stops the target behind reads of memory, however short it lies between two of them.
+
+    A Debug part that can do this has this method beside its own, and the target the capability `watch`.
+    """
+
+    def watch_reads(self, addresses: Sequence[int], size: int) -> Watch:
+        """Watch pieces of `size` bytes; the target runs on until one of them is read.
+
+        Args:
+            addresses: where they begin, virtual: reads through another mapping are not seen.
+        """
         ...
 
 

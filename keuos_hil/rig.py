@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,8 @@ from .parts import (
     Session,
     Sockets,
     Timebase,
+    Watch,
+    Watching,
     booting,
     resident,
 )
@@ -117,6 +119,13 @@ class LiveTarget:
             yield
         finally:
             debug.resume()
+
+    def watch_reads(self, addresses: Sequence[int], size: int) -> Watch:
+        """See Watching.watch_reads. Raises UsageError if the target has no such part."""
+        debug = self.debug
+        if not isinstance(debug, Watching):
+            raise UsageError(f"target {self.name} can't watch reads; mark the test with needs('watch')")
+        return debug.watch_reads(addresses, size)
 
     @property
     def link(self) -> Link:

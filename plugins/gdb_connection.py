@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 
 from keuos_hil.errors import InfraError
 
 _TIMEOUT_S = 10.0
+#: What stop replies begin with.
+_STOPS = ("T", "S", "W", "X")
 
 
 class GdbConnection:
@@ -59,8 +62,32 @@ class GdbConnection:
             self.close()
             raise InfraError(f"the gdb server {self._server} is gone: {error}") from None
 
+    def stop_reply(self, timeout: float) -> str | None:
+        """Wait until what runs has stopped, at most so many seconds; None if it still runs."""
+        deadline = time.monotonic() + timeout
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                if (body := self._packet())[:1] in _STOPS:
+                    return body
+            except TimeoutError:
+                break
+            finally:
+                self._socket.settimeout(_TIMEOUT_S)
+        return None
+
     def _receive(self) -> str:
-        """The next packet that is no stop reply; acknowledges it."""
+        """The next packet that is no stop reply."""
+        while True:
+            try:
+                if (body := self._packet())[:1] not in _STOPS:
+                    return body
+            except TimeoutError as error:
+                self.close()
+                raise InfraError(f"the gdb server {self._server} does not answer: {error}") from None
+
+    def _packet(self) -> str:
+        """The next packet; acknowledges it. Raises TimeoutError if none comes in the socket's time."""
         while True:
             start = self._buffer.find(b"$")
             stop = self._buffer.find(b"#", start) if start >= 0 else -1
@@ -69,14 +96,14 @@ class GdbConnection:
                 del self._buffer[: stop + 3]
                 with suppress(OSError):
                     self._socket.sendall(b"+")
-                if body[:1] in b"TSWX" and body:
-                    continue
                 return body.decode("latin-1")
             try:
                 data = self._socket.recv(1 << 16)
+            except TimeoutError:
+                raise
             except OSError as error:
                 self.close()
-                raise InfraError(f"the gdb server {self._server} does not answer: {error}") from None
+                raise InfraError(f"the gdb server {self._server} is gone: {error}") from None
             if not data:
                 self.close()
                 raise InfraError(f"the gdb server {self._server} closed the connection")

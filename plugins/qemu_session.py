@@ -29,6 +29,7 @@ from keuos_hil.streams import SocketStream
 from .child_process import ChildProcess
 from .dgram_link import DatagramLink
 from .gdb_registers import GdbRegisters
+from .gdb_watch import GdbWatch
 from .guest_memory import GuestMemory
 from .qemu_monitor import Monitor
 
@@ -59,7 +60,7 @@ def shared_memory(machine: str, size: int) -> Callable[[str], list[str]]:
 
 
 class QemuSession:
-    """See :class:`keuos_hil.parts.Session`. It is its own Debug and RunControl part.
+    """See :class:`keuos_hil.parts.Session`. It is its own Debug, RunControl and Watching part.
 
     Args:
         argv: the emulator and its arguments, without those that this class adds.
@@ -254,6 +255,10 @@ class QemuSession:
                 raise UsageError(f"this machine has cores {sorted(cores)}; there is no core {core}")
             found = {name.lower(): int(value, 16) for name, value in _REGISTER.findall(cores[core])}
             return found | (self._more_registers.read(self._gdb_server(), core) if self._more_registers else {})
+
+    def watch_reads(self, addresses: Sequence[int], size: int) -> GdbWatch:
+        """See Watching.watch_reads."""
+        return GdbWatch(self._gdb_server(), addresses, size)
 
     @contextmanager
     def _standing(self) -> Iterator[None]:

@@ -77,7 +77,9 @@ class QemuX86:
         if f"bus={_PORT}" in self._nic():
             devices += ["-device", f"pcie-root-port,id={_PORT}"]
         self._machine = QemuMachine(name, kind, options, run, nic=self._nic(), devices=devices)
-        self.capabilities = self._machine.capabilities("registers", "reset-reason", "triple-fault", "paced-line")
+        self.capabilities = self._machine.capabilities(
+            "registers", "reset-reason", "triple-fault", "paced-line", "watch"
+        )
 
     @property
     def timebase(self) -> Timebase:

@@ -193,6 +193,34 @@ def test_debug_reads_and_writes_the_memory_of_a_running_guest(boot, tiny_elf):
         session.debug.read_physical(64 << 20, 1)
 
 
+def test_a_read_that_is_watched_stops_the_machine_behind_it_each_time(boot, tiny_elf):
+    session = boot("count")
+    session.console.expect("tiny", LONG)
+    address = Elf.load(tiny_elf("count")).symbol("counter").address
+
+    def counter() -> int:
+        return int.from_bytes(session.debug.read_physical(address, 4), "little")
+
+    with session.watch_reads([address + 4, address], 4) as watch:
+        assert watch.next_read(LONG) == address
+        first = counter()
+        assert counter() == first
+        assert watch.next_read(LONG) == address
+        assert counter() == first + 1
+    deadline = time.monotonic() + LONG
+    while counter() < first + 1000 and time.monotonic() < deadline:
+        pass
+    assert counter() >= first + 1000, "it runs on, unwatched"
+
+
+def test_what_is_not_read_stops_nothing(boot, tiny_elf):
+    session = boot("spin")
+    session.console.expect("tiny", LONG)
+    with session.watch_reads([Elf.load(tiny_elf("spin")).symbol("counter").address], 4) as watch:
+        assert watch.next_read(0.2) is None
+        assert watch.next_read(0.2) is None
+
+
 def test_registers_of_each_core_are_read_by_name_and_the_guest_runs_on(boot):
     session = boot("count")
     session.console.expect("tiny", LONG)
