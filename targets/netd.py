@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import zlib
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -486,6 +486,8 @@ class NetdSession:
     def __init__(self, program: Path, network: Network, directory: Path) -> None:
         self.network = network
         self.started = 0.0
+        self._program = program
+        self._journal = directory / "journal"
         self._stack = ExitStack()
         try:
             self._start(program, network, directory)
@@ -507,7 +509,10 @@ class NetdSession:
             self.console = Console(SocketStream(console_near), log=directory / "console.log")
             self._stack.callback(self.console.close)
             self._process = ChildProcess(
-                [str(program), "--fd", str(wire_far.fileno()), "--control", str(far.fileno()), "--manual"],
+                [
+                    *(str(program), "--fd", str(wire_far.fileno()), "--control", str(far.fileno()), "--manual"),
+                    *("--record", str(self._journal)),
+                ],
                 inherit=[wire_far.fileno(), far.fileno(), console_far.fileno()],
                 output=directory / "program.log",
                 on_exit=lambda status: self.console.interrupt(
@@ -545,7 +550,11 @@ class NetdSession:
 
     def post_mortem(self, directory: Path) -> list[str]:
         """See Session.post_mortem."""
-        return [said] if (said := self._process.said()) else []
+        said = self._process.said()
+        command = f"{self._program} --replay {self._journal}"
+        with suppress(OSError):
+            command += f" --until {self._journal.stat().st_size}"
+        return [*([said] if said else []), f"to replay: {command}", f"under a debugger: gdb --args {command}"]
 
     def attach_command(self) -> str:
         """See Session.attach_command."""

@@ -1,5 +1,6 @@
 /* Options, the clock, and the loop. `netd-host --help` tells the options. */
 #include "host.h"
+#include "journal.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,12 +20,15 @@ enum {
 
 static const char help[] =
 	"usage: netd-host (--tap NAME | --fd N) [--control N] [--manual] [--mtu N] [--address A.B.C.D/BITS]\n"
-	"                 [--gateway A.B.C.D] [--dhcp] [--fixed-entropy]\n"
+	"                 [--gateway A.B.C.D] [--dhcp] [--fixed-entropy] [--record FILE]\n"
+	"       netd-host --replay FILE [--until BYTES]\n"
 	"  --tap NAME       frames from and to this TAP interface\n"
 	"  --fd N           frames from and to an inherited socket that keeps them apart (SOCK_DGRAM or SOCK_SEQPACKET)\n"
 	"  --control N      commands on an inherited SOCK_SEQPACKET socket; its end ends the program\n"
 	"  --manual         time stands still until a command moves it\n"
-	"  --fixed-entropy  the same random numbers in each run\n";
+	"  --fixed-entropy  the same random numbers in each run\n"
+	"  --record FILE    with --manual: keep all that comes, so that it can be replayed\n"
+	"  --replay FILE    do the same again, say under a debugger; --until: only what the file's first BYTES tell\n";
 
 netd_time host_now(const struct host *host)
 {
@@ -48,7 +51,7 @@ void host_start(struct host *host)
 	host->services = malloc(netd_services_bytes(SESSIONS));
 	if (!host->memory || !host->services)
 		abort();
-	if (host->random && getrandom(host->config.entropy, sizeof(host->config.entropy), 0) < 0)
+	if (host->random && journal_entropy(host->config.entropy, sizeof(host->config.entropy)) < 0)
 		abort();
 	host->stack = netd_start(host->memory, bytes, &host->config, &host->nic.nic, host_now(host));
 	if (host->stack && netd_services_start(host->stack, host->services, SESSIONS) != NETD_OK)
@@ -97,7 +100,7 @@ static uint32_t address(const char *text, unsigned *bits)
 static bool serve(struct host *host, int fd)
 {
 	static char line[LINE_MOST], answer[LINE_MOST];
-	ssize_t bytes = recv(fd, line, sizeof(line) - 1, 0);
+	ssize_t bytes = journal_command(fd, line, sizeof(line) - 1);
 
 	if (bytes < 0)
 		return errno == EINTR || errno == EAGAIN;
@@ -108,7 +111,7 @@ static bool serve(struct host *host, int fd)
 	bytes = (ssize_t)control(host, line, answer, sizeof(answer));
 	if (host->stack)
 		netd_run(host->stack, host_now(host));
-	return send(fd, answer, (size_t)bytes, 0) >= 0;
+	return journal_is_replayed() || send(fd, answer, (size_t)bytes, 0) >= 0;
 }
 
 static void loop(struct host *host, int control_fd)
@@ -123,6 +126,11 @@ static void loop(struct host *host, int control_fd)
 			return;
 		now = host_now(host);
 		due = netd_run(host->stack, now);
+		if (journal_is_replayed()) {
+			if (journal_is_at_end() || (journal_has_command() && !serve(host, control_fd)))
+				return;
+			continue;
+		}
 		if (due <= now)
 			timeout = 0;
 		else if (!host->manual && due != NETD_NEVER)
@@ -145,11 +153,14 @@ int main(int argc, char **argv)
 		{"manual", no_argument, NULL, 'm'}, {"mtu", required_argument, NULL, 'u'},
 		{"address", required_argument, NULL, 'a'}, {"gateway", required_argument, NULL, 'g'},
 		{"dhcp", no_argument, NULL, 'd'}, {"fixed-entropy", no_argument, NULL, 'e'},
-		{"help", no_argument, NULL, 'h'}, {0}};
+		{"record", required_argument, NULL, 'r'}, {"replay", required_argument, NULL, 'p'},
+		{"until", required_argument, NULL, 'l'}, {"help", no_argument, NULL, 'h'}, {0}};
 	static struct host host = {.random = true, .now = 1000 * NETD_S};
 	struct netd_address own = {0};
 	int option, fd = -1, control_fd = -1;
 	uint32_t mtu = 1500;
+	const char *replayed = NULL;
+	uint32_t until = 0;
 	bool dhcp = false;
 	unsigned bits;
 
@@ -184,12 +195,28 @@ int main(int argc, char **argv)
 		case 'e':
 			host.random = false;
 			break;
+		case 'r':
+			journal_record(optarg);
+			break;
+		case 'p':
+			replayed = optarg;
+			host.manual = true;
+			break;
+		case 'l':
+			until = number(optarg);
+			break;
 		default:
 			fputs(help, option == 'h' ? stdout : stderr);
 			return option == 'h' ? 0 : 2;
 		}
 	}
-	if (fd < 0 || mtu > UINT16_MAX) {
+	if (replayed)
+		journal_replay(replayed, until);
+	if (replayed && !host.random) {
+		fprintf(stderr, "netd-host: a journal has its own random numbers: leave --fixed-entropy out\n");
+		return 2;
+	}
+	if ((fd < 0 && !replayed) || mtu > UINT16_MAX) {
 		fprintf(stderr, "netd-host: name the frames' way by --tap or --fd, and an MTU of 68 to 9000\n%s", help);
 		return 2;
 	}
@@ -209,5 +236,5 @@ int main(int argc, char **argv)
 	control_forget(&host);
 	free(host.memory);
 	free(host.services);
-	return 0;
+	return journal_is_replayed() && !journal_report();
 }

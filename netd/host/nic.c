@@ -1,4 +1,5 @@
 #include "host.h"
+#include "journal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,15 +32,20 @@ static bool transmit(void *device, const struct netd_part *parts, unsigned count
 
 	if (!host->nic.link_up)
 		return false;
+	if (journal_is_replayed()) {
+		bool taken = journal_sent(parts, count, true);
+
+		host->refused = host->refused || !taken;
+		return taken;
+	}
 	for (unsigned i = 0; i < count; i++)
 		vectors[i] = (struct iovec){(void *)(uintptr_t)parts[i].data, parts[i].bytes};
-	if (writev(host->fd, vectors, (int)count) >= 0)
-		return true;
-	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) {
-		host->refused = true;
-		return false;
-	}
-	return true; /* whoever was there is gone: as if the cable were cut */
+	/* Whoever was there is gone: as if the cable were cut. */
+	bool taken = writev(host->fd, vectors, (int)count) >= 0 ||
+		(errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS);
+
+	host->refused = host->refused || !taken;
+	return journal_sent(parts, count, taken);
 }
 
 void host_nic_init(struct host_nic *host, int fd, uint16_t mtu)
@@ -79,7 +85,7 @@ int host_nic_poll(struct host_nic *host, int most)
 		host->nic.client.room(host->nic.client.stack);
 	}
 	for (int i = 0; i < most; i++) {
-		ssize_t bytes = read(host->fd, buffer, sizeof(buffer));
+		ssize_t bytes = journal_frame(host->fd, buffer, sizeof(buffer));
 		struct netd_frame frame;
 		uint8_t *copy;
 
