@@ -21,6 +21,9 @@ from .parts import AnyTarget, Placed, Target, booting
 from .results import Results, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
 
+#: Characters that results.json keeps of each part of a failure.
+_FAILURE_MAX = 8_000
+
 
 @dataclass
 class Bench:
@@ -162,7 +165,9 @@ class Bench:
             verdict = "xfailed" if report.skipped else "xpassed"
         elif report.failed and report.when != "call":
             verdict = "error"
-        self.results.add_test(suite_relative(item.nodeid), target, verdict, report.duration, self._place(target))
+        failure = _failure(report) if report.failed else ()
+        test_id = suite_relative(item.nodeid)
+        self.results.add_test(test_id, target, verdict, report.duration, self._place(target), failure)
 
     def _place(self, target: str) -> str:
         made = self.rig.target(target)
@@ -200,6 +205,12 @@ class Bench:
 
 
 bench_key = pytest.StashKey[Bench]()
+
+
+def _failure(report: pytest.TestReport) -> list[tuple[str, str]]:
+    """What failed and the sections behind it, among them the console's slice; the end of each, if it is long."""
+    parts = [("failure", report.longreprtext), *report.sections]
+    return [(name, text if len(text) <= _FAILURE_MAX else f"(...)\n{text[-_FAILURE_MAX:]}") for name, text in parts]
 
 
 def suite_relative(node_id: str) -> str:

@@ -7,16 +7,19 @@ import json
 import random
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table
 
 from .compare import THRESHOLD, Verdict, judge_pairs, judge_results, pair_ratios
 from .errors import HilError, UsageError
+from .results import SAMPLES_FILE
 from .rows_program import run
 
 #: Judged on bare polling: a pause hides slowdowns.
@@ -124,6 +127,24 @@ def _compare(options: argparse.Namespace) -> int:
     return EXIT_SLOWER if slower else 0
 
 
+def _report(options: argparse.Namespace) -> int:
+    from .report import render  # matplotlib is half a second that the other commands shall not pay for
+
+    results = load_results(options.results)
+    folder = options.results if options.results.is_dir() else options.results.parent
+    output = options.output or folder / "report.html"
+    try:
+        samples: dict[str, Any] = {}
+        if (folder / SAMPLES_FILE).is_file():
+            with np.load(folder / SAMPLES_FILE, allow_pickle=False) as arrays:
+                samples = dict(arrays.items())
+        output.write_text(render(results, samples), encoding="utf-8")
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"no report can be made of {folder}: {error}") from None
+    print(output)
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="keuos-hil", description=__doc__.splitlines()[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -141,6 +162,10 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--repeat", type=int, default=1, help="of programs: compare so often, and say how it came out")
     compare.add_argument("--seed", type=int, help="of programs: of orders and delays; by default another each time")
     compare.set_defaults(run=_compare)
+    report = commands.add_parser("report", help="a run's results as one HTML file that needs no network")
+    report.add_argument("results", type=Path, help="results.json, or its run's folder")
+    report.add_argument("--output", type=Path, help="by default report.html beside results.json")
+    report.set_defaults(run=_report)
     return parser
 
 

@@ -10,7 +10,7 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -99,8 +99,21 @@ class Results:
         total.add(counts)
         self.lines[target] = total.to_dict()
 
-    def add_test(self, test_id: str, target: str, verdict: str, seconds: float, board: str = "") -> None:
-        """One phase of a test; phases of one test add up. `board`: which of several boards of the target it ran on."""
+    def add_test(
+        self,
+        test_id: str,
+        target: str,
+        verdict: str,
+        seconds: float,
+        board: str = "",
+        failure: Iterable[Sequence[str]] = (),
+    ) -> None:
+        """One phase of a test; phases of one test add up.
+
+        Args:
+            board: which of several boards of the target it ran on.
+            failure: what a person needs to see of a phase that failed: pairs of a heading and a text.
+        """
         old = self.tests.setdefault(
             (test_id, target), {"id": test_id, "target": target, "verdict": verdict, "seconds": 0.0}
         )
@@ -108,6 +121,8 @@ class Results:
         old["seconds"] = round(old["seconds"] + seconds, 6)
         if board:
             old["board"] = board
+        for name, text in failure:
+            old.setdefault("failure", []).append([name, text])
 
     def add_verdict(self, table: str, name: str, target: str, verdict: str, cases: int) -> None:
         """A line of `gates` or `requirements`; several of one name and target add up to the worst verdict."""
@@ -165,7 +180,8 @@ class Results:
                     row["samples"]["key"] = key
                 self.measurements.append(row)
         for test in document["tests"]:
-            self.add_test(test["id"], test["target"], test["verdict"], test["seconds"], test.get("board", ""))
+            board, failure = test.get("board", ""), test.get("failure", ())
+            self.add_test(test["id"], test["target"], test["verdict"], test["seconds"], board, failure)
         for table in ("gates", "requirements"):
             for name, targets in document[table].items():
                 for target, entry in targets.items():

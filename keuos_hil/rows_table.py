@@ -12,7 +12,7 @@ from rich.table import Table
 from . import histogram
 
 QUANTITY = "linux.round_trip"
-_BINS = 32
+_BINS = 24
 
 
 def is_row(row: Mapping[str, Any]) -> bool:
@@ -29,42 +29,39 @@ def rows_table(
         return None
     kept = {row["samples"]["key"]: samples[row["samples"]["key"]] for row in rows if row["samples"] is not None}
     axis = histogram.common_axis(kept, _BINS)
-    title = f"messages between two processes, there and back, on {target}, timebase silicon"
-    title += "; what the article says is of another machine"
+    title = (
+        f"messages between two processes, there and back, on {target}, in ticks, timebase silicon; rounds/launches; "
+    )
+    title += "the article's figures are of another machine"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     strata = {row["params"]["stratum"] for row in rows} != {"only"}
-    for heading in ("row", "waits", "cores", *(["stratum"] if strata else [])):
+    for heading in ("row", "cores", *(["stratum"] if strata else [])):
         table.add_column(heading, no_wrap=True)
-    for heading in (
-        "article",
-        "ticks, p50",
-        "p99 [95 %]",
-        "p99.9 [95 %]",
-        "ratio to floor [95 %]",
-        "rounds",
-        "rejected",
-    ):
+    for heading in ("article", "p50", "p99", "p99.9 [95 %]", "to floor [95 %]", "rounds", "rejected"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(f"{axis[0]:,.0f} to {axis[-1]:,.0f} ticks, both axes log", no_wrap=True)
+    table.add_column(f"{_short(axis[0])} to {_short(axis[-1])} ticks", no_wrap=True)
     places = ("none", "cross", "same")
     for row in sorted(rows, key=lambda r: (places.index(r["params"]["cores"]), r["ratio"]["value"])):
         params, tails, key = row["params"], row["tails"], row["samples"]["key"]
         article = next((f"{other['value']:,.0f}" for other in row.get("beside", [])), "")
         table.add_row(
-            params["row"],
-            params["how"],
+            ":".join(filter(None, (params["row"], params["how"]))),
             params["cores"],
             *([params["stratum"]] if strata else []),
             article,
             f"{row['p50']:,.0f}",
-            with_interval(tails["p99"], 0),
+            f"{tails['p99']['value']:,.0f}",
             with_interval(tails["p999"], 0),
-            with_interval(row["ratio"], 3),
-            f"{row['ratio']['rounds']} of {row['ratio']['launches']}",
+            with_interval(row["ratio"], 3 if row["ratio"]["value"] < 10 else 0),
+            f"{row['ratio']['rounds']}/{row['ratio']['launches']}",
             str(sum(row["rejected"].values())),
             histogram.line(kept[key], axis),
         )
     return table
+
+
+def _short(ticks: float) -> str:
+    return f"{ticks / 1_000:,.0f} k" if ticks >= 10_000 else f"{ticks:,.0f}"
 
 
 def missing_lines(missing: Sequence[Mapping[str, Any]]) -> list[str]:

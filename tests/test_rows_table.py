@@ -6,38 +6,13 @@ import json
 from importlib.resources import files
 
 import jsonschema
-import numpy as np
 
 from keuos_hil.environment import host_environment
-from keuos_hil.record import Recorder
 from keuos_hil.results import Results
 from keuos_hil.rows_table import missing_lines, rows_table, with_interval
+from tests.row_results import estimate, recorded
 
 SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
-
-
-def estimate(value, low=None, high=None):
-    ci95 = None if low is None else [low, high]
-    return {"value": value, "ci95": ci95, "rounds": 30, "launches": 5}
-
-
-def recorded():
-    results = Results()
-    record = Recorder(results, "linux", "emulated")
-    generator = np.random.default_rng(1)
-    for row, ticks, ratio, cited in (("pipe", 80_000, 300.0, {"the article": 610}), ("ring-56", 270, 1.06, None)):
-        more = {
-            "ratio": estimate(ratio, ratio * 0.98, ratio * 1.02),
-            "floor": 262.0,
-            "rejected": {"floors around it differ": 2},
-            "tails": {"p99": estimate(ticks * 1.2, ticks * 1.1, ticks * 1.3), "p999": estimate(ticks * 2)},
-        }
-        params = {"row": row, "how": "pause", "cores": "cross", "stratum": "near"}
-        samples = ticks * generator.lognormal(0, 0.1, 500)
-        record.add("linux.round_trip", params, samples=samples, timebase="silicon", beside=cited, more=more)
-    record.missing("linux.round_trip", {"row": "mq", "how": "sleep", "cores": "same"}, "Function not implemented")
-    record.missing("linux.round_trip", {"row": "mq", "how": "busy", "cores": "same"}, "Function not implemented")
-    return results
 
 
 def test_rows_stand_by_their_ratio_with_every_interval():
@@ -45,12 +20,12 @@ def test_rows_stand_by_their_ratio_with_every_interval():
     table = rows_table(results.measurements, results.samples, "linux")
     assert table is not None
     cells = {str(column.header): list(column.cells) for column in table.columns}
-    assert cells["row"] == ["ring-56", "pipe"]
+    assert cells["row"] == ["ring-56:pause", "pipe:pause"]
     assert cells["stratum"] == ["near", "near"]
     assert cells["article"] == ["", "610"]
-    assert cells["ratio to floor [95 %]"] == ["1.060 [1.039..1.081]", "300.000 [294.000..306.000]"]
+    assert cells["to floor [95 %]"] == ["1.060 [1.039..1.081]", "300 [294..306]"]
     assert cells["p99.9 [95 %]"][0] == "540 [no interval]"
-    assert cells["rounds"] == ["30 of 5", "30 of 5"]
+    assert cells["rounds"] == ["30/5", "30/5"]
     assert cells["rejected"] == ["2", "2"]
     histograms = list(table.columns[-1].cells)
     assert str(histograms[0]).index("█") < str(histograms[1]).index("█"), "rows share one axis"

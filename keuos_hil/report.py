@@ -1,0 +1,227 @@
+"""The report of a run: one HTML file that needs no network and no script. `keuos-hil report` writes it.
+
+The page is keuos_hil/templates/report.html; here its contents are put together from results.json and the samples, and
+the plots drawn (matplotlib, as SVG within the page, in the page's own text colour).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import ArrayLike, NDArray
+
+from . import histogram
+from .results import VERDICTS
+from .rows_table import QUANTITY, is_row, with_interval
+from .terminal import number
+
+#: Stands for the page's text colour until the SVG is in the page.
+_TEXT = "#010203"
+#: Okabe and Ito's colours, which the colour-blind tell apart, less black and yellow: they must show on white and black.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_DASHES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (8, 2)))
+_BINS = 60
+_BLOCKS = 28
+_CURVE = 200
+
+
+def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
+    """The whole page.
+
+    Args:
+        results: of a results.json.
+        samples: the raw samples by their keys; rows whose samples are not there have no histogram.
+    """
+    page = Environment(loader=PackageLoader("keuos_hil"), autoescape=True, trim_blocks=True, undefined=StrictUndefined)
+    page.filters |= {"number": _number, "interval": _interval, "params": _params, "figure": _figure}
+    measurements = results["measurements"]
+    rows = [row for row in measurements if is_row(row)]
+    tables = [(target, *_table(list(group), samples)) for target, group in _grouped(rows, "target")]
+    missing = results.get("missing", [])
+    failures = [test for test in results["tests"] if test.get("failure")]
+    others = [row for row in measurements if not is_row(row)]
+    asked = [row for row in others if {"at_most", "at_least", "beside"} & row.keys()]
+    measured = [
+        (f"{target}, timebase {timebase}", list(group))
+        for (target, timebase), group in groupby(
+            sorted(others, key=lambda row: (row["target"], row["timebase"])), lambda r: (r["target"], r["timebase"])
+        )
+    ]
+    matrices = [
+        (key, title, *_matrix(results[key]))
+        for key, title in (("gates", "Gates"), ("requirements", "Requirements"))
+        if results[key]
+    ]
+    fuzz = [run | {"rows": [row | {"verdicts": Counter(row["verdicts"])} for row in run["rows"]]}
+            for run in results.get("fuzz", [])]  # fmt: skip
+    counts = Counter(test["verdict"] for test in results["tests"])
+    sections = [("failures", "What failed")] if failures else []
+    sections += [(f"rows-{i}", f"Messages: {target}") for i, (target, *_) in enumerate(tables, 1)]
+    sections += [("missing", "Missing rows")] if missing else []
+    sections += [("asked", "Asked for")] if asked else []
+    sections += [("measured", "Measured")] if measured else []
+    sections += [(key, title) for key, title, *_ in matrices]
+    sections += [(f"fuzz-{i}", f"Fuzzed in {run['speed']}: {run['target']}") for i, run in enumerate(fuzz, 1)]
+    sections += [("tests", "Tests"), ("environment", "Environment")]
+    targets = sorted({str(test["target"]) for test in results["tests"]} | {str(row["target"]) for row in measurements})
+    return page.get_template("report.html").render(
+        title=f"keuos-hil on {', '.join(targets) or 'no target'}",
+        environment=results["environment"] | {"spoilers": results["environment"].get("spoilers", [])},
+        verdicts=[(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]],
+        sections=sections,
+        failures=failures,
+        tables=tables,
+        missing=missing,
+        asked=[{"beside": []} | row for row in asked],
+        measured=[(where, [_full(row) for row in group]) for where, group in measured],
+        matrices=matrices,
+        fuzz=fuzz,
+        tests=results["tests"],
+        facts=_facts(results),
+    )
+
+
+def _grouped(rows: Sequence[dict[str, Any]], key: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(str(row[key]), []).append(row)
+    return list(found.items())
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def _interval(ends: Sequence[float] | None) -> str:
+    return "" if ends is None else f"{number(ends[0])}..{number(ends[1])}"
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in params.items())
+
+
+def _figure(row: Mapping[str, Any]) -> str:
+    return number(row["value"] if row.get("value") is not None else row["p50"])
+
+
+def _full(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with None for the figures that a single value has not."""
+    return dict.fromkeys(("value", "min", "p50", "p90", "p99", "p999", "max")) | dict(row)
+
+
+def _matrix(table: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[tuple[str, list[Any]]]]:
+    columns = sorted({target for entries in table.values() for target in entries})
+    return columns, [(name, [entries.get(column) for column in columns]) for name, entries in table.items()]
+
+
+def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    environment = results["environment"]
+    facts = [("time", environment["time"]), ("system", environment["host"]["system"])]
+    for name, value in environment.get("machine", {}).items():
+        text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        facts.append((name.replace("_", " "), "unknown" if text is None else str(text)))
+    facts += [("python", environment["python"]), ("seed", str(environment["seed"]))]
+    facts += [(f"build of {name}", build) for name, build in results["build_id"].items()]
+    facts += [(f"machine of {name}", command) for name, command in environment["commands"].items() if command]
+    return facts
+
+
+# Rows --------------------------------------------------------------------------------------------------------------
+
+
+def _label(row: Mapping[str, Any]) -> str:
+    params = row["params"]
+    stratum = "" if params["stratum"] == "only" else f", {params['stratum']}"
+    return ":".join(filter(None, (params["row"], params["how"]))) + stratum
+
+
+def _table(
+    rows: list[dict[str, Any]], samples: Mapping[str, ArrayLike]
+) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
+    """Lines of the table, and the plots: for each way of placing the two processes, all rows laid over each other."""
+    places = ("none", "cross", "same")
+    rows = sorted(rows, key=lambda row: (places.index(row["params"]["cores"]), row["ratio"]["value"]))
+    kept = {
+        row["samples"]["key"]: np.asarray(samples[row["samples"]["key"]], dtype=np.float64)
+        for row in rows
+        if row["samples"] is not None and row["samples"]["key"] in samples
+    }
+    axis = histogram.common_axis(kept, _BLOCKS) if kept else None
+    lines = []
+    for row in rows:
+        article = next((number(other["value"]) for other in row.get("beside", [])), "")
+        tails = [with_interval(row["tails"][name], 0) if name in row["tails"] else "" for name in ("p99", "p999")]
+        found = kept.get(row["samples"]["key"]) if row["samples"] is not None else None
+        cells = [article, number(round(row["p50"])), number(round(row["p90"])), *tails, number(round(row["max"]))]
+        cells += [with_interval(row["ratio"], 3 if row["ratio"]["value"] < 10 else 0)]
+        cells += [f"{row['ratio']['rounds']} of {row['ratio']['launches']} launches", sum(row["rejected"].values())]
+        lines.append(
+            {
+                "name": _label(row).partition(",")[0],
+                "cores": row["params"]["cores"],
+                "stratum": row["params"]["stratum"],
+                "cells": cells,
+                "blocks": "" if found is None or axis is None else histogram.line(found, axis),
+            }
+        )
+    plots = []
+    for cores, title in (("cross", "two cores"), ("same", "one core"), ("none", "one process")):
+        curves = {
+            _label(row): kept[row["samples"]["key"]]
+            for row in rows
+            if row["params"]["cores"] == cores and row["samples"] is not None and row["samples"]["key"] in kept
+        }
+        if curves:
+            plots.append((f"{QUANTITY}, {title}: histogram and cumulative curve", plot(curves)))
+    return lines, plots
+
+
+def plot(curves: Mapping[str, NDArray[np.float64]]) -> str:
+    """An SVG element: a histogram and the cumulative curve of each row, over one logarithmic axis of ticks."""
+    from matplotlib import rc_context  # half a second that no test run shall pay for
+    from matplotlib.figure import Figure
+
+    axis = histogram.common_axis(curves, _BINS)
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "keuos-hil", "font.size": 9}):
+        figure = Figure(figsize=(10, 3.2 + 0.11 * len(curves)), layout="constrained")
+        above, below = figure.subplots(1, 2, sharex=True)
+        for number_, (name, values) in enumerate(curves.items()):
+            colour = _COLOURS[number_ % len(_COLOURS)]
+            dash = _DASHES[number_ // len(_COLOURS) % len(_DASHES)]
+            style: dict[str, Any] = {"color": colour, "linestyle": dash, "linewidth": 1.2}
+            share = histogram.counts(values, axis) / max(len(values), 1)
+            above.stairs(np.where(share > 0, share, np.nan), axis, label=name, **style)
+            ranks = np.linspace(0, 1, _CURVE)
+            below.plot(np.quantile(values, ranks), ranks, **style)
+        above.set_ylabel("share of samples in a bin")
+        above.set_yscale("log")
+        below.set_ylabel("share of samples up to")
+        for part in (above, below):
+            part.set_xscale("log")
+            part.set_xlim(axis[0], axis[-1])
+            part.set_xlabel("ticks")
+            part.grid(alpha=0.25)
+            part.patch.set_alpha(0)
+            for text in (part.xaxis.label, part.yaxis.label, *part.get_xticklabels(), *part.get_yticklabels()):
+                text.set_color(_TEXT)
+            part.tick_params(which="both", colors=_TEXT)
+            for spine in part.spines.values():
+                spine.set_color(_TEXT)
+        figure.patch.set_alpha(0)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, labelcolor=_TEXT)
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    svg = drawn.getvalue()
+    svg = svg[svg.index("<svg") :].replace(_TEXT, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Names within an SVG are the page's: two figures must not share one.
+    mark = f"p{zlib.crc32('|'.join(curves).encode()):08x}-"
+    return re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{mark}", svg)

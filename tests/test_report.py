@@ -1,0 +1,145 @@
+"""The report: whole, self-contained, nothing of a run's text taken for markup, no word on a browser's console."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from keuos_hil import cli
+from keuos_hil.environment import host_environment
+from keuos_hil.record import Recorder
+from keuos_hil.report import render
+from tests.row_results import recorded
+
+VOID = {"meta", "link", "br", "path", "use", "image"}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+
+
+class Page(HTMLParser):
+    """Collects what links to what, and insists that every element is closed by its own end."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.loads, self.open, self.tags = [], [], [], [], set()
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        found = dict(attrs)
+        self.tags.add(tag)
+        if "id" in found:
+            self.ids.append(found["id"])
+        for name in ("href", "xlink:href"):
+            if name in found:
+                (self.loads if tag == "link" else self.links).append(found[name])
+        if "src" in found:
+            self.loads.append(found["src"])
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+@pytest.fixture
+def filled():
+    results = recorded()
+    record = Recorder(results, "qemu-x86", "instructions")
+    record.add("syscall.null", {}, value=58, at_most=60, beside={"seL4, null system call": 96})
+    record.add("boot.to_prompt", {}, "ms", samples=[70, 75, 80], timebase="host")
+    record.gate("tag", "passed", 10)
+    record.gate("mmu", "failed", 1)
+    record.requirement("RFC9293-1", "passed", 2)
+    failure = [
+        ("failure", "assert 1 == 2"),
+        ("console of qemu-x86 during this test", "<script>alert(1)</script> & more"),
+    ]
+    results.add_test("gates/test_x.py::test_a[qemu-x86]", "qemu-x86", "failed", 0.5, "", failure)
+    results.add_test("boot/test_y.py::test_b[qemu-x86]", "qemu-x86", "passed", 0.25)
+    return results
+
+
+@pytest.fixture
+def folder(filled, tmp_path):
+    filled.write(tmp_path, host_environment() | {"seed": 7, "timebases": {}, "commands": {"qemu-x86": "qemu -m 1"}})
+    return tmp_path
+
+
+def text_of(folder):
+    assert cli.main(["report", str(folder)]) == 0
+    return (folder / "report.html").read_text()
+
+
+def test_everything_that_a_run_has_is_in_it(folder):
+    text = text_of(folder)
+    for part in ("ring-56:pause", "1.060 [1.039..1.081]", "Function not implemented", "58", "at most 60", "tag", "mmu",
+                 "RFC9293-1", "assert 1 == 2", "console of qemu-x86", "boot.to_prompt", "qemu -m 1"):  # fmt: skip
+        assert part in text, part
+    assert text.count("<svg") == 1
+
+
+def test_it_loads_nothing_runs_nothing_and_every_link_ends_somewhere(folder):
+    page = Page(text_of(folder).partition(">")[2])
+    assert [load for load in page.loads if not load.startswith("data:")] == []
+    assert "script" not in page.tags
+    assert len(set(page.ids)) == len(page.ids)
+    assert [link for link in page.links if link[1:] not in page.ids or link[0] != "#"] == []
+    assert not re.findall(r"url\((?!#)", text_of(folder))
+
+
+def test_what_a_kernel_prints_is_text(folder):
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in text_of(folder)
+
+
+def test_results_without_rows_or_samples_have_a_report_too(filled, folder):
+    (folder / "samples.npz").unlink()
+    assert "<svg" not in text_of(folder)
+    document = json.loads((folder / "results.json").read_text())
+    for name in ("measurements", "tests", "missing", "fuzz"):
+        document[name] = []
+    for name in ("gates", "requirements"):
+        document[name] = {}
+    Page(render(document, {}).partition(">")[2])
+
+
+def test_what_is_no_run_gets_one_line(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path)]) == cli.EXIT_USAGE
+    assert "is not the results.json of a run" in capsys.readouterr().err
+
+
+def test_a_damaged_archive_of_samples_gets_one_line(folder, capsys):
+    (folder / "samples.npz").write_bytes(b"not an archive")
+    assert cli.main(["report", str(folder)]) == cli.EXIT_USAGE
+    assert "no report can be made of" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; Debian: chromium")
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_it_without_a_word_on_its_console(folder, tmp_path, width, scheme):
+    text_of(folder)
+    # The page's own width as the browser lays it out; a page that is wider than the window has to be scrolled sideways.
+    html = (folder / "report.html").read_text()
+    probe = "<script>document.title = document.documentElement.scrollWidth + ' of ' + innerWidth</script></body>"
+    (folder / "probe.html").write_text(html.replace("</body>", probe))
+    assert CHROMIUM is not None
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--dump-dom"]
+    command += [f"--blink-settings=preferredColorScheme={int(scheme == 'light')}", f"file://{folder / 'probe.html'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "CONSOLE" not in done.stderr
+    found = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout)
+    assert found is not None
+    assert int(found[1]) <= int(found[2])
