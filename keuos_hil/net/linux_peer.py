@@ -96,10 +96,6 @@ class LinuxPeer:
         """Have it begin a function of the program; one at a time."""
         self._control.send(json.dumps({"do": what, **arguments}).encode())
 
-    def stop(self) -> None:
-        """Tell what runs to come to its end; only for functions that wait for it."""
-        self._control.send(b"stop")
-
     def finish(self, timeout: float = 300.0) -> dict[str, Any]:
         """Wait for the end of what was begun; what came of it.
 

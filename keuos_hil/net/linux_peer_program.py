@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import select
 import socket
 import struct
 import subprocess
@@ -64,6 +63,7 @@ class Peer:
     def __init__(self, control: socket.socket, target: str) -> None:
         self._control = control
         self._target = target
+        self._kept: socket.socket | None = None
 
     def _connect(self, port: int, own: int = 0, patience: float = _PATIENCE_S) -> socket.socket:
         end = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -77,9 +77,6 @@ class Peer:
             end.close()
             raise
         return end
-
-    def _told_to_stop(self) -> bool:
-        return bool(select.select([self._control], [], [], 0)[0])
 
     def send(self, port: int, count: int) -> dict[str, Any]:
         """To `transfer`'s sink: what it says to have received, and where it was wrong first (-1: nowhere)."""
@@ -104,6 +101,33 @@ class Peer:
         seconds = time.monotonic() - begun
         return {"received": length, "digest": digest.hexdigest(), "right": digest_of(count), "seconds": seconds}
 
+    def connections(self, port: int, count: int, size: int, first: int, ports: int) -> dict[str, Any]:
+        """One after the other: `transfer`'s source is asked for `size` bytes, and closes. Own ports take turns."""
+        begun, right = time.monotonic(), b"".join(pieces(size))
+        for number in range(count):
+            with self._connect(port, first + number % ports) as end:
+                end.sendall(struct.pack("<Q", size))
+                got = b"".join(iter(lambda: end.recv(_PIECE), b""))
+            assert got == right, f"connection {number}: {len(got)} bytes, or wrong ones"
+        return {"seconds": time.monotonic() - begun}
+
+    def open(self, port: int) -> dict[str, Any]:
+        """A connection to the echo service, kept for `talk`."""
+        self._kept = self._connect(port)
+        return {}
+
+    def talk(self, rounds: int, size: int) -> dict[str, Any]:
+        """On that connection: so many times `size` bytes there and back."""
+        assert self._kept is not None, "open comes first"
+        for number in range(rounds):
+            data = os.urandom(size)
+            self._kept.sendall(data)
+            got = b""
+            while len(got) < size and (piece := self._kept.recv(size - len(got))):
+                got += piece
+            assert got == data, f"round {number}: {len(got)} bytes, or wrong ones"
+        return {}
+
 
 def main(descriptor: int, address: str, mtu: str, target: str) -> None:
     """Serve until the other end closes."""
@@ -113,8 +137,6 @@ def main(descriptor: int, address: str, mtu: str, target: str) -> None:
     os.close(device)
     peer = Peer(control, target)
     while request := control.recv(_MESSAGE_MAX):
-        if request == b"stop":
-            continue  # what it was for has ended by itself
         arguments = json.loads(request)
         try:
             answer = getattr(peer, arguments.pop("do"))(**arguments)

@@ -81,6 +81,8 @@ class Netd:
         self.nic = nic_number(agent)
         self.process: Process = agent.spawn(program, words, suspended=True, pages=_PAGES[program], core=core)
         self.channels: list[ChannelHandle] = []
+        #: Whether :meth:`close` was called.
+        self.closed = False
         self._pairs = itertools.count(1)
         rights = agent.image.constant("KEUOS_RIGHT_READ") | agent.image.constant("KEUOS_RIGHT_CONTROL")
         agent.grant_device(self.process, self.nic, rights)
@@ -140,6 +142,7 @@ class Netd:
             channel.drop()
         self.channels.clear()
         self.process.close()
+        self.closed = True
 
 
 class NetdLine(SideLine):

@@ -89,7 +89,7 @@ def start_peer(target: LiveTarget, netd: Netd, namespace: None, seed: int) -> It
             return stack.enter_context(LinuxPeer(link, netd.network, impairments, impairments, seed=seed))
 
         yield start
-    if not netd.process.info().exit_reason:
+    if not netd.closed:
         fenced(target, netd)  # what that Linux sent last must not lie on the wire for the next driver
 
 

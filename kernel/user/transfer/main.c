@@ -9,7 +9,7 @@
 enum {
 	PATTERN_BLOCK = 256,
 	CHUNK = KEUOS_SOCKET_DATA_MAX,
-	CREDIT = 1u << 30,
+	CREDIT = 1u << 20,
 	ROOM = 2 * CHUNK, /* half of a send buffer: WRITABLE tells that there is so much */
 };
 
@@ -261,7 +261,7 @@ static void take_reply(struct connection *c)
 
 static void take_data(struct connection *c)
 {
-	if (c->phase != READING)
+	if (c->phase != READING && c->phase != CREDITING)
 		return;
 	if (!message.bytes) {
 		c->phase = c->kind == SINK ? SENDING : CLOSING;
