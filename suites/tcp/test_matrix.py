@@ -89,7 +89,9 @@ def test_a_state_reacts_to_a_segment_as_the_standard_says(net: Stack, state: str
     seq, ack = _numbers(c, state, arrival)
     c.tx(arrival.flags, seq=seq, ack=ack if "A" in arrival.flags else 0, data=bytes(arrival.data), remark=str(arrival))
     c.host.fence()
-    came = list(c.segments)
+    # In real time a SYN may be sent again meanwhile; after a RST that it ignores Linux does so within milliseconds.
+    again = state == "SYN-SENT" and not c.host.clock.winds
+    came = [segment for segment in c.segments if not (again and segment.flags == SYN and segment.seq == c.irs)]
     c.segments.clear()
     wire = _read(c, arrival, came, seq, ack)
     right = react(state, arrival)
