@@ -189,6 +189,11 @@ class NetdSockets:
         """How many the stack holds, in whatever state, listeners among them."""
         return self._control("connections").count(";")
 
+    def audit(self) -> str:
+        """What does not hold of the stack's own accounts (netd/host/audit.h); "" if all does."""
+        said = self._control("audit")
+        return "" if said == "whole" else said
+
     def call(self, name: str, *arguments: int | str) -> list[str]:
         """See Sockets.call."""
         if name == "open":

@@ -216,7 +216,7 @@ CASE = Difference(1, 64, 0, {"tag": 3}, "")
 
 
 def test_a_case_is_kept_once_and_read_back(tmp_path):
-    corpus = Corpus(tmp_path / "deep" / "corpus")
+    corpus = Corpus(tmp_path / "deep" / "corpus", Difference)
     assert corpus.cases() == []
     path = corpus.save(CASE, expected="tag", found="ok")
     assert corpus.save(CASE, expected="tag", found="ok") == path
@@ -230,14 +230,14 @@ def test_a_case_is_kept_once_and_read_back(tmp_path):
                                   '{"schema": "keuos-hil/gate-case/1", "case": {"bits": 5}}'])  # fmt: skip
 def test_a_file_that_is_no_case_is_named(tmp_path, text):
     (tmp_path / "bad.json").write_text(text)
-    with pytest.raises(UsageError, match=r"bad\.json is no gate case"):
-        Corpus(tmp_path).cases()
+    with pytest.raises(UsageError, match=r"bad\.json is no case of keuos-hil/gate-case/1"):
+        Corpus(tmp_path, Difference).cases()
 
 
 def test_a_folder_that_can_not_be_made_is_one_clear_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InfraError, match="--fuzz-corpus"):
-        Corpus(tmp_path / "file" / "corpus").save(CASE)
+        Corpus(tmp_path / "file" / "corpus", Difference).save(CASE)
 
 
 # Budgets ------------------------------------------------------------------------------------------------------------

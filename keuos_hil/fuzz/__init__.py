@@ -1,4 +1,5 @@
-"""Which descriptors are worth trying on a gate, and what to do with one that was judged wrongly.
+"""Which descriptors are worth trying on a gate, and what to do with one that was judged wrongly. Budget and corpus
+serve whatever else is tried at random.
 
 Pure, but for the corpus, which is files. :mod:`.cases` makes batches by structured mutation of valid descriptors,
 :mod:`.matrix` counts what came of them, :mod:`.difference` says in what a case differs from the valid descriptor (so
@@ -9,7 +10,7 @@ every later run, :mod:`.budget` says how many cases a run tries. What must not l
 
 from .budget import Budget, Fuzzing
 from .cases import Batch, Generator
-from .corpus import Corpus, Kept
+from .corpus import Case, Corpus, Kept
 from .difference import Difference, difference_of
 from .matrix import FIELDS, MUTATIONS, Matrix
 from .shrink import shrink
@@ -19,6 +20,7 @@ __all__ = [
     "MUTATIONS",
     "Batch",
     "Budget",
+    "Case",
     "Corpus",
     "Difference",
     "Fuzzing",

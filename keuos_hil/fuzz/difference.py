@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from keuos_hil.oracle import Channel, Descriptor, Sealed, Shadow, tag
 
@@ -31,6 +31,8 @@ class Difference:
             keuos_sealed, the word in its three parts, the cookies as cookie_0 and cookie_1.
         tag: "" or what the tag is: "of what is claimed", "of template N".
     """
+
+    SCHEMA: ClassVar[str] = "keuos-hil/gate-case/1"
 
     head: int
     data: int

@@ -19,10 +19,14 @@ from .seq import add, diff
 DEFAULT_MSS = 536
 #: RFC 7323, 2.3.
 MAX_SHIFT = 14
+#: Further off than any window reaches (RFC 7323, 2.3).
+_FAR_BYTES = 1 << 30
 #: Timer retransmissions of one segment follow each other at intervals that don't shrink; clocks and load blur them.
 _SPACING_BLUR = 0.75
 #: Of a window probe: RFC 9293, 3.8.6.1 lets a sender pass the right edge to ask for a window.
 _PROBE_BYTES = 1
+#: The names by which :attr:`Rules.allowed` takes rules of a connection out of force.
+RULES = frozenset({"ack", "ecn", "edge", "mss", "sack", "scale", "spacing", "timestamps", "window"})
 
 
 class Monitor:
@@ -107,6 +111,7 @@ class Rules:
         self.own_ts = False
         self.own_ecn = False
         self.sent_until: int | None = None
+        self._far: set[tuple[int, int]] = set()  # what was sent nowhere near the window
         self.edge: int | None = None
         self.echoes: set[int] = set()
         #: The highest number of the target's that we have acknowledged.
@@ -114,6 +119,8 @@ class Rules:
         self._news = 0
         # What the target has said. After a SYN of its own a simultaneous open's SYN-ACK may repeat that one's options.
         self.offered = False
+        self._irs: int | None = None
+        self._reset = False
         self.shift: int | None = None
         self.sack = False
         self.ts = False
@@ -126,9 +133,7 @@ class Rules:
 
     def sent(self, seq: int, ack: int, flags: int, window: int, length: int, options: wire.Options) -> None:
         """Note a segment of ours, right or wrong."""
-        end = add(seq, length)
-        if self.sent_until is None or diff(end, self.sent_until) > 0:
-            self.sent_until = end
+        self._note_end(seq, add(seq, length), bool(flags & wire.SYN))
         if flags & wire.SYN:
             self.own_mss = options.mss if options.mss is not None else self.own_mss
             self.own_shift = options.wscale if options.wscale is not None else self.own_shift
@@ -137,14 +142,26 @@ class Rules:
             self.own_ecn |= bool(flags & wire.ECE)
         if options.ts is not None:
             self.echoes.add(options.ts[0])
+        self._reset |= bool(flags & wire.RST)
         self._news += 1
         if flags & wire.ACK and not flags & wire.RST:
             scaled = window if flags & wire.SYN else window << self._shift(self.own_shift)
-            if self.acked is None or (diff(ack, self.acked) > 0 and diff(ack, self.max_sent or ack) <= 0):
+            if self.max_sent is not None and not -_FAR_BYTES < diff(ack, self.max_sent) <= 0:
+                return  # of what was not sent: it is thrown away, with its window (RFC 9293, 3.10.7.4)
+            if self.acked is None or diff(ack, self.acked) > 0:
                 self.acked = ack
             edge = add(ack, scaled)
             if self.edge is None or diff(edge, self.edge) > 0:
                 self.edge = edge
+
+    def _note_end(self, seq: int, end: int, syn: bool) -> None:
+        """A SYN in a connection, and what lies far outside the window that was offered, count as not sent."""
+        outside = self.right_edge is not None and (syn or abs(diff(end, self.right_edge)) > _FAR_BYTES)
+        if outside:
+            self._far.add((seq, end))
+            return
+        if self.sent_until is None or diff(end, self.sent_until) > 0:
+            self.sent_until = end
 
     def _shift(self, own: int | None) -> int:
         """In force only if both sides asked for scaling."""
@@ -160,6 +177,7 @@ class Rules:
     def received(self, segment: wire.Segment) -> str:
         """What is wrong with a segment of the target, or ""; then it is remembered."""
         problem = self._syn(segment) if segment.flags & wire.SYN else ""
+        self._reset |= bool(segment.flags & wire.RST)
         problem = problem or self._options(segment) or self._ecn(segment)
         problem = problem or self._acknowledgment(segment) or self._payload(segment)
         if problem:
@@ -168,8 +186,18 @@ class Rules:
                 problem = ""
         return problem
 
+    def _begin_anew(self, syn: wire.Segment) -> None:
+        """Another connection of the same endpoints: what the target has said was about the one before."""
+        self.shift = self.last_ack = self.right_edge = self.last_ts = self.max_sent = self.edge = self.acked = None
+        self.sent_until = syn.ack if syn.flags & wire.ACK else None
+        self._reset = False
+        self._copies.clear()
+
     def _syn(self, segment: wire.Segment) -> str:
         options = segment.options
+        if self._irs is not None and (segment.seq != self._irs or self._reset):
+            self._begin_anew(segment)
+        self._irs = segment.seq
         if segment.flags & wire.ACK and not self.offered:
             if options.wscale is not None and self.own_shift is None:
                 return "window scale in a SYN-ACK, though the SYN had none (7323:WS1) [scale]"
@@ -195,6 +223,8 @@ class Rules:
             for left, right in options.sack:
                 if diff(right, left) <= 0:
                     return "a SACK block whose edges are in the wrong order [sack]"
+                if any(diff(left, start) >= 0 and diff(end, right) >= 0 for start, end in self._far):
+                    continue  # RFC 2883: a duplicate may be reported, wherever it lies
                 if self.sent_until is not None and diff(right, self.sent_until) > 0:
                     return "a SACK block beyond all that was sent [sack]"
         if flags & (wire.SYN | wire.RST):

@@ -198,6 +198,8 @@ class App:
 
     def __init__(self, sockets: Sockets, host: Host) -> None:
         self.sockets = sockets
+        #: Of the sockets that are open.
+        self.numbers: set[int] = set()
         self._host = host
         self._behind = True
 
@@ -211,11 +213,15 @@ class App:
         if not self.sockets.ordered:
             self._host.fence()
         shown = " ".join(map(str, arguments))[:60]
+        if name in ("close", "abort"):
+            self.numbers.discard(int(arguments[0]))
         try:
             values = self.sockets.call(name, *arguments)
         except SocketError as error:
             self._host.note(f"{name} {shown} = {error.name}")
             raise
+        if name in ("open", "accept"):
+            self.numbers.add(int(values[0]))
         self._host.note(f"{name} {shown} = {' '.join(values)[:60]}")
         return values
 
@@ -237,6 +243,7 @@ class App:
     def reset(self) -> None:
         """Close every socket, connections by RST."""
         self.sockets.call("reset")
+        self.numbers.clear()
 
 
 def pattern_crc(count: int) -> int:

@@ -190,12 +190,11 @@ class Conversation:
         if seq is None:
             self.snd = add(self.snd, length)
         self.rules.sent(at, number, flags, field, length, wire.parse_options(wire.padded(opts)))
-        target, ends = self.host.target, (self.port, self.target_port)
-        options: dict[str, Any] = {"urgent": urg, "options": opts, "payload": payload, **raw}
-        segment = wire.tcp(self.source, target, *ends, at, number, flags, field, **options)
         below: dict[str, Any] = dict(ip or {})
         to = below.pop("to", None)
-        destination = below.pop("destination", target)
+        destination, ends = below.pop("destination", self.host.target), (self.port, self.target_port)
+        options: dict[str, Any] = {"urgent": urg, "options": opts, "payload": payload, **raw}
+        segment = wire.tcp(self.source, destination, *ends, at, number, flags, field, **options)
         datagram = wire.ipv4(self.source, destination, wire.PROTOCOL_TCP, segment, **below)
         frame = wire.ethernet(to or self.host.network.mac, self.host.mac, wire.ETHERTYPE_IPV4, datagram)
         self.host.send(frame, remark)

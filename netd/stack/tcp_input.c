@@ -155,12 +155,14 @@ static bool complete(struct netd_tcp *tcb)
 	return true;
 }
 
-/* RFC 9293, 3.10.7.2: LISTEN */
-static void listen_state(struct netd_tcp *listener, const struct wire_ipv4 *ip, const struct wire_tcp *segment)
+/* RFC 9293, 3.10.7.2: LISTEN. `old`: of the TIME-WAIT that the segment takes over from, one past the last number; or NULL. */
+static void listen_state(
+	struct netd_tcp *listener, const struct wire_ipv4 *ip, const struct wire_tcp *segment, const uint32_t *old)
 {
 	struct netd *stack = listener->stack;
 	struct netd_tcp *tcb;
 	struct cookie cookie;
+	uint32_t iss;
 
 	if (segment->flags & WIRE_TCP_RST)
 		return;
@@ -212,7 +214,8 @@ static void listen_state(struct netd_tcp *listener, const struct wire_ipv4 *ip, 
 	take_options(tcb, segment); /* text and FIN that come with it are not kept: the peer sends them again */
 	tcb->ecn = (segment->flags & (WIRE_TCP_ECE | WIRE_TCP_CWR)) == (WIRE_TCP_ECE | WIRE_TCP_CWR);
 	take_window(tcb, segment);
-	set_iss(tcb, tcp_isn(stack, tcb->local, tcb->remote));
+	iss = tcp_isn(stack, tcb->local, tcb->remote);
+	set_iss(tcb, old ? seq_max(iss, *old) : iss); /* RFC 9293, 3.6.1 (MAY-2) */
 	tcp_send_syn(tcb);
 }
 
@@ -570,7 +573,8 @@ static void other_states(
 
 /*
  * RFC 9293, 3.10.7.4, and RFC 6191: a new connection may take over from a TIME-WAIT, if nothing old can be mistaken for a part
- * of it. Our next sequence number is beyond the old ones because the clock behind it has gone on (RFC 6528).
+ * of it. The clock behind our sequence numbers (RFC 6528) may not have gone on as fast as the old connection sent: listen_state()
+ * sees to it that they begin beyond the old ones.
  */
 static bool takes_over(const struct netd_tcp *tcb, const struct wire_tcp *segment)
 {
@@ -588,6 +592,8 @@ void tcp_input(struct netd *stack, const struct wire_ipv4 *ip, struct netd_frame
 	struct netd_tcp *tcb, *listener;
 	struct wire_tcp segment;
 	enum wire_tcp_result result = wire_tcp_parse(&segment, ip);
+	uint32_t last;
+	bool again = false;
 
 	COUNT(stack, tcp_in);
 	if (result != WIRE_TCP_OK) { /* RFC 9293, 3.1 (MUST-3) */
@@ -602,11 +608,13 @@ void tcp_input(struct netd *stack, const struct wire_ipv4 *ip, struct netd_frame
 	tcb = tcp_find(stack, local, remote);
 	listener = tcp_find_listener(stack, local);
 	if (tcb && tcb->state == TCP_TIME_WAIT && listener && takes_over(tcb, &segment)) {
+		last = tcb->snd_nxt;
+		again = true;
 		tcp_closed(tcb, NETD_OK);
 		tcb = NULL;
 	}
 	if (!tcb && listener) {
-		listen_state(listener, ip, &segment);
+		listen_state(listener, ip, &segment, again ? &last : NULL);
 		/* A cookie has made a connection: the segment that brought it back is its first. */
 		if (!(segment.flags & WIRE_TCP_ACK))
 			return;

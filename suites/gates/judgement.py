@@ -95,7 +95,7 @@ def by_bulk(gate: BulkGate, channel: Channel) -> Judge:
 
 def replay(judge: Judge, channel: Channel, fuzzing: Fuzzing) -> None:
     """Try what the corpus keeps. Fails at the first case that is judged wrongly still."""
-    kept = Corpus(fuzzing.corpus).cases()
+    kept = Corpus(fuzzing.corpus, Difference).cases()
     usable = [one for one in kept if one.case.template in channel.granted]  # the sender may no longer have others
     for one, compared in zip(usable, judge([one.case for one in usable]), strict=True):
         if not compared.right:
@@ -113,7 +113,7 @@ def fail(judge: Judge, channel: Channel, image: Image, fuzzing: Fuzzing, case: D
 
     smaller = shrink(case, wrong, seed=fuzzing.seed)
     [compared] = judge([smaller])
-    path = Corpus(fuzzing.corpus).save(
+    path = Corpus(fuzzing.corpus, Difference).save(
         smaller,
         expected=str(compared.expected),
         found=str(compared.found),

@@ -27,7 +27,7 @@ _DEVIATIONS = Path(__file__).with_name("deviations.toml")
 _PATIENCE_S = 300
 #: Longer than this a machine is not let idle whose clock jumps from one of its timers to the next.
 _JUMPS_S = 86400
-_host_key = pytest.StashKey[Host]()
+_host_key = pytest.StashKey[tuple[Host, Path]]()
 #: Below those that stacks choose from by themselves (RFC 6056), above the well-known ones.
 _ports = itertools.cycle(range(2000, 32000))
 
@@ -99,9 +99,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the frames of a case that failed."""
     report = yield
-    host = item.stash.get(_host_key, None)
-    if report.failed and host is not None and host.transcript.entries:
-        directory = getattr(item, "funcargs", {})["target"].directory
+    host, directory = item.stash.get(_host_key, (None, None))
+    if report.failed and host is not None and directory is not None and host.transcript.entries:
         path = directory / (re.sub(r"[^A-Za-z0-9_.-]+", "-", item.name).strip("-") + ".pcap")
         host.transcript.write_pcap(path)
         report.sections.append(("frames", str(path)))
@@ -117,7 +116,7 @@ def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
         request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
     link = link_of(request.config, target.link, target.network)
     made = Host(link, target.network, target.clock)
-    request.node.stash[_host_key] = made
+    request.node.stash[_host_key] = made, target.directory
     made.judging = False
     made.fence()
     for queue in (made.arps, made.icmps, made.udps, made.fragments, made.strays):

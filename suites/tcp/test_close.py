@@ -6,7 +6,7 @@ import pytest
 
 from keuos_hil.errors import SocketError
 from keuos_hil.net import wire
-from keuos_hil.net.seq import add
+from keuos_hil.net.seq import add, diff
 from keuos_hil.net.tcp import SYNCHRONISED, Stack
 
 pytestmark = pytest.mark.needs("link", "sockets")
@@ -260,6 +260,23 @@ def test_a_later_syn_opens_a_new_connection_out_of_time_wait(net: Stack, ts: boo
         again.alive()
     else:
         assert segment.ack == c.snd
+
+
+@pytest.mark.requirement("9293:MAY-2")
+def test_a_connection_out_of_time_wait_begins_above_the_one_before(net: Stack) -> None:
+    """However fast that one has sent: its last segments must not be taken for the new one's."""
+    c = net.est(options={"sndbuf": 400_000})
+    c.sock.send(60_000)
+    c.rx_data(60_000, reply=True)
+    c.sock.shutdown()
+    c.rx("FA")
+    c.tx("FA")
+    c.rx("A", ack=c.snd)
+    again = net.talk(c.target_port, port=c.port, iss=add(c.snd, 100_000))
+    again.tx("S")
+    segment = again.rx()
+    if segment.flags & wire.SYN:
+        assert diff(segment.seq, c.rcv) >= 0
 
 
 @pytest.mark.requirement("9293:MAY-2")

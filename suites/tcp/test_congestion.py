@@ -205,6 +205,11 @@ def test_duplicates_of_a_window_that_was_recovered_make_no_second_recovery(net: 
     for _ in range(6):
         c.tx("A", ack=add(start, 14_600))
     assert not _sizes(c.burst())
+    c.sock.send(2 * MSS)  # something is in flight again, and none of it is older than the recovery's end
+    c.burst()
+    for _ in range(6):
+        c.tx("A", ack=add(start, 14_600))
+    assert not _sizes(c.burst())
 
 
 @pytest.mark.requirement("2018:5", "6675:1")
@@ -269,6 +274,24 @@ def test_senseless_sack_blocks_do_no_harm(net: Stack, name: str) -> None:
     c.sock.send(1000)
     c.rx_data(1000)
     c.alive()
+
+
+@pytest.mark.requirement("2018:7")
+def test_a_block_of_what_was_not_sent_yet_counts_for_nothing_later(net: Stack) -> None:
+    c = _sender(net, sack=True)
+    c.burst()
+    start = add(c.irs, 1)
+    c.tx("A", ack=start, opts=wire.sack((add(start, 12 * MSS), add(start, 14 * MSS))))
+    c.host.fence()
+    for at in range(1, 11):
+        c.tx("A", ack=add(start, at * MSS))
+    c.burst()  # among it what the block was about
+    sent: list[int] = []
+    for unacknowledged, last in ((10, 16), (10, 17), (10, 18), (10, 19), (11, 19), (12, 19)):
+        block = wire.sack((add(start, 15 * MSS), add(start, last * MSS)))
+        c.tx("A", ack=add(start, unacknowledged * MSS), opts=block)
+        sent += [_at(c, segment) for segment in c.burst() if segment.payload]
+    assert 12 * MSS in sent, "a hole that the peer once called received is not sent again"
 
 
 @pytest.mark.requirement("2018:7")

@@ -45,8 +45,9 @@ def _gaps(times: list[float]) -> list[float]:
 def test_the_first_timeout_of_a_syn_is_one_to_three_seconds(net: Stack) -> None:
     c = net.syn_sent()
     assert c.last is not None
+    first = c.last.time
     (again,) = _copies(c, 1, within=5)
-    assert LEAST < again - c.last.time < 3 * MOST or c.last.time == again
+    assert LEAST < again - first < 3 * MOST
 
 
 @pytest.mark.timed(16)
@@ -139,6 +140,23 @@ def test_an_acknowledgment_of_a_copy_is_no_sample(net: Stack) -> None:
     c.sock.send(200)
     times = _copies(c, 2, within=10, data=200)
     assert times[1] - times[0] > backed_off * LEAST
+
+
+@pytest.mark.timed(12)
+@pytest.mark.requirement("6298:3", "9293:MUST-18")
+def test_the_round_trip_of_a_copy_is_not_measured(net: Stack) -> None:
+    """A short round trip behind it brings the timeout down; one that had gone in as long would keep it up."""
+    c = net.est()
+    c.sock.send(100)
+    _copies(c, 4, within=6, data=100)
+    c.rcv = add(c.rcv, 100)
+    c.tx("A")
+    c.sock.send(100)
+    c.rx("A", data=100)
+    c.tx("A")
+    c.sock.send(200)
+    times = _copies(c, 2, within=10, data=200)
+    assert times[1] - times[0] < 3
 
 
 @pytest.mark.timed(4)
@@ -349,7 +367,7 @@ def test_traffic_puts_the_probe_off(net: Stack) -> None:
     for _ in range(5):
         c.host.elapse(0.5)
         c.tx("PA", data=10)
-    c.rx_ack()
+    c.host.fence()
     found = [segment for segment in c.segments if segment.seq == add(c.rcv, -1)]
     assert not found
 
@@ -497,12 +515,12 @@ def test_no_segment_is_sent_again_before_the_timeout_that_the_stack_names(net: S
     assert again - first.time > timeout * 0.95
 
 
-@pytest.mark.timed(10)
+@pytest.mark.timed(14)
 @pytest.mark.requirement("6298:3b", "6298:2.3")
 def test_the_timeout_follows_a_path_that_became_slower(net: Stack) -> None:
     """Delays stay below the timeout of the moment, so that no copy is made and each round trip is a sample."""
     c = net.est()
-    for delay in (0.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5):
+    for delay in (0.0, 0.0, *(tenths / 10 for tenths in range(1, 14))):
         c.sock.send(100)
         c.rx("A", data=100)
         c.host.elapse(delay)
@@ -511,7 +529,7 @@ def test_the_timeout_follows_a_path_that_became_slower(net: Stack) -> None:
         c.tx("A")
     c.sock.send(100)
     times = _copies(c, 2, within=6, data=100)
-    assert times[1] - times[0] > 0.5
+    assert times[1] - times[0] > 1.3
 
 
 @pytest.mark.timed(240)
