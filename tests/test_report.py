@@ -25,7 +25,11 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.ids, self.links, self.loads, self.open, self.tags = [], [], [], [], set()
+        self.ids: list[str | None] = []
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.open: list[str] = []
+        self.tags: set[str] = set()
         self.feed(text)
         self.close()
         assert self.open == []
