@@ -7,8 +7,10 @@ from __future__ import annotations
 import struct
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from tests.netd import wire
 from tests.netd.stack import DNS as DNS_SERVER
@@ -124,7 +126,7 @@ class Neighbourhood:
             if draw > 0.98:
                 answer = "nak"
         self.did[answer] += 1
-        options = [("message-type", answer), ("server_id", "10.0.0.9")]
+        options: list[Any] = [("message-type", answer), ("server_id", "10.0.0.9")]
         if answer != "nak":
             options += [("subnet_mask", "255.255.255.0"), ("lease_time", LEASE_SECONDS)]
             options += [("router", "10.0.0.254"), ("name_server", "10.0.0.53")]
@@ -290,7 +292,13 @@ class Neighbourhood:
         self.listener = self.stack.listen(PORT, 8)
         self.stack.command("dhcp")
         end, audited = self.stack.now + round(seconds * 1e6), self.stack.now
-        deeds = [(self._open, 6), (self._connect, 2), (self._talk, 10), (self._end, 4), (self._accept, 4)]
+        deeds: list[tuple[Callable[[], None], float]] = [
+            (self._open, 6),
+            (self._connect, 2),
+            (self._talk, 10),
+            (self._end, 4),
+            (self._accept, 4),
+        ]
         deeds += [(self._application, 8), (self._datagram, 2), (self._resolve, 1), (self._bind, 2), (self._new_card, 1)]
         deeds += [(self._flood, 0.1), (self._link, 0.02)]
         while self.stack.now < end:
