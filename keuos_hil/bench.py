@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 import pluggy
 import pytest
 
-from . import bundled, registry
+from . import bundled, history, registry
 from . import initrd as cpio
 from .environment import CpuTimes, host_environment
 from .errors import UsageError
@@ -181,7 +182,7 @@ class Bench:
         self.rig.lines.clear()
 
     def write_results(self) -> Path:
-        """results.json, the samples and the `latest` link. Raises InfraError if they can't be written."""
+        """results.json, the samples, the `latest` link and the history. Raises InfraError if they can't be written."""
         environment = host_environment(self.began) | {
             "seed": self.seed,
             "timebases": self.results.timebases,
@@ -191,6 +192,9 @@ class Bench:
             environment["lines"] = self.results.lines
         path = self.results.write(self.directory, environment)
         point_latest(self.directory)
+        if self.results.measurements:
+            base = self.results_base or self.root / "build" / "results"
+            history.append(base / history.FILE, json.loads(path.read_text()))
         return path
 
     def header(self) -> list[str]:

@@ -17,14 +17,18 @@ from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from . import history
 from .compare import THRESHOLD, Verdict, judge_pairs, judge_results, pair_ratios
 from .errors import HilError, UsageError
 from .results import SAMPLES_FILE
 from .rows_program import run
+from .terminal import number
 
 #: Judged on bare polling: a pause hides slowdowns.
 _ROWS = ("ring-56:bare", "ring-64:bare", "ring-proof-48:bare")
 EXIT_SLOWER, EXIT_USAGE = 1, 2
+#: Characters of a figure's longest bar.
+_BAR = 40
 
 
 def load_results(path: Path) -> dict[str, Any]:
@@ -145,6 +149,28 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _history(options: argparse.Namespace) -> int:
+    wanted = {}
+    for text in options.with_ or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--with {text}: expected NAME=VALUE, such as size=56")
+        wanted[key] = value
+    found = history.series(options.file, options.name, wanted)
+    if not found:
+        known = ", ".join(history.names(options.file)) or "nothing"
+        raise UsageError(f"the history has no such figures of {options.name}; it has {known}")
+    for (target, timebase, unit, machine, params), series in found.items():
+        given = " ".join(f"{key}={value}" for key, value in json.loads(params).items())
+        print(f"{options.name} {given}, {unit}, on {target}, timebase {timebase}\n  {machine}")
+        most = max(abs(point.value) for point in series) or 1
+        for point in series:
+            interval = "" if point.low is None or point.high is None else f"[{number(point.low)}..{number(point.high)}]"
+            bar = "█" * max(round(abs(point.value) / most * _BAR), 1)
+            print(f"  {point.time}  {point.build[:12]:12}  {number(point.value):>12} {interval:24} {bar}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="keuos-hil", description=__doc__.splitlines()[0] if __doc__ else None)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -162,6 +188,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--repeat", type=int, default=1, help="of programs: compare so often, and say how it came out")
     compare.add_argument("--seed", type=int, help="of programs: of orders and delays; by default another each time")
     compare.set_defaults(run=_compare)
+    past = commands.add_parser("history", help="a quantity's figures over builds, as every run appends them")
+    past.add_argument("name", help="of the quantity, such as ring.round_trip")
+    past.add_argument("--with", dest="with_", action="append", metavar="NAME=VALUE", help="only rows with this param")
+    past.add_argument("--file", type=Path, default=Path("build/results") / history.FILE, help="%(default)s")
+    past.set_defaults(run=_history)
     report = commands.add_parser("report", help="a run's results as one HTML file that needs no network")
     report.add_argument("results", type=Path, help="results.json, or its run's folder")
     report.add_argument("--output", type=Path, help="by default report.html beside results.json")
