@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 frame`, `2 frames`."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
 @dataclass
 class LineCounts:
     """Of one target's line, over a run.
@@ -34,9 +39,11 @@ class LineCounts:
 
     def __str__(self) -> str:
         parts = [
-            f"{self.repeated_requests} requests repeated" if self.repeated_requests else "",
-            f"{self.damaged_frames} damaged frames" if self.damaged_frames else "",
-            f"{self.repeated_loads} boot loader commands repeated" if self.repeated_loads else "",
-            f"the port vanished {self.port_returns} times, for {self.port_gone_s:.1f} s" if self.port_returns else "",
+            f"{counted(self.repeated_requests, 'request')} repeated" if self.repeated_requests else "",
+            counted(self.damaged_frames, "damaged frame") if self.damaged_frames else "",
+            f"{counted(self.repeated_loads, 'boot loader command')} repeated" if self.repeated_loads else "",
+            f"the port vanished {counted(self.port_returns, 'time')}, for {self.port_gone_s:.1f} s"
+            if self.port_returns
+            else "",
         ]
         return ", ".join(part for part in parts if part)

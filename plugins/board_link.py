@@ -118,7 +118,7 @@ class TapLinkPart:
     def open(self, values: Mapping[str, str]) -> tuple[Link, AbstractContextManager[object]]:
         """See BoardLink.open."""
         name = fill(self._interface, values, self._where)
-        if not Path("/sys/class/net", name).exists():
+        if name not in (there for _, there in socket.if_nameindex()):
             raise InfraError(f"there is no interface {name}; `sudo ip tuntap add {name} mode tap user $USER` makes it")
         try:
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)

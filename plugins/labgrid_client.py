@@ -11,7 +11,8 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from keuos_hil.errors import InfraError, UsageError
@@ -71,18 +72,28 @@ class LabgridClient:
             raise InfraError("labgrid-client reserve --shell printed no LG_TOKEN; labgrid 24 or newer is expected")
         token = found.group(1)
         by_token = ("-p", f"+{token}")
+        give_back: list[tuple[str, ...]] = [("cancel-reservation", token)]
         try:
             try:
                 self._run("wait", token, timeout=wait)
             except InfraError as error:
                 raise InfraError(f"no place with the tags {' '.join(tags)} became free: {error}") from None
+            values = self._values(self._run(*by_token, "show"))
+            give_back.append(("-p", values["place"], "release"))
             self._run(*by_token, "acquire")
-            try:
-                yield self._values(self._run(*by_token, "show"))
-            finally:
-                self._run(*by_token, "release")
-        finally:
-            self._run("cancel-reservation", token)
+            # What is acquired has more to tell than what is reserved.
+            yield self._values(self._run(*by_token, "show"))
+        except BaseException:
+            with suppress(InfraError):  # what went wrong first counts; a place that was not taken yet can't be released
+                self._run_together(give_back)
+            raise
+        self._run_together(give_back)
+
+    def _run_together(self, commands: Sequence[Sequence[str]]) -> None:
+        """All at once: what ends this process, as pytest-xdist ends workers that take long, then ends none of them."""
+        with ThreadPoolExecutor(len(commands)) as pool:
+            for done in [pool.submit(self._run, *command) for command in commands]:
+                done.result()
 
     def _values(self, shown: str) -> Mapping[str, str]:
         place = _PLACE.search(shown)

@@ -56,9 +56,10 @@ class SerialLine:
 
     def _open(self) -> Any:
         local = "://" not in self.url
-        port = serial.serial_for_url(
-            self.url, baudrate=self.baud, timeout=_POLL_S, write_timeout=1.0, **({"exclusive": True} if local else {})
-        )
+        more: dict[str, Any] = {"exclusive": True} if local else {}
+        if not self.url.startswith("rfc2217:"):  # pyserial's knows no such time-out
+            more["write_timeout"] = 1.0
+        port = serial.serial_for_url(self.url, baudrate=self.baud, timeout=_POLL_S, **more)
         try:
             self._descriptor = port.fileno()
         except (OSError, AttributeError, ValueError):

@@ -7,22 +7,29 @@ import pty
 import queue
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import tty
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from keuos_hil.plugins.labgrid_client import LabgridClient
 from keuos_hil.plugins.loader_prompt import Dialect, LoaderPrompt
 from keuos_hil.plugins.serial_line import SerialLine
 from keuos_hil.plugins.tftp_server import TftpServer
 
-from keuos_hil import option_pages, registry
+from keuos_hil import option_pages, registry, running
 from keuos_hil.console import Console
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.hookspecs import PartType, RunOptions
 from keuos_hil.net import wire
+from keuos_hil.oracle.siphash import siphash_2_4
 from keuos_hil.streams import SocketStream
 
 GOOD = """
@@ -347,3 +354,84 @@ def test_a_zero_from_a_boot_rom_hides_no_prompt():
         thread.join(10)
         console.close()
         board.close()
+
+
+# A person at the terminal -------------------------------------------------------------------------------------------
+
+SWITCHES = """
+from types import SimpleNamespace
+from keuos_hil.plugins.board_power import ManualOptions, ManualPower
+from keuos_hil.errors import InfraError
+
+power = ManualPower(ManualOptions(), SimpleNamespace(board="rpi4"))
+try:
+    power.cycle({})
+except InfraError as error:
+    print(f"bench: {error}")
+else:
+    print("switched")
+"""
+
+
+@pytest.mark.parametrize(("typed", "answer"), [(b"\r", b"switched"), (b"\x04", b"bench: rpi4 has to be switched")])
+def test_a_person_is_asked_to_switch_and_enter_says_that_it_is_done(typed, answer):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", SWITCHES])
+    seen = b""
+    try:
+        while b"press Enter" not in seen:
+            seen += os.read(terminal, 4096)
+        assert b"rpi4: switch it off" in seen
+        os.write(terminal, typed)
+        with suppress(OSError):  # EIO at the end
+            while data := os.read(terminal, 4096):
+                seen += data
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+    assert answer in seen
+
+
+def test_without_a_terminal_a_manual_switch_is_the_benchs_fault():
+    done = subprocess.run(
+        [sys.executable, "-c", SWITCHES],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        start_new_session=True,
+    )
+    assert "there is no terminal to ask at" in done.stdout
+
+
+# What runs already --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, ""),
+        ({"build_id": b"\1" * 20}, "it runs the build 0101"),
+        ({"initrd_hash": 5}, "it runs this kernel with another initrd"),
+        ({"command_line_hash": 5}, "it runs this build with another command line"),
+        ({"processes": 2}, "it runs this build, with 2 processes and 0 channels on it"),
+    ],
+)
+def test_a_board_is_taken_as_it_is_only_if_everything_is_as_after_a_boot(tmp_path, change, why):
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"a cpio archive")
+    image: Any = SimpleNamespace(initrd_path=initrd, kernel=SimpleNamespace(build_id="ab" * 20))
+    told = {
+        "build_id": b"\xab" * 20,
+        # another implementation than the one under test
+        "initrd_hash": int(siphash_2_4(bytes(16), np.frombuffer(b"a cpio archive", np.uint8)[None])[0]),
+        "command_line_hash": int(siphash_2_4(bytes(16), np.frombuffer(b"quiet", np.uint8)[None])[0]),
+        "processes": 1,
+        "channels": 0,
+    }
+    info: Any = SimpleNamespace(**told | change)
+    found = running.difference(info, image, "quiet")
+    assert found.startswith(why)
+    assert bool(found) == bool(why)

@@ -17,7 +17,7 @@ import termios
 import threading
 import time
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,18 @@ PC = Kind(
     ),
     ("virtio-net-pci,disable-legacy=on,iommu_platform=on", "e1000e"),
 )
-KINDS = {kind.name: kind for kind in (ARM64, PC)}
+#: A board with the kernel in its flash: nobody loads anything.
+PRELOADED = Kind(
+    "preloaded",
+    "arm64",
+    (
+        "qemu-system-aarch64",
+        *("-accel", "tcg", "-M", "virt,gic-version=3", "-cpu", "max", "-smp", "2", "-m", "128"),
+        *("-kernel", "{kernel}", "-initrd", "{initrd}"),
+    ),
+    ("virtio-net-pci,disable-legacy=on",),
+)
+KINDS = {kind.name: kind for kind in (ARM64, PC, PRELOADED)}
 
 
 class Bench:
@@ -73,7 +84,7 @@ class Bench:
     Args:
         place: a folder of its own; paths of sockets must fit in 108 bytes.
         kind: a key of KINDS.
-        stick: the image that a PC boots from.
+        files: what the kind's command line has in braces: the stick that a PC boots from, kernel and initrd.
         noise: of the line, both ways.
         baud: of the line; 0 for as fast as it goes.
         garbage: bytes that are said in another baud rate when the power comes.
@@ -84,7 +95,7 @@ class Bench:
         place: Path,
         kind: str,
         *,
-        stick: Path | None = None,
+        files: Mapping[str, Path] | None = None,
         noise: Noise | None = None,
         baud: int = 0,
         garbage: int = 0,
@@ -95,7 +106,7 @@ class Bench:
         self.control = place / "power"
         self.gdb = place / "gdb"
         self.switch = (sys.executable, "-S", str(Path(__file__).with_name("switch.py")), str(self.control))
-        self._stick = stick
+        self._files = dict(files or {})
         self._garbage = garbage
         self._stack = ExitStack()
         self._lock = threading.RLock()
@@ -284,7 +295,7 @@ class Bench:
             for name in ("gdb", "link", "qmp"):
                 with suppress(FileNotFoundError):
                     (self.place / name).unlink()
-            argv = [argument.format(stick=self._stick) for argument in self.kind.argv]
+            argv = [argument.format_map(self._files) for argument in self.kind.argv]
             argv += ["-display", "none", "-nodefaults"]
             argv += ["-chardev", f"socket,id=line,fd={far.fileno()}", "-serial", "chardev:line"]
             link = self.place

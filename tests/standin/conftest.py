@@ -42,16 +42,19 @@ def stick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
-    """Makes stand-ins; they are gone behind the test. Their folders are short, as paths of sockets have to be."""
+    """Makes stand-ins; they are gone behind the test.
+
+    Their folders, of which `name` is the last part, are short, as paths of sockets have to be.
+    """
     benches: list[Bench] = []
     with tempfile.TemporaryDirectory(prefix="standin-") as folder:
 
-        def make(kind: str, **options: Any) -> Bench:
+        def make(kind: str, name: str = "", **options: Any) -> Bench:
             if kind == "arm64" and not Path(UBOOT).exists():
                 pytest.fail(f"{UBOOT} is not installed; `make setup` installs it")
             if kind == "pc":
-                options["stick"] = request.getfixturevalue("stick")
-            place = Path(folder, f"{len(benches)}")
+                options["files"] = {"stick": request.getfixturevalue("stick")}
+            place = Path(folder, name or f"{len(benches)}")
             place.mkdir()
             benches.append(Bench(place, kind, **options))
             return benches[-1]

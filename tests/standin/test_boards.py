@@ -91,9 +91,6 @@ def test_a_suite_passes_on_a_pc_that_grub_starts_from_a_stick(make_bench: Make, 
 def test_a_board_that_runs_the_build_already_is_not_loaded_again(make_bench: Make, run: Runs, tmp_path: Path) -> None:
     ping = suite(tmp_path, "ping", "def test_ping(agent):\n    agent.ping()\n")
     fresh = suite(tmp_path, "fresh", "def test_fresh(fresh_target, agent):\n    agent.ping()\n")
-    other = suite(
-        tmp_path, "other", "import pytest\n@pytest.mark.needs('hil')\ndef test_other(agent):\n    agent.ping()\n"
-    )
     bench = make_bench("arm64")
     configuration = bench.configuration("arm", debug=False)
 
@@ -107,11 +104,8 @@ def test_a_board_that_runs_the_build_already_is_not_loaded_again(make_bench: Mak
     assert starts(ping) == 1
     assert starts(ping) == 0, "the same build runs, and nothing else"
     assert starts(fresh) == 1, "a test that asks for a fresh boot gets one"
-    assert starts(ping) == 0
     bench.type(b"spawn sleeper\r")
     assert starts(ping) == 1, "somebody left a process"
-    assert starts(other) == 1, "another build is wanted"
-    assert starts(ping) == 1, "another build runs"
 
 
 @pytest.mark.parametrize("back", ["at once", "when it is switched on"])
@@ -175,7 +169,7 @@ def test_an_adapter_that_vanishes_and_returns_fails_no_test(make_bench: Make, ru
     done = run(bench.configuration("arm"), "--target=board", str(place), meanwhile=pull)
     assert done.status == 0, done.output[-4000:]
     assert done.results["environment"]["lines"]["arm"]["port_returns"] == 1
-    assert "the port vanished 1 times" in done.output
+    assert "the port vanished 1 time, for" in done.output
 
 
 @pytest.mark.soak
