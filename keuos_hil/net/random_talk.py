@@ -247,11 +247,13 @@ class Player:
         talk: Talk,
         each: Callable[[Step, Conversation], None] | None = None,
         allowed: Iterable[str] = (),
+        options: Mapping[str, int] | None = None,
     ) -> None:
         """Have one, and leave nothing of it open.
 
         Args:
             allowed: further rules (:mod:`keuos_hil.net.invariants`) that need not hold.
+            options: set on the target's socket before it opens.
             each: called behind each step, with the conversation.
 
         Raises:
@@ -264,6 +266,8 @@ class Player:
             "sack": "sack" in words,
             "ts": "timestamps" in words,
         }
+        if options:
+            how["options"] = dict(options)
         app = self._net.app
         before = set(app.numbers)
         c = self._net.state(talk.state, **how)
