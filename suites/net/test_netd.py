@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 
 import pytest
+from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.inet import ICMP, IP, UDP
-from scapy.packet import Raw
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet, Raw
 
 from keuos_hil.net import wire
 from keuos_hil.net.host import Host
 from keuos_hil.net.netd import Netd
 from keuos_hil.net.scapy_socket import LinkSocket
 from keuos_hil.net.tcp import Conversation
+from keuos_hil.parts import Network
 from keuos_hil.rig import LiveTarget
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
 ECHO, DISCARD, CHARGEN = 7, 9, 19
 MAC = "02:00:00:00:ad:03"
+#: For what takes NetD seconds of its clock; so long means that it never comes.
+PATIENCE_S = 60.0
 
 
 def open_to(host: Host, port: int, own: int) -> Conversation:
@@ -100,6 +106,45 @@ def test_chargen_sends_the_pattern_of_rfc_864(host: Host) -> None:
     for before, after in itertools.pairwise(lines[:95]):
         assert after[:-1] == before[1:], "each line starts one character further"
     c.kill()
+
+
+def answer_dhcp(wire_socket: LinkSocket, asked: Packet, address: str, router: str) -> int:
+    """Answer a DISCOVER by an offer, a REQUEST by an acknowledgment; which of the two it was (RFC 2131)."""
+    kind = next(value for name, value in asked[DHCP].options[:-1] if name == "message-type")
+    options = [
+        ("message-type", {1: "offer", 3: "ack"}[kind]),
+        ("server_id", router),
+        ("lease_time", 3600),
+        ("subnet_mask", "255.255.255.0"),
+        ("router", router),
+        "end",
+    ]
+    bootp = BOOTP(op=2, xid=asked[BOOTP].xid, yiaddr=address, chaddr=asked[BOOTP].chaddr)
+    datagram = IP(src=router, dst="255.255.255.255") / UDP(sport=67, dport=68) / bootp / DHCP(options=options)
+    wire_socket.send(Ether(src=MAC, dst="ff:ff:ff:ff:ff:ff") / datagram)
+    return int(kind)
+
+
+def test_an_address_comes_by_dhcp_and_is_served(target: LiveTarget, start_netd: Callable[..., Netd]) -> None:
+    address, router = "192.0.2.77", "192.0.2.1"
+    netd = start_netd("dhcp", address="")
+    mac = bytes(netd.process.read_struct("wire").nic.mac).hex(":")
+    wire_socket = LinkSocket(target.link, MAC, router)
+    kinds = []
+    deadline = time.monotonic() + PATIENCE_S
+    while 3 not in kinds and time.monotonic() < deadline:
+        frame = target.link.receive(PATIENCE_S)
+        asked = Ether(frame) if frame is not None else None
+        if asked is not None and asked.src == mac and DHCP in asked:
+            kinds.append(answer_dhcp(wire_socket, asked, address, router))
+    assert kinds[-1:] == [3], f"expected a DISCOVER and a REQUEST, saw {kinds} (RFC 2132, 9.6)"
+    host = Host(target.link, Network(address, bytes.fromhex(mac.replace(":", "")), 24, router))
+    host.judging = False
+    while time.monotonic() < deadline:  # it asks first whether somebody has the address already (RFC 2131, 2.2)
+        host.ping()
+        if host.wait(lambda: any(message.type == 0 for message in host.icmps), 1.0):
+            return
+    pytest.fail(f"nobody answers for the address {address} that DHCP gave")
 
 
 @pytest.mark.parametrize("mtu", [68, 576, 1500])
