@@ -77,6 +77,22 @@ def test_verified_round_trip_of_sleepers_on_one_core(fresh_target: LiveTarget, a
     assert found.batch <= VERIFIED_MAX, f"{found.batch} instructions; at most {VERIFIED_MAX} are allowed"
 
 
+@pytest.mark.needs("hil")
+def test_a_counter_of_instructions_that_a_hil_build_opens_agrees_with_the_timebase(
+    fresh_target: LiveTarget, agent: Agent
+) -> None:
+    """Both are read around a loop of 2,000 instructions, one in front and two behind it that belong to the reading."""
+    process = agent.spawn("probe", core=agent.info().cores - 1, suspended=True)
+    count = process.elf.symbols.get("probe_count_instructions")
+    if count is None:
+        pytest.skip(f"programs on {agent.image.kernel.machine} have one counter, and that is the timebase")
+    process.write_struct("params", op=process.elf.layouts.constant("PROBE_EXECUTE"), address=count.address)
+    process.start()
+    finish(process)
+    results = process.read_struct("results")
+    assert (results.value, results.second) == (2_003, 2_003)
+
+
 #: By target, what the first boot counted.
 _first_boot: dict[str, dict[str, object]] = {}
 

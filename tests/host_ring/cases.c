@@ -4,8 +4,11 @@
  */
 #include "host_ends.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { DATA_ORDER = 1, DATA_BYTES = 8192, NEAR_WRAP = -40 };
 
@@ -480,6 +483,25 @@ static void wrong_tail(void)
 	}
 }
 
+/* On arm64 a slot is found by bits that are put into the page's address: elsewhere it would be another place. */
+static void slots_begin_a_page(void)
+{
+	struct host_ends ends = host_ends_open(KEUOS_POLLED, 0, 0, 0);
+	struct keuos_endpoint crooked = ends.channel.producer;
+	int status;
+	pid_t child = fork();
+
+	crooked.base += KEUOS_SLOT_BYTES;
+	if (child == 0) {
+		signal(SIGILL, SIG_DFL);
+		signal(SIGTRAP, SIG_DFL);
+		_exit(keuos_producer_init(&crooked).head != 0);
+	}
+	HOST_CHECK(waitpid(child, &status, 0) == child, "no end of the child");
+	HOST_CHECK(WIFSIGNALED(status) && (WTERMSIG(status) == SIGILL || WTERMSIG(status) == SIGTRAP),
+		"slots beside a page were taken: wait status %x", (unsigned int)status);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -505,6 +527,7 @@ static const struct {
 	{"wrong_tag", wrong_tag},
 	{"wrong_descriptor", wrong_descriptor},
 	{"wrong_tail", wrong_tail},
+	{"slots_begin_a_page", slots_begin_a_page},
 };
 
 int main(int argc, char **argv)

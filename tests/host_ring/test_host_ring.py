@@ -47,6 +47,7 @@ CASES = (
     "wrong_tag",
     "wrong_descriptor",
     "wrong_tail",
+    "slots_begin_a_page",
 )
 
 INTERLEAVINGS = (

@@ -479,6 +479,8 @@ static inline struct keuos_ring keuos_ring_init(const struct keuos_endpoint *end
 	uint8_t *base = (uint8_t *)(uintptr_t)end->base;
 	int producer = end->role == KEUOS_PRODUCER;
 
+	if (end->base % KEUOS_PAGE_BYTES != 0) /* keuos_slot_of relies on it */
+		__builtin_trap();
 	return (struct keuos_ring){
 		.slots = (void *)(base +
 			(!producer && end->mode == KEUOS_VERIFIED ? KEUOS_OFFSET_MAILBOX : KEUOS_OFFSET_SLOTS)),

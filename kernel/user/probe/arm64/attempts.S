@@ -336,3 +336,24 @@ ATTEMPT survives_vector_registers_over_system_calls
 	VECTORS COMPARE_VECTOR
 	ldp x19, x30, [sp], #16
 	ret
+
+/*
+ * Not an attempt, and for HIL builds: the same 2,000 instructions and those that read the counters, by the PMU's counter 0
+ * into the results' `value`, and by the virtual counter into `second`.
+ */
+	.globl probe_count_instructions
+	.type probe_count_instructions, %function
+probe_count_instructions:
+	adrp x6, results
+	add x6, x6, :lo12:results
+	mrs x3, pmevcntr0_el0
+	mrs x4, cntvct_el0
+	mov w5, #1000
+1:	sub w5, w5, #1
+	cbnz w5, 1b
+	mrs x0, pmevcntr0_el0
+	mrs x1, cntvct_el0
+	sub x0, x0, x3
+	sub x1, x1, x4
+	stp x0, x1, [x6, #16]
+	ret

@@ -5,6 +5,9 @@
 
 #define FLAGS_OF_USER UINT64_C(0xf0000000) /* NZCV: of all the flags, a process can set these */
 
+_Static_assert(
+	offsetof(struct probe_results, value) == 16 && offsetof(struct probe_results, second) == 24, "attempts.S");
+
 /* Integer division by zero gives 0, and only the kernel could switch on single steps and traps of misaligned accesses. */
 int probe_has(const volatile struct probe_params *params)
 {
