@@ -23,7 +23,7 @@ from keuos_hil.errors import HilError, InfraError
 from keuos_hil.locks import file_lock
 
 from .bounded import Bounded
-from .catalogue import Fault, by_product, choose, load, together
+from .catalogue import Fault, by_product, choose, load, shared, together
 from .products import PRODUCTS
 from .trial import Verdict, require_sound, try_fault
 from .workshop import ROOT, Workshop
@@ -36,7 +36,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="mutants", description="Put faults into the kernel and NetD and see which test notices."
     )
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="faults by name (default: all)")
-    parser.add_argument("--product", choices=sorted(PRODUCTS), help="only what is put into this (default: all)")
+    parser.add_argument(
+        "--product",
+        choices=sorted(PRODUCTS),
+        help="only what is put into this; kernel-arm64: faults of code that it shares, too (default: the catalogue)",
+    )
     parser.add_argument("--list", action="store_true", help="list the faults and the tests that must notice them")
     parser.add_argument("-j", "--jobs", type=int, default=2, metavar="N", help="faults at a time (default: 2)")
     return parser.parse_args(argv)
@@ -95,6 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         known = [fault for fault in load() if arguments.product in (None, fault.product)]
+        if arguments.product == "kernel-arm64":
+            known += shared(load())
         faults = choose(known, arguments.faults)
         if arguments.list:
             for fault in faults:

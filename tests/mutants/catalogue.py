@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,19 @@ def _fault(table: dict[str, Any], product: str, where: str) -> Fault:
     edits += [build(Edit, {"file": entry.file, **more}, f"{where}, also") for more in further]
     requirements = require(entry.requirements, where)
     return Fault(entry.name, entry.harm, tuple(edits), tuple(entry.tests), product, tuple(requirements))
+
+
+def shared(faults: Iterable[Fault]) -> list[Fault]:
+    """Faults of the kernel in what both architectures have, put into arm64's.
+
+    Drivers' devices are left out: nobody gets one where there is no IOMMU, and the board `virt` has none that we drive.
+    """
+    apart = ("kernel/arch/", "kernel/dev/")
+    return [
+        replace(fault, product="kernel-arm64")
+        for fault in faults
+        if fault.product == "kernel" and not any(edit.file.startswith(apart) for edit in fault.edits)
+    ]
 
 
 def choose(faults: Sequence[Fault], names: Sequence[str]) -> list[Fault]:

@@ -9,8 +9,6 @@ from typing import Protocol
 
 from keuos_hil import bundled
 
-_ARCHITECTURE = "x86_64"
-
 
 @dataclass(frozen=True)
 class Built:
@@ -42,6 +40,7 @@ class Product(Protocol):
 class Kernel:
     """The HIL kernel, which holds every object of the release build, and the programs of the initrd."""
 
+    architecture, target = "x86_64", "qemu-x86"
     #: Where those come from: a fault elsewhere does without building them again.
     _PROGRAMS = ("kernel/user/", "kernel/include/keuos/", "netd/")
 
@@ -55,14 +54,14 @@ class Kernel:
     def make(self, changed: Collection[str]) -> list[str]:
         """See Product.make."""
         wanted = [self._kernel] + [self._initrd] * self._has_programs(changed)
-        return ["-C", str(self._tree / "kernel"), f"ARCH={_ARCHITECTURE}", f"BUILD={self._to}", *map(str, wanted)]
+        return ["-C", str(self._tree / "kernel"), f"ARCH={self.architecture}", f"BUILD={self._to}", *map(str, wanted)]
 
     def built(self, changed: Collection[str]) -> Built:
         """See Product.built."""
         initrd = self._initrd if self._has_programs(changed) else self._sound_initrd()
         return Built(
             self._tree,
-            ("--target=qemu-x86", f"--kernel={self._kernel}", f"--initrd={initrd}"),
+            (f"--target={self.target}", f"--kernel={self._kernel}", f"--initrd={initrd}"),
             (
                 "suites/gates",
                 "suites/boot",
@@ -73,8 +72,14 @@ class Kernel:
         )
 
     def _sound_initrd(self) -> Path:
-        bundled.ensure(_ARCHITECTURE)
-        return bundled.snapshot_initrd(_ARCHITECTURE, self._to / "sound")
+        bundled.ensure(self.architecture)
+        return bundled.snapshot_initrd(self.architecture, self._to / "sound")
+
+
+class KernelArm64(Kernel):
+    """The same for arm64."""
+
+    architecture, target = "arm64", "qemu-arm64"
 
 
 class Netd:
@@ -96,4 +101,4 @@ class Netd:
 
 
 #: By the names that the files of faults use.
-PRODUCTS: dict[str, type[Product]] = {"kernel": Kernel, "netd": Netd}
+PRODUCTS: dict[str, type[Product]] = {"kernel": Kernel, "kernel-arm64": KernelArm64, "netd": Netd}

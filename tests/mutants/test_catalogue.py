@@ -13,7 +13,7 @@ import pytest
 from keuos_hil.errors import UsageError
 
 from .bounded import Bounded
-from .catalogue import Edit, Fault, by_product, choose, handful, load, together
+from .catalogue import Edit, Fault, by_product, choose, handful, load, shared, together
 from .products import PRODUCTS, Built
 from .trial import Outcome, Verdict, first_failure, run
 from .workshop import ROOT, Workshop
@@ -31,7 +31,7 @@ def test_fault_changes_the_sources(fault: Fault) -> None:
 
 @pytest.mark.parametrize("product", sorted(PRODUCTS))
 def test_there_are_enough_faults_and_each_names_its_tests(product: str) -> None:
-    faults = by_product(FAULTS)[product]
+    faults = by_product([*FAULTS, *shared(FAULTS)])[product]
     assert len(faults) >= 60
     assert all(fault.tests and fault.harm for fault in faults)
 
