@@ -357,6 +357,9 @@ KEUOS_INLINE int keuos_receive_inline(
 	const struct keuos_slot *slot = keuos_slot_of(&c->ring, tail);
 	uint64_t word = __atomic_load_n(&slot->word, __ATOMIC_ACQUIRE);
 
+	/* Of two lines the second is asked for with the first: they come together, not one after the other. */
+	if (length > KEUOS_SLOT_PAYLOAD - (proof ? KEUOS_PROOF_BYTES : 0))
+		__builtin_prefetch(keuos_slot_of(&c->ring, tail + 1));
 	if (__builtin_expect(word == keuos_word(tail + 1, kind->word), 1))
 		return keuos_take_slots(c, tail, slot, kind, buffer, length, proof);
 	return (uint32_t)(word >> KEUOS_WORD_SEQUENCE_SHIFT) == tail + 1 ? KEUOS_RING_UNEXPECTED
