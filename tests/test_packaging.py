@@ -52,7 +52,7 @@ def absolute_imports(path: Path) -> Iterator[tuple[int, str]]:
 def third_party(paths: Iterator[Path]) -> dict[str, list[str]]:
     """The distributions that the files need, each with the files that import it."""
     distributions = importlib.metadata.packages_distributions()
-    ours = {"keuos_hil", "conftest", *MAPPED, "tests"}
+    ours = {"keuos_hil", "conftest", *MAPPED, "tests", "netd"}
     found: dict[str, list[str]] = {}
     for path in paths:
         beside = {entry.stem for entry in (ROOT / path).parent.iterdir()}

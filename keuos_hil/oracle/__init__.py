@@ -11,7 +11,7 @@ the other. What must not live here: which descriptors are worth trying (:mod:`ke
 
 from .abi import Described, GateAbi
 from .bulk import BulkOracle
-from .gates import Channel, Descriptor, Outcome, Sealed, Shadow, Template, check, notify, seal, tag
+from .gates import Channel, Descriptor, Outcome, Sealed, Shadow, Template, after_good, check, notify, seal, tag
 from .siphash import siphash_2_4
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Sealed",
     "Shadow",
     "Template",
+    "after_good",
     "check",
     "notify",
     "seal",

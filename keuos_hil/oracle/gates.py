@@ -180,6 +180,11 @@ class Shadow:
         return replace(self, head=(self.head + 1) & U32, data=(descriptor.offset + payload) & U32)
 
 
+def after_good(good: int, length: int) -> Shadow:
+    """The kernel's indices after so many descriptors of that payload."""
+    return Shadow(good, good * (-(-length // 64) * 64))
+
+
 def check(channel: Channel, shadow: Shadow, d: Descriptor) -> str:
     """The verdict on one descriptor: the name of an enum keuos_verdict without its prefix, in lower case."""
     abi, claimed = channel.abi, d.sealed

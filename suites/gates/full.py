@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from keuos_hil.agent import Agent, Process
 from keuos_hil.dwarf import Record
 from keuos_hil.errors import WaitTimeout
-from keuos_hil.fuzz import Difference
+from keuos_hil.fuzz import Sender
 from keuos_hil.image import Image
-from keuos_hil.oracle import Channel, Descriptor, GateAbi, Outcome, Shadow, Template, notify
+from keuos_hil.oracle import Channel, Descriptor, GateAbi, Outcome, Shadow, Template, after_good, notify
 from keuos_hil.rig import LiveTarget
 
 from .judgement import Compared
-from .pair import after_good, key_of
+from .pair import key_of
 
 SENDER = "gate_sender"
 SUPERVISOR = "gate_full"
@@ -33,30 +33,6 @@ ORDER = 0
 HANG_S = 60.0
 LOOK_S = 0.0002
 U32 = 0xFFFF_FFFF
-
-
-@dataclass(frozen=True)
-class Case:
-    """What one sender does.
-
-    Attributes:
-        difference: the descriptor, by what it differs in from the valid one for `head` and `data`, which follow from:
-        good: valid messages of `length` bytes sent before, a notification each;
-        before, after: valid ones in the same notification.
-        n: what notify is told; 0 for as many as were written.
-        head_slots, head_data: added to the counters of the head that is published.
-    """
-
-    difference: Difference
-    good: int
-    length: int
-    before: int = 0
-    after: int = 0
-    n: int = 0
-    head_slots: int = 0
-    head_data: int = 0
-    field: int = 0
-    mutation: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,12 +76,12 @@ class Judged:
         outcome: the oracle's, of the notification.
     """
 
-    case: Case
+    case: Sender
     compared: Compared
     outcome: Outcome
 
 
-def predicted(channel: Channel, case: Case, own: Descriptor, errors: dict[str, int]) -> tuple[Ending, Outcome]:
+def predicted(channel: Channel, case: Sender, own: Descriptor, errors: dict[str, int]) -> tuple[Ending, Outcome]:
     """By the oracle. own: the case's descriptor. errors: enum keuos_error by name, without prefix and in lower case."""
     abi = channel.abi
     step = -(-case.length // abi.line) * abi.line
@@ -142,7 +118,7 @@ class _Asked:
 
     which: int
     number: int
-    cases: list[Case]
+    cases: list[Sender]
     events_from: int
     expected: list[tuple[Ending, Outcome]] = field(default_factory=list)
 
@@ -286,7 +262,7 @@ class FullGate:
             )
         return channels
 
-    def ask(self, cases: Sequence[Case]) -> None:
+    def ask(self, cases: Sequence[Sender]) -> None:
         """Have a wave do this, each sender one case, the first ones again if there are fewer than senders.
 
         :meth:`take` gives the answers in the order of asking.
@@ -334,7 +310,7 @@ class FullGate:
         while self._waiting:
             self.take()
 
-    def _parameters(self, cases: Sequence[Case], own: Sequence[Descriptor]) -> NDArray[Any]:
+    def _parameters(self, cases: Sequence[Sender], own: Sequence[Descriptor]) -> NDArray[Any]:
         """What each sender shall do: struct gate_sender_params."""
         rows = np.zeros(len(cases), self._params)
         for name in ("good", "length", "before", "after", "n", "head_slots", "head_data"):

@@ -62,11 +62,6 @@ class Pair:
         ]
 
 
-def after_good(good: int, length: int) -> Shadow:
-    """The kernel's indices after so many descriptors of that payload."""
-    return Shadow(good, good * (-(-length // 64) * 64))
-
-
 def key_of(words: Iterable[Any]) -> bytes:
     """The key of a struct channel, in SipHash's byte order."""
     return b"".join(int(word).to_bytes(8, "little") for word in words)

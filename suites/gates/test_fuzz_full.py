@@ -7,10 +7,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from keuos_hil.fuzz import Difference, Matrix
+from keuos_hil.fuzz import Difference, Matrix, carried, senders
 
 from .full import FullGate, Judged
-from .full_cases import by_full, carried, cases, made_up, proofs_of
+from .full_judge import by_full, made_up, proofs_of
 from .fuzz_run import FuzzRun
 from .judgement import fail, replay
 
@@ -57,7 +57,7 @@ def _fuzz(run: FuzzRun, count: int) -> None:
         gate.take_all()
     quotas = gate.quotas
     tally = _Tally(run, gate)
-    made = cases(channel, made_up(gate.abi, run.image, 2), proofs_of(run.image), run.fuzzing.seed)
+    made = senders(channel, made_up(gate.abi, run.image, 2), proofs_of(run.image), run.fuzzing.seed)
     budget = run.fuzzing.budget(count, 1 / PER_FULL)
     asked = 0
     with run.progress("gates by killed senders", budget.cases or 0) as advance:

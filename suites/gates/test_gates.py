@@ -9,11 +9,11 @@ import pytest
 
 from keuos_hil.agent import Agent
 from keuos_hil.image import Image
-from keuos_hil.oracle import Descriptor, Shadow, Template, check, notify, seal
+from keuos_hil.oracle import Descriptor, Shadow, Template, after_good, check, notify, seal
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
-from .pair import Pair, after_good, key_of, make_pair
+from .pair import Pair, key_of, make_pair
 
 pytestmark = pytest.mark.needs("agent", "channels", "debug")
 

@@ -9,13 +9,13 @@ import pytest
 
 from keuos_hil.agent import Agent
 from keuos_hil.image import Image
-from keuos_hil.oracle import Descriptor, Sealed, check
+from keuos_hil.oracle import Descriptor, Sealed, after_good, check
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
 from .honest import honest_beside
 from .hostile import hostile
-from .pair import ORDER, Pair, after_good, bind_known, make_pair
+from .pair import ORDER, Pair, bind_known, make_pair
 
 pytestmark = pytest.mark.needs("agent", "channels", "debug")
 

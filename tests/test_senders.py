@@ -5,10 +5,9 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from keuos_hil.suites.gates.full import Case
-from keuos_hil.suites.gates.full_cases import BY_SHADOW, NOTIFICATIONS, carried, cases
 
-from keuos_hil.fuzz import FIELDS, Difference
+from keuos_hil.fuzz import FIELDS, Difference, Sender, carried, senders
+from keuos_hil.fuzz.senders import BY_SHADOW, NOTIFICATIONS
 from keuos_hil.oracle import Channel
 from tests.gate_samples import KEY, PROOFS
 
@@ -19,7 +18,7 @@ OF_A_NOTIFICATION = ("head", "head_data", "n")
 @pytest.fixture(scope="module")
 def made(abi):
     one, other = (Channel.bound(abi, number, 1, KEY, 4096, PROOFS, PROOFS[:3]) for number in (1, 2))
-    return list(islice(cases(one, other, PROOFS, 5), COUNT))
+    return list(islice(senders(one, other, PROOFS, 5), COUNT))
 
 
 def test_cases_of_a_whole_notification_stand_at_every_place_of_a_wave(made):
@@ -36,7 +35,7 @@ def test_both_counters_of_the_head_and_the_count_are_fuzzed(made, field, changed
 
 
 def test_a_smaller_descriptor_is_tried_in_the_same_notification():
-    case = Case(Difference(3, 384, 0, {"length": 5}), 1, 64, 2, after=2, head_slots=-1, head_data=7, n=9)
+    case = Sender(Difference(3, 384, 0, {"length": 5}), 1, 64, 2, after=2, head_slots=-1, head_data=7, n=9)
     smaller = Difference(3, 384, 0, {"length": 1})
     again = carried(smaller, case)
     assert (again.difference, again.good, again.before, again.after, again.head_slots, again.head_data, again.n) == (

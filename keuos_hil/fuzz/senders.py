@@ -5,18 +5,15 @@ A sender can't be put at any place of the ring: it gets there by what it has sen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from keuos_hil.fuzz import FIELDS, MUTATIONS, Difference, Generator, difference_of
-from keuos_hil.image import Image
-from keuos_hil.oracle import Channel, Descriptor, GateAbi, Shadow, Template
-
-from .full import ORDER, SENDER, SUPERVISOR, Case, FullGate
-from .judgement import Compared, Judge
-from .pair import after_good
+from ..oracle import Channel, Descriptor, GateAbi, Shadow, Template, after_good
+from .cases import Generator
+from .difference import Difference, difference_of
+from .matrix import FIELDS, MUTATIONS
 
 #: What a sender has done before: valid messages each in a notification of its own, their payload, and valid ones ahead
 #: of the case's own in its notification.
@@ -35,24 +32,36 @@ def _shadow(history: tuple[int, int, int]) -> tuple[int, int]:
 BY_SHADOW = {_shadow(h): h for h in reversed(HISTORIES)}
 
 
-def proofs_of(image: Image) -> list[Template]:
-    """The sender's templates."""
-    return [Template.of(t) for t in image.templates(SENDER)]
+@dataclass(frozen=True)
+class Sender:
+    """What one sender does.
+
+    Attributes:
+        difference: the descriptor, by what it differs in from the valid one for `head` and `data`, which follow from:
+        good: valid messages of `length` bytes sent before, a notification each;
+        before, after: valid ones in the same notification.
+        n: what notify is told; 0 for as many as were written.
+        head_slots, head_data: added to the counters of the head that is published.
+    """
+
+    difference: Difference
+    good: int
+    length: int
+    before: int = 0
+    after: int = 0
+    n: int = 0
+    head_slots: int = 0
+    head_data: int = 0
+    field: int = 0
+    mutation: int = 0
 
 
-def made_up(abi: GateAbi, image: Image, number: int) -> Channel:
-    """A channel between the same programs that nobody has bound: cases are made on it, and carried over."""
-    interface = [Template.of(t) for t in image.templates(SUPERVISOR, ".keuos.interface")]
-    data_bytes = image.constant("KEUOS_PAGE_BYTES") << ORDER
-    return Channel.bound(abi, number, 1, bytes([number] * 16), data_bytes, proofs_of(image), interface)
-
-
-def _case(difference: Difference, field: int = 0, mutation: int = 0) -> Case:
+def _case(difference: Difference, field: int = 0, mutation: int = 0) -> Sender:
     good, length, before = BY_SHADOW[difference.head, difference.data]
-    return Case(difference, good, length, before, field=field, mutation=mutation)
+    return Sender(difference, good, length, before, field=field, mutation=mutation)
 
 
-def carried(difference: Difference, rest: Case | None = None) -> Case:
+def carried(difference: Difference, rest: Sender | None = None) -> Sender:
     """A sender that tries it: as `rest` does in everything else, and from a fresh ring if no history leads there."""
     if rest is not None and (difference.head, difference.data) == (rest.difference.head, rest.difference.data):
         return replace(rest, difference=difference)
@@ -64,7 +73,7 @@ def carried(difference: Difference, rest: Case | None = None) -> Case:
     return replace(made, after=rest.after, n=rest.n, head_slots=rest.head_slots, head_data=rest.head_data)
 
 
-def cases(channel: Channel, other: Channel, proofs: list[Template], seed: int) -> Iterator[Case]:
+def senders(channel: Channel, other: Channel, proofs: list[Template], seed: int) -> Iterator[Sender]:
     """Without end; see :class:`keuos_hil.fuzz.Generator` for what they are made of."""
     abi = channel.abi
     generator = Generator(channel, other, proofs, seed, list(BY_SHADOW))
@@ -80,7 +89,7 @@ def cases(channel: Channel, other: Channel, proofs: list[Template], seed: int) -
             yield _of_a_notification(made, abi, rng) if of_notifications[i] else made
 
 
-def _of_a_notification(made: Case, abi: GateAbi, rng: np.random.Generator) -> Case:
+def _of_a_notification(made: Sender, abi: GateAbi, rng: np.random.Generator) -> Sender:
     """The same with others behind it, and now and then with another head or count than the true one."""
     made = replace(made, after=int(rng.integers(0, 3)))
     boundary = MUTATIONS.index("boundary")
@@ -93,24 +102,8 @@ def _of_a_notification(made: Case, abi: GateAbi, rng: np.random.Generator) -> Ca
         made = replace(made, n=n, field=FIELDS.index("n"), mutation=boundary)
     elif kind == 2:
         full = Difference(abi.slots, 0, 0, {})  # the mailbox is full
-        made = Case(full, abi.slots, 0, field=FIELDS.index("head"), mutation=MUTATIONS.index("none"))
+        made = Sender(full, abi.slots, 0, field=FIELDS.index("head"), mutation=MUTATIONS.index("none"))
     elif kind == 3:  # no gate looks at it: a verified consumer goes by the mailbox
         by = int(rng.choice([-1, 1, -64, 64, 4096, 1 << 30, -(1 << 31)]))
         made = replace(made, head_data=by, field=FIELDS.index("head_data"), mutation=boundary)
     return made
-
-
-def by_full(gate: FullGate, rest: Case | None = None) -> Judge:
-    """By senders, in waves of their own; of a case that several of them try, the worst that came of it."""
-
-    def judge(differences: Sequence[Difference]) -> list[Compared]:
-        gate.take_all()
-        made = [carried(difference, rest) for difference in differences]
-        return [one for at in range(0, len(made), gate.wave_max) for one in wave(made[at : at + gate.wave_max])]
-
-    def wave(some: Sequence[Case]) -> list[Compared]:
-        gate.ask(some)
-        compared = [one.compared for one in gate.take()]
-        return [min(compared[i :: len(some)], key=lambda one: one.right) for i in range(len(some))]
-
-    return judge
