@@ -90,7 +90,8 @@ def parse(said: str, data: bytes) -> Launch:
     hz = 0.0
     lines = [line.split(" ") for line in said.splitlines()]
     if ["done"] not in lines:
-        raise InfraError(f"the program that measures rows did not come to its end: {said.splitlines()[-1:]}")
+        last = lines[-1] if lines else ["(nothing)"]
+        raise InfraError(f"the program that measures rows did not come to its end; it said last: {' '.join(last)}")
     for word, *rest in lines:
         if word == "hz":
             hz = float(rest[0])
@@ -100,12 +101,16 @@ def parse(said: str, data: bytes) -> Launch:
         elif word == "missing":
             cores, how, name, *reason = rest
             missing.append(Missing(name, "" if how == "-" else how, cores, " ".join(reason)))
+    if len(data) % 4:
+        raise InfraError(f"what the program measured can't be read: {len(data)} bytes are no whole words")
     return Launch(hz, list(_records(np.frombuffer(data, dtype=np.uint32), names)), missing)
 
 
 def _records(words: NDArray[np.uint32], names: Mapping[int, Name]) -> Iterator[Measured]:
     at = 0
     while at < len(words):
+        if len(words) - at < _RECORD_WORDS:
+            raise InfraError(f"what the program measured can't be read from word {at} of {len(words)} on")
         magic, row, round_, order, count, wrong, each, cut = (int(word) for word in words[at : at + _RECORD_WORDS])
         samples = words[at + _RECORD_WORDS : at + _RECORD_WORDS + count]
         if magic != _MAGIC or row not in names or len(samples) < count or not count:

@@ -30,6 +30,7 @@ from keuos_hil.console import Console
 from keuos_hil.errors import Ended, InfraError, SocketError, UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.parts import AnyTarget, Network, Session, Timebase
+from keuos_hil.rounds import ROUNDS_MIN
 from keuos_hil.streams import SocketStream
 
 from .linux_native import NativeRows, can_measure
@@ -169,8 +170,8 @@ class Linux:
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; its clock is the host's")
         require_mtu(name, options.mtu)
         self._settings = all_settings(name, options.set)
-        if options.launches < 1 or options.rounds < 1:
-            raise UsageError(f"target {name}: launches and rounds are at least 1")
+        if options.launches < 1 or options.rounds < ROUNDS_MIN:
+            raise UsageError(f"target {name}: launches are at least 1, and rounds {ROUNDS_MIN}, or no row has a figure")
         self.name = name
         self.options = options
         self._program: Path | None = None

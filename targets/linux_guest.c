@@ -76,11 +76,11 @@ static long long now(void)
 
 void reply(const char *text)
 {
-	size_t size = strlen(text), parts = size <= carried ? 1 : (size + carried - 1) / carried;
 	if (number == 0)
 		fprintf(stderr, "%s\n", text);
 	if (calls < 0)
 		return; /* nobody hears more than the console */
+	size_t size = strlen(text), parts = size <= carried ? 1 : (size + carried - 1) / carried;
 	for (size_t part = 0; part < parts; part++) {
 		size_t at = part * carried, bytes = size - at < carried ? size - at : carried;
 		frame.head = (struct head){htonl(number), htons((uint16_t)part), htons((uint16_t)parts),

@@ -140,6 +140,7 @@ class GuestSockets:
     """See :class:`keuos_hil.parts.Sockets`."""
 
     ordered = True
+    longest_datagram = 65_507
 
     def __init__(self, line: CallLine, system: str) -> None:
         self._line = line

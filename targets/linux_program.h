@@ -10,7 +10,7 @@
 /* The longest request or answer, with its NUL. */
 #define LINUX_MESSAGE 65536
 
-/* The program's own: sends a message to the test. It does not return if the test is gone. */
+/* The program's own: sends a message to the test. */
 void reply(const char *text);
 
 /* linux_sockets.c: once, before the first request. */

@@ -49,7 +49,7 @@ def compiler() -> str:
     for name in _COMPILERS:
         if (found := shutil.which(name)) is not None:
             return found
-    raise InfraError("target linux needs a C compiler, and there is neither cc, clang nor gcc; Debian: clang")
+    raise InfraError("this target needs a C compiler, and there is neither cc, clang nor gcc; Debian: clang")
 
 
 def build(main: str, output: Path, *more: str) -> Path:

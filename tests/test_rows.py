@@ -146,3 +146,13 @@ def test_what_is_not_whole_is_refused():
     machine.words[0] = 1
     with pytest.raises(InfraError, match="can't be read from word 0 of"):
         machine.launch()
+
+
+def test_a_record_that_is_cut_within_its_head_is_refused():
+    machine = Machine()
+    machine.round(0)
+    machine.words.append(rows._MAGIC)
+    with pytest.raises(InfraError, match="can't be read from word"):
+        machine.launch()
+    with pytest.raises(InfraError, match="no whole words"):
+        parse(SAID + "done\n", b"\x01")

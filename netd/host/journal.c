@@ -68,7 +68,9 @@ static void put(enum kind kind, const void *data, size_t bytes)
 	struct entry entry = {.kind = kind, .bytes = (uint32_t)bytes};
 	struct iovec parts[] = {{&entry, sizeof(entry)}, {(void *)(uintptr_t)data, bytes}};
 
-	if (!journal.recorded || journal.written + (off_t)(sizeof(entry) + bytes) > MOST)
+	if (journal.written + (off_t)(sizeof(entry) + bytes) > MOST)
+		journal.recorded = false;
+	if (!journal.recorded)
 		return;
 	if (writev(journal.fd, parts, 2) != (ssize_t)(sizeof(entry) + bytes))
 		journal.recorded = false; /* a full disk ends the record, not the test */

@@ -275,8 +275,9 @@ def test_a_connection_out_of_time_wait_begins_above_the_one_before(net: Stack) -
     again = net.talk(c.target_port, port=c.port, iss=add(c.snd, 100_000))
     again.tx("S")
     segment = again.rx()
-    if segment.flags & wire.SYN:
-        assert diff(segment.seq, c.rcv) >= 0
+    if not segment.flags & wire.SYN:
+        pytest.skip("this stack opens no connection out of TIME-WAIT, as it may")
+    assert diff(segment.seq, c.rcv) >= 0
 
 
 @pytest.mark.requirement("9293:MAY-2")

@@ -120,6 +120,9 @@ EXPLAINED: dict[str, Callable[[Talk, Outcome, Outcome], bool]] = {
 
 
 def _explanation(talk: Talk, netd: Outcome, linux: Outcome) -> str:
+    """Why the two differ, or ""; nothing explains a wrong byte."""
+    if netd.bad is not None or linux.bad is not None:
+        return ""
     return next((why for why, holds in EXPLAINED.items() if holds(talk, netd, linux)), "")
 
 
@@ -136,6 +139,8 @@ def stacks(tmp_path: Path) -> Iterator[tuple[Stack, Stack]]:
                 target.check()
                 sessions.append(target.attach(directory))
             except InfraError as error:
+                if target.name == "netd":
+                    raise
                 pytest.skip(str(error))
         made = []
         for session in sessions:
