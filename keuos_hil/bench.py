@@ -160,6 +160,9 @@ class Bench:
 
     def add_report(self, item: pytest.Item, report: pytest.TestReport) -> None:
         """Keep a phase of a test. Ids begin at the suites folder: the same in a checkout and in site-packages."""
+        if report.when == "setup" and report.passed:  # what comes of it is not known yet, nor ever if it is interrupted
+            item.stash[_setup_key] = report.duration
+            return
         target = item.callspec.params["keuos_target_name"] if hasattr(item, "callspec") else self.target_names[0]
         verdict: str = report.outcome
         if hasattr(report, "wasxfail"):
@@ -168,7 +171,8 @@ class Bench:
             verdict = "error"
         failure = _failure(report) if report.failed else ()
         test_id = suite_relative(item.nodeid)
-        self.results.add_test(test_id, target, verdict, report.duration, self._place(target), failure)
+        seconds = report.duration + item.stash.get(_setup_key, 0.0) * (report.when == "call")
+        self.results.add_test(test_id, target, verdict, seconds, self._place(target), failure)
 
     def _place(self, target: str) -> str:
         made = self.rig.target(target)
@@ -209,6 +213,8 @@ class Bench:
 
 
 bench_key = pytest.StashKey[Bench]()
+#: Seconds that a test took to set up.
+_setup_key = pytest.StashKey[float]()
 
 
 def _failure(report: pytest.TestReport) -> list[tuple[str, str]]:

@@ -40,6 +40,8 @@ DEFAULT_TARGET = "qemu-x86"
 CORPUS = ".keuos-hil/corpus"
 _plugins_key = pytest.StashKey[pluggy.PluginManager]()
 _failed_key = pytest.StashKey[bool]()
+#: Of the test itself; a test that was interrupted has none.
+_outcome_key = pytest.StashKey[str]()
 _terminal_key = pytest.StashKey[TextIO | None]()
 
 
@@ -51,6 +53,12 @@ def _whole_number(text: str) -> int:
         if (number := int(text, 0)) >= 0:
             return number
     raise argparse.ArgumentTypeError(f"expected a whole number, 0 or more, and not {text!r}")
+
+
+def _number_of_cases(text: str) -> int:
+    if (number := _whole_number(text)) > 0:
+        return number
+    raise argparse.ArgumentTypeError("expected at least 1 case")
 
 
 def _seconds(text: str) -> float:
@@ -91,7 +99,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="seed of every random choice (default: a new one, shown with each failure)")  # fmt: skip
     add("--fuzz-seed", dest="keuos_fuzz_seed", type=_whole_number, metavar="N", default=None,
         help="seed of fuzzed cases, to repeat a run (default: that of --seed)")  # fmt: skip
-    add("--fuzz-count", dest="keuos_fuzz_count", type=_whole_number, metavar="N", default=None,
+    add("--fuzz-count", dest="keuos_fuzz_count", type=_number_of_cases, metavar="N", default=None,
         help="bulk cases to fuzz a gate with; full ones in proportion (default: what each test says)")  # fmt: skip
     add("--fuzz-time", dest="keuos_fuzz_time", type=_seconds, metavar="SECONDS", default=None,
         help="how long each fuzzing test goes on; with --fuzz-count, whichever ends first")  # fmt: skip
@@ -299,6 +307,8 @@ def pytest_runtest_makereport(
     """Sort by who did wrong, in every phase; add what a person needs; keep the verdict for results.json."""
     report = yield
     phase = report.when
+    if phase == "call":
+        item.stash[_outcome_key] = report.outcome
     if report.outcome == "failed" and call.excinfo is not None:
         reporting.sort(report, call.excinfo.value)
         item.stash[_failed_key] = True
@@ -505,9 +515,13 @@ def fuzzing(request: pytest.FixtureRequest, seed: int) -> Fuzzing:
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest, target: LiveTarget) -> Recorder:
+def record(request: pytest.FixtureRequest, target: LiveTarget) -> Iterator[Recorder]:
     """Where figures and verdicts go: `record.add("ring.round_trip", {"size": 56}, "ticks", samples=...)`."""
-    return Recorder(request.config.stash[bench_key].results, target.name, target.timebase.name)
+    made = Recorder(request.config.stash[bench_key].results, target.name, target.timebase.name)
+    yield made
+    outcome = request.node.stash.get(_outcome_key, "")
+    if outcome in ("passed", "failed"):
+        made.close(outcome)
 
 
 @pytest.fixture

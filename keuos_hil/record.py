@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -11,6 +12,14 @@ from .results import Results
 
 if TYPE_CHECKING:
     from .fuzz import Matrix
+
+
+@dataclass
+class Gate:
+    """A gate that a test is about, and how many cases the test tried on it."""
+
+    name: str
+    cases: int
 
 
 class Recorder:
@@ -26,6 +35,7 @@ class Recorder:
         self._results = results
         self._target = target
         self._timebase = timebase
+        self._gates: list[Gate] = []
 
     def add(
         self,
@@ -77,9 +87,16 @@ class Recorder:
         """A row of the quantity `name` that can't be given, and why."""
         self._results.add_missing(name, params, self._target, reason)
 
-    def gate(self, name: str, verdict: str, cases: int = 1) -> None:
-        """How a gate did: "passed" or "failed", over so many cases."""
-        self._results.add_verdict("gates", name, self._target, verdict, cases)
+    def gate(self, name: str, cases: int = 1) -> Gate:
+        """The test is about this gate, over so many cases: said before anything is tried. The gate does as the test."""
+        self._gates.append(Gate(name, cases))
+        return self._gates[-1]
+
+    def close(self, verdict: str) -> None:
+        """How the test ended: "passed" or "failed"."""
+        for gate in self._gates:
+            self._results.add_verdict("gates", gate.name, self._target, verdict, gate.cases)
+        self._gates.clear()
 
     def fuzz(self, speed: str, seed: int, cases: int, matrix: Matrix) -> None:
         """What came of fuzzing the gates.

@@ -66,6 +66,19 @@ def test_a_tag_compared_in_32_bits_is_found_shrunk_kept_and_replayed(broken, tes
     assert document["about"]["found"].startswith(found)
     assert list(document["case"]["bits"]) == ["tag"]
     assert int(document["case"]["bits"]["tag"], 16).bit_count() == 1
+    results = json.loads((broken / "results" / "latest" / "results.json").read_text())
+    assert [entry["qemu-x86"]["verdict"] for entry in results["gates"].values()] == ["failed"]
+    [fuzzed] = results["fuzz"]
+    assert fuzzed["rows"], "nobody can see what was tried until it failed"
     again = run(broken, test, f"--fuzz-count={count}", "--fuzz-seed=6")
     assert again.returncode == 1, again.stdout + again.stderr
     assert f"a case of the corpus is judged wrongly: {kept}" in again.stdout
+
+
+def test_a_kernel_that_fails_is_no_fault_of_the_bench_though_the_case_can_not_be_kept(broken):
+    nowhere = broken / "a-file"
+    nowhere.write_text("")
+    done = run(broken, "test_fuzz.py", "--fuzz-count=100000", f"--fuzz-corpus={nowhere}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "expected: tag; " in done.stdout
+    assert f"not saved: the failing case can't be saved in {nowhere}" in done.stdout

@@ -495,6 +495,8 @@ def test_x(agent, console):
             if number == signal.SIGINT:
                 assert status == pytest.ExitCode.INTERRUPTED
                 assert "results.json" in said
+                results = json.loads(next(pytester.path.rglob("latest/results.json")).read_text())
+                assert results["tests"] == [], "what a test came to that was interrupted is not known"
         finally:
             child.kill()
     deadline = time.monotonic() + LONG

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -23,6 +23,10 @@ class Fuzzing:
     count: int | None
     seconds: float | None
     corpus: Path
+
+    def split(self, phases: int) -> Fuzzing:
+        """Of a test that goes on in so many phases, one of them: each has an equal part of the time."""
+        return self if self.seconds is None else replace(self, seconds=self.seconds / phases)
 
     def budget(self, default: int, share: float = 1.0) -> Budget:
         """A test's own budget.

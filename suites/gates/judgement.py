@@ -9,6 +9,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
+from keuos_hil.errors import InfraError
 from keuos_hil.fuzz import Batch, Corpus, Difference, Fuzzing, shrink
 from keuos_hil.image import Image
 from keuos_hil.oracle import Channel, check
@@ -113,18 +114,22 @@ def fail(judge: Judge, channel: Channel, image: Image, fuzzing: Fuzzing, case: D
 
     smaller = shrink(case, wrong, seed=fuzzing.seed)
     [compared] = judge([smaller])
-    path = Corpus(fuzzing.corpus, Difference).save(
-        smaller,
-        expected=str(compared.expected),
-        found=str(compared.found),
-        seed=fuzzing.seed,
-        build=image.kernel.build_id,
-        speed=speed,
-    )
+    try:
+        path = Corpus(fuzzing.corpus, Difference).save(
+            smaller,
+            expected=str(compared.expected),
+            found=str(compared.found),
+            seed=fuzzing.seed,
+            build=image.kernel.build_id,
+            speed=speed,
+        )
+        kept = f"saved as {path}: every later run tries it first"
+    except InfraError as error:  # the kernel failed, not the bench
+        kept = f"not saved: {error}"
     once = "\nit was judged wrongly once, and rightly when it was tried again" if compared.right else ""
     pytest.fail(
         f"the kernel judges a descriptor otherwise than predicted (--fuzz-seed={fuzzing.seed}):\n"
-        f"{_told(channel, smaller, compared)}{once}\nsaved as {path}: every later run tries it first"
+        f"{_told(channel, smaller, compared)}{once}\n{kept}"
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keuos_hil.fuzz import Difference, Matrix, carried, senders
+from keuos_hil.oracle import Channel
 
 from .full import FullGate, Judged
 from .full_judge import by_full, made_up, proofs_of
@@ -48,15 +49,9 @@ class _Tally:
         self.matrix.add(*labels.T)
 
 
-def _fuzz(run: FuzzRun, count: int) -> None:
-    gate = FullGate(run.target, run.agent, run.image)
-    channel = made_up(gate.abi, run.image, 1)
-    replay(by_full(gate), channel, run.fuzzing)
-    for _ in range(gate.waves + 1):  # then the tables that map its windows are there to stay
-        gate.ask([carried(Difference(0, 0, 0, {}))])
-        gate.take_all()
+def _ask_all(run: FuzzRun, gate: FullGate, tally: _Tally, channel: Channel, count: int) -> tuple[int, float]:
+    """How many senders were asked for, and kills a second."""
     quotas = gate.quotas
-    tally = _Tally(run, gate)
     made = senders(channel, made_up(gate.abi, run.image, 2), proofs_of(run.image), run.fuzzing.seed)
     budget = run.fuzzing.budget(count, 1 / PER_FULL)
     asked = 0
@@ -70,16 +65,30 @@ def _fuzz(run: FuzzRun, count: int) -> None:
             assert _without_clocks(gate.quotas) == _without_clocks(quotas), "quotas did not come back after a wave"
         while gate.waiting:
             tally.add(gate.take())
-    rate = tally.kills / budget.elapsed
+    return asked, tally.kills / budget.elapsed
+
+
+def _fuzz(run: FuzzRun, count: int) -> None:
+    gate = FullGate(run.target, run.agent, run.image)
+    channel = made_up(gate.abi, run.image, 1)
+    replay(by_full(gate), channel, run.fuzzing)
+    for _ in range(gate.waves + 1):  # then the tables that map its windows are there to stay
+        gate.ask([carried(Difference(0, 0, 0, {}))])
+        gate.take_all()
+    tally = _Tally(run, gate)
+    recorded = run.record.gate("fuzzed by killed senders")
+    try:
+        asked, rate = _ask_all(run, gate, tally, channel, count)
+    finally:
+        recorded.cases = tally.done
+        run.record.fuzz("full", run.fuzzing.seed, tally.done, tally.matrix)
     gate.stop()
     assert gate.supervisor.wait_exit().ok
     kills, done = tally.kills, tally.done
     assert done == asked
     assert kills >= done / 2, f"{kills} of {done} senders were killed: too many of the cases are harmless"
     assert kills < done, "no case was harmless: a gate that kills whoever notifies would pass"
-    run.record.fuzz("full", run.fuzzing.seed, done, tally.matrix)
     run.record.add("fuzz.kill_rate", {}, "1/s", value=rate, timebase="host", at_least=KILL_RATE)
-    run.record.gate("fuzzed by killed senders", "passed", done)
 
 
 def _without_clocks(quotas: dict[str, object]) -> dict[str, object]:

@@ -127,6 +127,7 @@ def test_spoilt_descriptor_kills_its_sender(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, name: str
 ) -> None:
     case = CASES[name]
+    record.gate(case.verdict)
     pair = make_pair(target, agent, image)
     shadow = after_good(GOOD, case.length)
     bad = case.spoil(pair, shadow, pair.valid(shadow, case.length))
@@ -136,11 +137,11 @@ def test_spoilt_descriptor_kills_its_sender(
     )
     pair.receiver.write_struct("params", drain=GOOD + 1)
     _expect_kill(pair, case.verdict, received=GOOD, descriptor=bad.packed(pair.facts.abi))
-    record.gate(case.verdict, "passed")
 
 
 def test_descriptor_of_the_oracle_is_accepted(target: LiveTarget, agent: Agent, image: Image, record: Recorder) -> None:
     """The tags page holds what SipHash-2-4 gives, and a descriptor made in Python from the key alone passes."""
+    record.gate("ok")
     pair = make_pair(target, agent, image)
     shadow = after_good(GOOD, LENGTH)
     made = [pair.valid(shadow, LENGTH)]
@@ -160,7 +161,6 @@ def test_descriptor_of_the_oracle_is_accepted(target: LiveTarget, agent: Agent, 
         arrived = Descriptor.parse(pair.facts.abi, mail[at].tobytes())
         assert arrived.sealed == pair.facts.granted[0], f"message {at} was sealed otherwise than SipHash-2-4 says"
     assert not pair.events("gate")
-    record.gate("ok", "passed")
 
 
 def test_each_channel_has_a_key_and_tags_of_its_own(target: LiveTarget, agent: Agent, image: Image) -> None:
@@ -202,6 +202,7 @@ def test_key_changes_when_a_channel_record_is_used_again(target: LiveTarget, age
 def test_impossible_head_kills_its_producer(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, head_slots: int, n: int
 ) -> None:
+    record.gate("index")
     pair = make_pair(target, agent, image)
     shadow = after_good(GOOD, LENGTH)
     valid = pair.valid(shadow, LENGTH)
@@ -218,7 +219,6 @@ def test_impossible_head_kills_its_producer(
     )
     pair.receiver.write_struct("params", drain=GOOD + 1)
     _expect_kill(pair, "index", received=GOOD, descriptor=None)
-    record.gate("index", "passed")
 
 
 def test_good_descriptors_ahead_of_a_bad_one_arrive(target: LiveTarget, agent: Agent, image: Image) -> None:
@@ -242,6 +242,7 @@ def test_good_descriptors_ahead_of_a_bad_one_arrive(target: LiveTarget, agent: A
 def test_full_mailbox_gives_again_and_punishes_nobody(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder
 ) -> None:
+    record.gate("again")
     pair = make_pair(target, agent, image)
     slots = pair.constant("KEUOS_SLOTS")
     shadow = after_good(slots, 64)
@@ -261,7 +262,6 @@ def test_full_mailbox_gives_again_and_punishes_nobody(
     assert receiver.ok, receiver
     assert (told.received, told.reason) == (0, pair.constant("KEUOS_CLOSE_PRODUCER_DIED")), told
     assert not pair.events("gate")
-    record.gate("again", "passed")
 
 
 @pytest.mark.parametrize(
@@ -270,6 +270,7 @@ def test_full_mailbox_gives_again_and_punishes_nobody(
 def test_impossible_tail_kills_its_consumer_and_not_the_producer(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, tail_slots: int, tail_data: int
 ) -> None:
+    record.gate("tail")
     pair = make_pair(target, agent, image)
     shadow = after_good(GOOD, LENGTH)
     pair.sender.write_struct(
@@ -290,7 +291,6 @@ def test_impossible_tail_kills_its_consumer_and_not_the_producer(
     assert results.result == -pair.constant("KEUOS_ECLOSED")
     [event] = pair.events("gate")
     assert (event.verdict, event.pid, event.peer) == (code, pair.receiver.pid, pair.sender.pid)
-    record.gate("tail", "passed")
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def _offset(image: Image, page: str) -> int:
 def test_producer_writes_its_own_pages_only(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, page: str
 ) -> None:
+    record.gate("mmu-write")
     pair = make_pair(target, agent, image)
     last = image.constant("KEUOS_PAGE_BYTES") - 8  # behind the counters: what is there matters to nobody
     address = _offset(image, page) + last
@@ -79,13 +80,13 @@ def test_producer_writes_its_own_pages_only(
         assert receiver.ok, receiver
     else:
         _expect_fault(pair, "write", address)
-    record.gate("mmu-write", "passed")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_producer_reads_everything_but_the_mailbox(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, page: str
 ) -> None:
+    record.gate("mmu-read")
     pair = make_pair(target, agent, image)
     _touch(pair, "load", _offset(image, page), relative=True)
     if page in READABLE:
@@ -94,7 +95,6 @@ def test_producer_reads_everything_but_the_mailbox(
         assert receiver.ok, receiver
     else:
         _expect_fault(pair, "read", _offset(image, page))
-    record.gate("mmu-read", "passed")
 
 
 @pytest.mark.needs("nx")
@@ -102,10 +102,10 @@ def test_producer_reads_everything_but_the_mailbox(
 def test_no_ring_page_can_be_executed(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, page: str
 ) -> None:
+    record.gate("mmu-execute")
     pair = make_pair(target, agent, image)
     _touch(pair, "call", _offset(image, page), relative=True)
     _expect_fault(pair, "execute", _offset(image, page))
-    record.gate("mmu-execute", "passed")
 
 
 @pytest.mark.parametrize("end", ["before", "behind"])
@@ -113,12 +113,12 @@ def test_no_ring_page_can_be_executed(
 def test_guards_around_a_channel_are_unmapped(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, end: str, action: str
 ) -> None:
+    record.gate("mmu-guard")
     pair = make_pair(target, agent, image)
     data_end = _offset(image, "data") + (image.constant("KEUOS_PAGE_BYTES") << ORDER)
     address = -8 if end == "before" else data_end
     _touch(pair, action, address % 2**64, relative=True)
     _expect_fault(pair, "read" if action == "load" else "write", address)
-    record.gate("mmu-guard", "passed")
 
 
 @pytest.mark.parametrize(("action", "access"), [("load", "read"), ("store", "write"), ("call", "execute")])
@@ -126,10 +126,10 @@ def test_guards_around_a_channel_are_unmapped(
 def test_kernel_memory_is_out_of_reach(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder, what: str, action: str, access: str
 ) -> None:
+    record.gate("mmu-kernel")
     pair = make_pair(target, agent, image)
     functions = (symbol.address for symbol in image.kernel.symbols.values() if symbol.kind == "func")
     address = image.kernel.symbol("channels").address if what == "data" else max(functions)
     _touch(pair, action, address, relative=False)
     _expect_fault(pair, access, None)
     assert pair.sender.wait_exit().detail == address
-    record.gate("mmu-kernel", "passed")
