@@ -186,13 +186,19 @@ class Linux:
         """Any number can run side by side, each in a namespace of its own."""
         return nullcontext()
 
+    def build(self, directory: Path) -> Path:
+        """Compile its program into `directory`, once for all sessions. Raises InfraError."""
+        self._program = build("linux_namespace.c", directory / "linux_namespace")
+        return self._program
+
     def attach(self, directory: Path) -> Session:
         """See Resident.attach."""
-        if self._program is None or not os.access(self._program, os.X_OK):
-            self._program = build("linux_namespace.c", directory / "linux_namespace")
+        program = self._program
+        if program is None or not os.access(program, os.X_OK):
+            program = self.build(directory)
         network = Network("192.0.2.2", bytes.fromhex("02000000ad02"), 24, "192.0.2.1", self.options.mtu)
         rows = NativeRows(directory, shutil.which("clang") or compiler(), self.options.launches, self.options.rounds)
-        return LinuxSession(self._program, self._settings, network, directory, rows)
+        return LinuxSession(program, self._settings, network, directory, rows)
 
 
 def _make(name: str, options: LinuxOptions, run: RunOptions) -> AnyTarget:

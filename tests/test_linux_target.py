@@ -176,8 +176,10 @@ def test_a_user_without_rights_gets_one_line():
     program = (
         "import os, sys; from pathlib import Path\n"
         "from keuos_hil.targets.linux import *\n"
+        "target = Linux('linux', LinuxOptions(), RunOptions())\n"
+        "target.build(Path(sys.argv[1]))\n"  # the sources may be where that user can't read
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "try: s = Linux('linux', LinuxOptions(), RunOptions()).attach(Path(sys.argv[1]))\n"
+        "try: s = target.attach(Path(sys.argv[1]))\n"
         "except InfraError as error: print('told:', error)\n"
         "else: print('works:', s.sockets.system)\n"
     )
