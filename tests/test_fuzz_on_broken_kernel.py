@@ -64,6 +64,7 @@ def test_a_tag_compared_in_32_bits_is_found_shrunk_kept_and_replayed(broken, tes
     document = json.loads(kept.read_text())
     assert document["about"]["expected"].startswith(expected)
     assert document["about"]["found"].startswith(found)
+    assert ("sender: after " in first.stdout) == (test == "test_fuzz_full.py")
     assert list(document["case"]["bits"]) == ["tag"]
     assert int(document["case"]["bits"]["tag"], 16).bit_count() == 1
     results = json.loads((broken / "results" / "latest" / "results.json").read_text())

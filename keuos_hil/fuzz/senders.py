@@ -55,6 +55,14 @@ class Sender:
     field: int = 0
     mutation: int = 0
 
+    def describe(self) -> str:
+        """What it does beside the descriptor, for a person."""
+        told = f"notify({self.n})" if self.n else "notify of all"
+        text = f"after {self.good} messages of {self.length} bytes: {told}, {self.before} before, {self.after} behind"
+        if self.head_slots or self.head_data:
+            text += f"; the head is off by {self.head_slots} slots, {self.head_data} bytes"
+        return text
+
 
 def _case(difference: Difference, field: int = 0, mutation: int = 0) -> Sender:
     good, length, before = BY_SHADOW[difference.head, difference.data]

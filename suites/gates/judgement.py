@@ -106,8 +106,14 @@ def replay(judge: Judge, channel: Channel, fuzzing: Fuzzing) -> None:
             )
 
 
-def fail(judge: Judge, channel: Channel, image: Image, fuzzing: Fuzzing, case: Difference, speed: str) -> NoReturn:
-    """Shrink a case that was judged wrongly, save it, and fail with it."""
+def fail(
+    judge: Judge, channel: Channel, image: Image, fuzzing: Fuzzing, case: Difference, speed: str, sender: str = ""
+) -> NoReturn:
+    """Shrink a case that was judged wrongly, save it, and fail with it.
+
+    Args:
+        sender: what was done beside writing the descriptor; told and noted, but not tried again from the corpus.
+    """
 
     def wrong(one: Difference) -> bool:
         return not judge([one])[0].right
@@ -122,14 +128,16 @@ def fail(judge: Judge, channel: Channel, image: Image, fuzzing: Fuzzing, case: D
             seed=fuzzing.seed,
             build=image.kernel.build_id,
             speed=speed,
+            sender=sender,
         )
         kept = f"saved as {path}: every later run tries it first"
     except InfraError as error:  # the kernel failed, not the bench
         kept = f"not saved: {error}"
+    beside = f"\nsender: {sender}" if sender else ""
     once = "\nit was judged wrongly once, and rightly when it was tried again" if compared.right else ""
     pytest.fail(
         f"the kernel judges a descriptor otherwise than predicted (--fuzz-seed={fuzzing.seed}):\n"
-        f"{_told(channel, smaller, compared)}{once}\n{kept}"
+        f"{_told(channel, smaller, compared)}{once}{beside}\n{kept}"
     )
 
 

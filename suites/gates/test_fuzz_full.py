@@ -39,7 +39,8 @@ class _Tally:
         for one in wave:
             if not one.compared.right:
                 run, judge = self._run, by_full(self._gate, one.case)
-                fail(judge, made_up(self._gate.abi, run.image, 1), run.image, run.fuzzing, one.case.difference, "full")
+                channel = made_up(self._gate.abi, run.image, 1)
+                fail(judge, channel, run.image, run.fuzzing, one.case.difference, "full", one.case.describe())
         self.kills += sum(one.outcome.culprit == "producer" for one in wave)
         self.done += len(wave)
         labels = np.array(
