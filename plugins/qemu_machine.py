@@ -140,7 +140,12 @@ class QemuMachine:
         """`instructions`, or what the accelerator gives."""
         if self._counting:
             return Timebase("instructions", _COUNTED_HZ)
-        return Timebase("silicon" if self._chosen_accel() == "kvm" else "emulated")
+        return Timebase("emulated" if self.emulates else "silicon")
+
+    @property
+    def emulates(self) -> bool:
+        """Whether QEMU carries out the instructions itself, rather than the CPU by KVM."""
+        return self._chosen_accel() != "kvm"
 
     def capabilities(self, *more: str) -> frozenset[str]:
         """What every such target can do, `more`, and a link if there is a NIC on the test's own wire."""

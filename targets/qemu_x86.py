@@ -77,9 +77,12 @@ class QemuX86:
         if f"bus={_PORT}" in self._nic():
             devices += ["-device", f"pcie-root-port,id={_PORT}"]
         self._machine = QemuMachine(name, kind, options, run, nic=self._nic(), devices=devices)
-        self.capabilities = self._machine.capabilities(
-            "registers", "reset-reason", "triple-fault", "paced-line", "watch"
-        )
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """See Target.capabilities. KVM is left the CPU's own watchpoints: four, and none for reads alone."""
+        can = {"registers", "reset-reason", "triple-fault", "paced-line"}
+        return self._machine.capabilities(*can, *({"watch"} if self._machine.emulates else ()))
 
     @property
     def timebase(self) -> Timebase:

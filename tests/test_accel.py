@@ -101,6 +101,11 @@ def test_an_emulator_that_fails_or_is_missing_is_no_measurement(monkeypatch):
     assert accel.measure("qemu-system-x86_64", "no-such-accelerator") is None
 
 
+@pytest.mark.parametrize(("accel", "has"), [("tcg", True), ("kvm", False)])
+def test_reads_can_be_watched_only_where_qemu_carries_them_out(accel, has):
+    assert ("watch" in QemuX86("q", QemuX86Options(), RunOptions(accel=accel)).capabilities) is has
+
+
 def test_choices_that_contradict_each_other_are_refused():
     with pytest.raises(UsageError, match="can't be combined"):
         QemuX86("q", QemuX86Options(), RunOptions(timebase="instructions", accel="kvm"))
