@@ -51,6 +51,7 @@ class Fault:
         tests: arguments for pytest, by words: these tests must notice. Several runs: each by itself must.
         product: what it is put into; see products.py.
         requirements: what it violates, by the names of keuos_hil/net/requirements.csv.
+        tests_on_arm64: what must notice it in arm64's kernel, if that can't run `tests`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Fault:
     tests: tuple[str, ...]
     product: str
     requirements: tuple[str, ...] = ()
+    tests_on_arm64: tuple[str, ...] = ()
 
     def apply(self, read: Callable[[str], str]) -> dict[str, str]:
         """The changed files by name, each as `read` gives it with all its edits made.
@@ -88,6 +90,7 @@ class _Entry:
     find: str
     replace: str
     requirements: list[str] = field(default_factory=list)
+    tests_on_arm64: list[str] = field(default_factory=list)
 
 
 def load(files: Iterable[Path] = FILES) -> list[Fault]:
@@ -115,20 +118,34 @@ def _fault(table: dict[str, Any], product: str, where: str) -> Fault:
     edits = [Edit(entry.file, entry.find, entry.replace)]
     edits += [build(Edit, {"file": entry.file, **more}, f"{where}, also") for more in further]
     requirements = require(entry.requirements, where)
-    return Fault(entry.name, entry.harm, tuple(edits), tuple(entry.tests), product, tuple(requirements))
+    return Fault(
+        entry.name,
+        entry.harm,
+        tuple(edits),
+        tuple(entry.tests),
+        product,
+        requirements=tuple(requirements),
+        tests_on_arm64=tuple(entry.tests_on_arm64),
+    )
 
 
 def shared(faults: Iterable[Fault]) -> list[Fault]:
-    """Faults of the kernel in what both architectures have, put into arm64's.
+    """Faults of the kernel in what both architectures have, or in each one's own of the same, put into arm64's.
 
     Drivers' devices are left out: nobody gets one where there is no IOMMU, and the board `virt` has none that we drive.
     """
-    apart = ("kernel/arch/", "kernel/dev/")
     return [
-        replace(fault, product="kernel-arm64")
+        replace(fault, product="kernel-arm64", tests=fault.tests_on_arm64 or fault.tests)
         for fault in faults
-        if fault.product == "kernel" and not any(edit.file.startswith(apart) for edit in fault.edits)
+        if fault.product == "kernel" and _is_arm64s(fault)
     ]
+
+
+def _is_arm64s(fault: Fault) -> bool:
+    of_an_architecture = [edit.file for edit in fault.edits if edit.file.startswith("kernel/arch/")]
+    return not any(edit.file.startswith("kernel/dev/") for edit in fault.edits) and (
+        not of_an_architecture or any(name.startswith("kernel/arch/arm64/") for name in of_an_architecture)
+    )
 
 
 def choose(faults: Sequence[Fault], names: Sequence[str]) -> list[Fault]:

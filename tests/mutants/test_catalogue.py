@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from keuos_hil.errors import UsageError
+from keuos_hil.errors import InfraError, UsageError
 
 from .bounded import Bounded
 from .catalogue import Edit, Fault, by_product, choose, handful, load, shared, together
 from .products import PRODUCTS, Built
-from .trial import Outcome, Verdict, first_failure, run
+from .trial import Outcome, Verdict, first_failure, require_sound, run, try_fault
 from .workshop import ROOT, Workshop
 
 FAULTS = load()
@@ -34,6 +34,21 @@ def test_there_are_enough_faults_and_each_names_its_tests(product: str) -> None:
     faults = by_product([*FAULTS, *shared(FAULTS)])[product]
     assert len(faults) >= 60
     assert all(fault.tests and fault.harm for fault in faults)
+
+
+def test_arm64_gets_what_it_shares_or_has_itself_with_tests_that_it_can_run() -> None:
+    def fault(*files: str, on_arm64: tuple[str, ...] = ()) -> Fault:
+        edits = tuple(Edit(file, "a", "b") for file in files)
+        return Fault(files[-1], "", edits, ("test",), "kernel", tests_on_arm64=on_arm64)
+
+    both = ("kernel/arch/x86_64/mmu.c", "kernel/arch/arm64/mmu.c")
+    apart = [fault(both[0]), fault("kernel/dev/dma.c"), fault("kernel/dev/dma.c", both[1])]
+    found = shared([*apart, fault("kernel/a.c"), fault(*both), fault("kernel/b.c", on_arm64=("race",))])
+    assert [(one.name, one.product, one.tests) for one in found] == [
+        ("kernel/a.c", "kernel-arm64", ("test",)),
+        (both[1], "kernel-arm64", ("test",)),
+        ("kernel/b.c", "kernel-arm64", ("race",)),
+    ]
 
 
 def test_each_fault_of_netd_names_the_requirements_that_it_violates() -> None:
@@ -84,6 +99,24 @@ def test_run_in_which_nothing_is_tested_is_trouble(tmp_path: Path) -> None:
     outcome = run(built, [str(tmp_path / "test_none.py")], tmp_path / "place", Bounded())
     assert outcome.trouble
     assert not outcome.noticed
+
+
+def test_tests_that_do_not_run_without_a_fault_hold_up_no_other_fault(tmp_path: Path) -> None:
+    built = Built(tmp_path, ("--target=netd",), ())
+    for name, body in (("skipped", "pytest.skip()"), ("passes", "pass"), ("fails", "assert not 'sound'")):
+        (tmp_path / f"test_{name}.py").write_text(f"import pytest\n\ndef test_{name}():\n    {body}\n")
+    skipped, none, passes, fails = (
+        [str(tmp_path / f"test_{name}.py"), *words]
+        for name, words in (("skipped", []), ("passes", ["-k", "nothing"]), ("passes", []), ("fails", []))
+    )
+    bounded = Bounded()
+    require_sound(built, [skipped, none, passes], tmp_path / "sound", bounded)
+    with pytest.raises(InfraError, match=r"without a fault.*::test_fails"):
+        require_sound(built, [skipped, fails], tmp_path / "sound", bounded)
+    for selection in (skipped, none):
+        verdict = try_fault("f", built, [passes, selection], tmp_path / "trial", bounded)
+        assert (verdict.word, verdict.elsewhere) == ("trouble", Outcome())
+        assert verdict.trouble == f"no test of {' '.join(selection)} ran"
 
 
 def test_stopped_run_says_nothing_and_leaves_nothing_running(tmp_path: Path) -> None:

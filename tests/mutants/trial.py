@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from keuos_hil.errors import InfraError
 from keuos_hil.reporting import EXIT_BENCH
 
@@ -29,11 +31,13 @@ class Outcome:
         noticed: the first test that failed, or "" if all passed.
         words: the first line of its failure.
         trouble: why the run says nothing, or "".
+        idle: the trouble is that no test ran.
     """
 
     noticed: str = ""
     words: str = ""
     trouble: str = ""
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +89,10 @@ def run(built: Built, selection: Sequence[str], place: Path, bounded: Bounded) -
     argv += [word.replace("{tree}", str(built.tree)) for word in selection]
     status = bounded.run(argv, place / "pytest.log", _TRIAL_S, cwd=ROOT)
     said = (place / "pytest.log").read_text(errors="replace")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED or (status == 0 and not _PASSED.search(said)):
+        return Outcome(trouble=f"no test of {' '.join(selection)} ran", idle=True)
     if status == 0:
-        return Outcome(trouble="" if _PASSED.search(said) else f"no test of {' '.join(selection)} ran")
+        return Outcome()
     failed = first_failure(said)
     if status == 1 and failed is not None:
         return failed
@@ -108,10 +114,13 @@ def try_fault(name: str, built: Built, selections: Sequence[Sequence[str]], plac
 
 
 def require_sound(built: Built, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> None:
-    """Raises InfraError if the tests fail without any fault: then a failure would prove nothing."""
+    """Raises InfraError if the tests fail without any fault: then a failure would prove nothing.
+
+    Tests that don't run prove nothing either, but of the faults that name them alone: see try_fault.
+    """
     for i, selection in enumerate(selections):
         outcome = run(built, selection, place / str(i), bounded)
-        if outcome.noticed or outcome.trouble:
+        if (outcome.noticed or outcome.trouble) and not outcome.idle:
             raise InfraError(
                 f"pytest {' '.join(selection)} does not pass without a fault, so it can't show one: "
                 f"{outcome.trouble or outcome.noticed + ' ' + outcome.words}"
