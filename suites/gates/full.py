@@ -172,6 +172,7 @@ class FullGate:
         self._literal = sender.layouts.constant("GATE_LITERAL")
         self._turns = 0
         self._waiting: deque[_Asked] = deque()
+        self._pids: set[int] = set()  # of every sender that was told what to do
         self._pages: list[int] = []
         self.quotas: dict[str, Any] = {}
         self.supervisor.start()
@@ -280,6 +281,7 @@ class FullGate:
         parameters = self._parameters(filled, own)
         senders["params"][:, : self._params.itemsize] = parameters.view(np.uint8).reshape(len(filled), -1)
         self._write(self._at(which, "senders"), senders.tobytes())
+        self._pids.update(senders["pid"].tolist())
         asked = _Asked(which, number, filled, int(self._target.kernel.read("event_next")))
         self._write(self._at(which, "go"), number.to_bytes(4, "little"))
         self._waiting.append(asked)
@@ -320,12 +322,18 @@ class FullGate:
         return rows
 
     def _gate_events(self, since: int) -> dict[int, Any]:
-        """What the gates recorded from that sequence number on, by the culprit's pid."""
+        """What the gates recorded from that sequence number on, by the culprit's pid.
+
+        Raises AssertionError if they recorded two for one sender, or one for somebody else.
+        """
         log = self._target.kernel.read_array("event_log")
         recorded = int(self._target.kernel.read("event_next")) - since
         assert recorded <= self._events_kept, f"{recorded} events since a wave began, and {self._events_kept} are kept"
         of_gates = log[(log["kind"] == self._gate_event) & (log["sequence"] >= since)]
-        return {int(event["pid"]): event for event in of_gates}
+        by_pid = {int(event["pid"]): event for event in of_gates}
+        assert len(by_pid) == len(of_gates), f"a sender has two events of the gates: pids {of_gates['pid'].tolist()}"
+        assert by_pid.keys() <= self._pids, f"the gates recorded pids {by_pid.keys() - self._pids}, who are no senders"
+        return by_pid
 
     def _ending(self, sender: Any, mailbox: Any, event: Any) -> Ending:
         names = self.abi.names
