@@ -54,8 +54,9 @@ def test_revoked_channel_is_gone_from_its_sides(target: LiveTarget, agent: Agent
     channel = agent.bind(sender, receiver, mode, order=1)
     receiver.start()
     sender.start()
-    while not sender.read_struct("results").end.base:  # a revoked end can't be accepted any more
-        assert sender.info().state != constant("KEUOS_PROCESS_DEAD"), "it stopped before anything was revoked"
+    for process in (sender, receiver):  # a revoked end can't be accepted any more
+        while not process.read_struct("results").end.base:
+            assert process.info().state != constant("KEUOS_PROCESS_DEAD"), "it stopped before anything was revoked"
     channel.revoke()
     end = sender.wait_exit()
     assert end.name == "fault_read", f"expected a fault on a page that is no longer there: {end}"

@@ -24,6 +24,8 @@ from keuos_hil.net.tcp import Stack
 from keuos_hil.parts import Networked
 from keuos_hil.rig import LiveTarget
 
+pytestmark = pytest.mark.needs("link", "sockets")
+
 _TALKS = 150
 #: Conversations that go with each case of --fuzz-count, which counts in bulk cases of a gate.
 _SHARE = 1e-4
