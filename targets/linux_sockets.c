@@ -396,6 +396,10 @@ static void make_call(char **word, int words)
 		call_reset();
 		return;
 	}
+	if (strcmp(name, "network") == 0) {
+		no(ENOSYS); /* its address was given */
+		return;
+	}
 	int number = atoi(a[0]);
 	if (words < 2 || number < 0 || number >= SOCKETS || streams[number].fd < 0) {
 		no(EBADF);

@@ -140,6 +140,13 @@ def test_a_difference_means_the_same_under_another_key(channel, other):
     assert difference_of(channel, shadow, made) == forged
 
 
+def test_a_tag_of_zero_is_zero_under_another_key(channel, other):
+    valid = channel.valid(Shadow(0, 0), 0, template=0)
+    made = difference_of(channel, Shadow(0, 0), replace(valid, sealed=replace(valid.sealed, tag=0)))
+    assert (made.tag, made.bits) == ("zero", {})
+    assert made.descriptor(other)[1].sealed.tag == 0
+
+
 def test_the_description_names_what_differs(channel):
     text = Difference(5, 1024, 0, {"tag": 1 << 40}).describe(channel)
     assert [line for line in text.splitlines() if "<- valid" in line and "tag" in line]

@@ -18,6 +18,7 @@ WORD = ("sequence", "mark", "template")
 #: What a tag may be, beside the valid one with some bits turned over.
 TAG_OF_CLAIM = "of what is claimed"
 TAG_OF_TEMPLATE = "of template "
+TAG_ZERO = "zero"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Difference:
         template: of the valid descriptor.
         bits: field to the bits that are turned over in it. Fields are those of struct keuos_descriptor and
             keuos_sealed, the word in its three parts, the cookies as cookie_0 and cookie_1.
-        tag: "" or what the tag is: "of what is claimed", "of template N".
+        tag: "" or what the tag is: "of what is claimed", "of template N", "zero". One by another channel's key is
+            known by its bits only: under another key it is any wrong tag.
     """
 
     SCHEMA: ClassVar[str] = "keuos-hil/gate-case/1"
@@ -52,6 +54,8 @@ class Difference:
             fields[name] ^= bits
         if self.tag.startswith(TAG_OF_TEMPLATE):
             fields["tag"] = channel.granted[int(self.tag.removeprefix(TAG_OF_TEMPLATE))].tag
+        elif self.tag == TAG_ZERO:
+            fields["tag"] = 0
         made = unflat(channel, fields)
         if self.tag == TAG_OF_CLAIM:
             right = tag(channel.key, made.sealed.covered(channel.abi))
@@ -97,6 +101,8 @@ def difference_of(channel: Channel, shadow: Shadow, descriptor: Descriptor) -> D
         siblings = [index for index, sealed in channel.granted.items() if sealed.tag == fields["tag"]]
         if fields["tag"] == tag(channel.key, descriptor.sealed.covered(channel.abi)):
             made_of = TAG_OF_CLAIM
+        elif fields["tag"] == 0:
+            made_of = TAG_ZERO
         elif siblings:
             made_of = f"{TAG_OF_TEMPLATE}{siblings[0]}"
         if made_of:

@@ -226,7 +226,11 @@ void arch_code_written(const void *address, size_t bytes)
 	for (uint64_t at = ALIGN_DOWN(start, data_line); at < end; at += data_line)
 		__asm__ volatile("dc cvau, %0" : : "r"(at) : "memory");
 	__asm__ volatile("dsb ish" ::: "memory");
-	for (uint64_t at = ALIGN_DOWN(start, code_line); at < end; at += code_line)
+	/* An instruction cache that goes by virtual addresses may hold the frame under another one (CTR_EL0.L1Ip). */
+	bool physical = (type >> 14 & 3) == 3;
+	if (!physical)
+		__asm__ volatile("ic ialluis" ::: "memory");
+	for (uint64_t at = ALIGN_DOWN(start, code_line); physical && at < end; at += code_line)
 		__asm__ volatile("ic ivau, %0" : : "r"(at) : "memory");
 	__asm__ volatile("dsb ish\n\tisb" ::: "memory");
 }
