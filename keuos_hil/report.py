@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import histogram
 from .results import VERDICTS
-from .rows_table import QUANTITY, is_row, with_interval
+from .rows_table import QUANTITY, is_row, ratio_to_floor, row_name, sorted_rows, with_interval
 from .terminal import number
 
 #: Stands for the page's text colour until the SVG is in the page.
@@ -138,17 +138,15 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _label(row: Mapping[str, Any]) -> str:
-    params = row["params"]
-    stratum = "" if params["stratum"] == "only" else f", {params['stratum']}"
-    return ":".join(filter(None, (params["row"], params["how"]))) + stratum
+    stratum = row["params"]["stratum"]
+    return row_name(row) + ("" if stratum == "only" else f", {stratum}")
 
 
 def _table(
-    rows: list[dict[str, Any]], samples: Mapping[str, ArrayLike]
+    rows: Sequence[Mapping[str, Any]], samples: Mapping[str, ArrayLike]
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """Lines of the table, and the plots: for each way of placing the two processes, all rows laid over each other."""
-    places = ("none", "cross", "same")
-    rows = sorted(rows, key=lambda row: (places.index(row["params"]["cores"]), row["ratio"]["value"]))
+    rows = sorted_rows(rows)
     kept = {
         row["samples"]["key"]: np.asarray(samples[row["samples"]["key"]], dtype=np.float64)
         for row in rows
@@ -161,11 +159,11 @@ def _table(
         tails = [with_interval(row["tails"][name], 0) if name in row["tails"] else "" for name in ("p99", "p999")]
         found = kept.get(row["samples"]["key"]) if row["samples"] is not None else None
         cells = [article, number(round(row["p50"])), number(round(row["p90"])), *tails, number(round(row["max"]))]
-        cells += [with_interval(row["ratio"], 3 if row["ratio"]["value"] < 10 else 0)]
+        cells += [ratio_to_floor(row)]
         cells += [f"{row['ratio']['rounds']} of {row['ratio']['launches']} launches", sum(row["rejected"].values())]
         lines.append(
             {
-                "name": _label(row).partition(",")[0],
+                "name": row_name(row),
                 "cores": row["params"]["cores"],
                 "stratum": row["params"]["stratum"],
                 "cells": cells,

@@ -194,8 +194,10 @@ class Session:
             for key, launches in found.items()
         }
 
-    def ratio(self, row: Name, to: Name) -> dict[str, Estimate]:
-        """The ticks of `row` to those of `to`, paired round by round, by stratum. Both have the same floor."""
+    def ratio(self, row: Name, to: Name) -> tuple[dict[str, Estimate], dict[str, int]]:
+        """The ticks of `row` to those of `to`, paired round by round, by stratum, and why rounds were left out,
+        with how many. Both have the same floor.
+        """
         generator = np.random.default_rng(self.seed)
         found = (
             pairs(self._groups[row.floor].visits, to, row, self.strata[row.floor])
@@ -203,8 +205,9 @@ class Session:
             else None
         )
         if found is None or row.floor != to.floor:
-            return {}
-        return {stratum: pool(launches, generator) for stratum, launches in found.ratios.items()}
+            return {}, {}
+        pooled = {stratum: pool(launches, generator) for stratum, launches in found.ratios.items()}
+        return pooled, dict(found.rejected)
 
 
 def _accepted(group: _Group, judged: Row, strata: Strata) -> Iterator[NDArray[np.float32]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -13,11 +13,27 @@ from . import histogram
 
 QUANTITY = "linux.round_trip"
 _BINS = 24
+_PLACES = ("none", "cross", "same")
 
 
 def is_row(row: Mapping[str, Any]) -> bool:
     """Whether a measurement belongs into this table."""
     return row["name"] == QUANTITY and "ratio" in row
+
+
+def sorted_rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """By where the two processes ran, and then by the ratio to the floor."""
+    return sorted(rows, key=lambda row: (_PLACES.index(row["params"]["cores"]), row["ratio"]["value"]))
+
+
+def row_name(row: Mapping[str, Any]) -> str:
+    """Such as `ring-56:pause`."""
+    return ":".join(filter(None, (row["params"]["row"], row["params"]["how"])))
+
+
+def ratio_to_floor(row: Mapping[str, Any]) -> str:
+    """With its interval; digits behind the point where they tell something."""
+    return with_interval(row["ratio"], 3 if row["ratio"]["value"] < 10 else 0)
 
 
 def rows_table(
@@ -40,19 +56,18 @@ def rows_table(
     for heading in ("article", "p50", "p99", "p99.9 [95 %]", "to floor [95 %]", "rounds", "rejected"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column(f"{_short(axis[0])} to {_short(axis[-1])} ticks", no_wrap=True)
-    places = ("none", "cross", "same")
-    for row in sorted(rows, key=lambda r: (places.index(r["params"]["cores"]), r["ratio"]["value"])):
+    for row in sorted_rows(rows):
         params, tails, key = row["params"], row["tails"], row["samples"]["key"]
         article = next((f"{other['value']:,.0f}" for other in row.get("beside", [])), "")
         table.add_row(
-            ":".join(filter(None, (params["row"], params["how"]))),
+            row_name(row),
             params["cores"],
             *([params["stratum"]] if strata else []),
             article,
             f"{row['p50']:,.0f}",
             f"{tails['p99']['value']:,.0f}",
             with_interval(tails["p999"], 0),
-            with_interval(row["ratio"], 3 if row["ratio"]["value"] < 10 else 0),
+            ratio_to_floor(row),
             f"{row['ratio']['rounds']}/{row['ratio']['launches']}",
             str(sum(row["rejected"].values())),
             histogram.line(kept[key], axis),

@@ -118,9 +118,9 @@ def test_samples_are_only_of_launches_that_have_a_part_in_the_figure():
 
 def test_two_rows_are_compared_round_by_round():
     session = Session([launch(seed=1), launch(seed=2)], 1)
-    ratio = session.ratio(PIPE, RING)["only"]
+    ratio = session.ratio(PIPE, RING)[0]["only"]
     assert ratio.value == pytest.approx(3_000 / 330, rel=0.02)
-    assert session.ratio(PIPE, RING._replace(floor="bare")) == {}
+    assert session.ratio(PIPE, RING._replace(floor="bare")) == ({}, {})
 
 
 def test_wrong_answers_and_missing_rows_are_told():

@@ -36,6 +36,13 @@ def check_receive(peer: LinuxPeer, transfer: Transfer, size: int) -> float:
     return size / MIB / float(told["seconds"])
 
 
+def _both_ways(peer: LinuxPeer, transfer: Transfer, record: Recorder, size: int, wire: str) -> None:
+    """Both checks, and their rates under the wire's name."""
+    for direction, check in (("receive", check_send), ("send", check_receive)):
+        params = {"direction": direction, "wire": wire}
+        record.add("net.throughput", params, "MiB/s", value=check(peer, transfer, size), timebase="host")
+
+
 @pytest.mark.parametrize("size", CLEAN_SIZES)
 def test_every_byte_arrives_over_a_clean_wire(
     start_peer: Callable[..., LinuxPeer],
@@ -46,14 +53,7 @@ def test_every_byte_arrives_over_a_clean_wire(
 ) -> None:
     size = transfer_bytes(size)
     peer = start_peer()
-    for direction, check in (("receive", check_send), ("send", check_receive)):
-        record.add(
-            "net.throughput",
-            {"direction": direction, "wire": "clean"},
-            "MiB/s",
-            value=check(peer, transfer, size),
-            timebase="host",
-        )
+    _both_ways(peer, transfer, record, size, "clean")
     assert transfer.results.failed == 0
 
 
@@ -67,14 +67,7 @@ def test_every_byte_arrives_over_a_bad_wire(
 ) -> None:
     size = transfer_bytes(size)
     peer = start_peer(BAD)
-    for direction, check in (("receive", check_send), ("send", check_receive)):
-        record.add(
-            "net.throughput",
-            {"direction": direction, "wire": "bad"},
-            "MiB/s",
-            value=check(peer, transfer, size),
-            timebase="host",
-        )
+    _both_ways(peer, transfer, record, size, "bad")
     assert peer.bridge is not None
     for way in (peer.bridge.to_target, peer.bridge.from_target):
         assert min(way.counts.values()) > 0, f"the wire was to do each of these: {way.counts}"

@@ -44,13 +44,16 @@ def _record_row(record: Recorder, found: Figures, medians: list[float]) -> None:
     record.add(quantity, params, unit, samples=found.samples, timebase="silicon", beside=cited, more=more)
 
 
-def _record_ratio(record: Recorder, row: Name, to: str, found: dict[str, Estimate], **limit: float) -> None:
+def _record_ratio(
+    record: Recorder, row: Name, to: str, found: dict[str, Estimate], rejected: dict[str, int], **limit: float
+) -> None:
     params = {"row": row.row, "how": row.how, "cores": row.cores, "to": to}
     if not found:
-        record.missing("linux.ratio", params, "no rounds in which both were accepted")
+        why = ", ".join(f"{reason} ({count})" for reason, count in rejected.items()) or "measured on no floor of both"
+        record.missing("linux.ratio", params, f"too few rounds in which both were accepted: {why}")
     for stratum, estimate in found.items():
         interval = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
-        more = {"ratio": estimate.to_dict()}
+        more = {"ratio": estimate.to_dict(), "rejected": rejected}
         record.add(
             "linux.ratio",
             params | {"stratum": stratum},
@@ -84,8 +87,8 @@ def test_messages_between_two_processes_of_this_machine(
         record.missing("linux.round_trip", {"row": name, "how": how, "cores": cores}, reason)
     for row, most in FLOOR_MOST.items():
         of_floor = {f.judged.stratum: f.judged.ratio for f in figures if f.name == row and f.judged.ratio is not None}
-        _record_ratio(record, row, "floor", of_floor, at_most=most)
+        _record_ratio(record, row, "floor", of_floor, {}, at_most=most)
     for row in dict.fromkeys(f.name for f in figures):
         if (row.row in KERNEL_ROWS or row.row == "boost-56") and row.floor == RING.floor:
-            _record_ratio(record, row, RING.row, session.ratio(row, RING), at_least=1)
-    _record_ratio(record, BOOST_STREAM, STREAM.row, session.ratio(BOOST_STREAM, STREAM), at_least=STREAM_LEAST)
+            _record_ratio(record, row, RING.row, *session.ratio(row, RING), at_least=1)
+    _record_ratio(record, BOOST_STREAM, STREAM.row, *session.ratio(BOOST_STREAM, STREAM), at_least=STREAM_LEAST)

@@ -143,7 +143,7 @@ static void note(struct socket_client *of, const struct socket_message *what)
 		take_piece(of->buffer, what->bytes);
 }
 
-/* Makes a call. The result; what NetD said is in `message`. NetD gone: NULL is the template's due, and `no` was said. */
+/* Makes a call. The result; what NetD said is in `message`. 1: NetD is gone or silent. */
 static int call_data(
 	const struct keuos_template *template, struct keuos_socket_request *call, const void *data, uint32_t bytes)
 {
