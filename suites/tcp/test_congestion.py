@@ -283,8 +283,8 @@ def test_a_block_of_what_was_not_sent_yet_counts_for_nothing_later(net: Stack) -
     start = add(c.irs, 1)
     c.tx("A", ack=start, opts=wire.sack((add(start, 12 * MSS), add(start, 14 * MSS))))
     c.host.fence()
-    for at in range(1, 11):
-        c.tx("A", ack=add(start, at * MSS))
+    # In one acknowledgment: the window, and so what recovery may send again, is then the same however fast they come.
+    c.tx("A", ack=add(start, 10 * MSS))
     c.burst()  # among it what the block was about
     sent: list[int] = []
     for unacknowledged, last in ((10, 16), (10, 17), (10, 18), (10, 19), (11, 19), (12, 19)):
