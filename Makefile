@@ -50,12 +50,14 @@ test: lint kernel check-wheel linux-guest ## everything that belongs to every pu
 	$(PYTEST) tests suites $(ARGS)
 	$(COUNTED)
 	$(BIN)/pytest --target=linux suites/tcp
+	$(BIN)/pytest --target=linux --link=veth suites/tcp/test_data.py suites/tcp/test_ipv4.py
 	$(BIN)/pytest --target=netd suites/tcp
 	$(BIN)/pytest --target=linux-guest suites/tcp -m timed
 
 soak: kernel ## the long runs
 	$(PYTEST) -m soak tests suites $(ARGS)
 	$(BIN)/pytest --target=netd --netd-mtu=9000 -m soak suites/tcp
+	$(BIN)/pytest --target=linux --link=veth suites/tcp
 
 native: setup ## messages between two processes of this machine: the ring, the kernel's ways, boost's queue, and their floors
 	$(BIN)/pytest --target=linux suites/ring $(ARGS)

@@ -18,6 +18,7 @@ from .environment import CpuTimes, host_environment
 from .errors import UsageError
 from .hookspecs import RunOptions, TargetType
 from .image import Grade, Image
+from .link_choice import LinkChoice
 from .parts import AnyTarget, Placed, Target, booting
 from .results import Results, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
@@ -36,6 +37,7 @@ class Bench:
     overrides: Callable[[TargetType], dict[str, Any]]
     timebase: str
     accel: str
+    link: LinkChoice | None
     kernel: Path | None
     initrd: Path | None
     symbols: Path | None
@@ -77,7 +79,11 @@ class Bench:
     def make_target(self, name: str) -> AnyTarget:
         """The target `name` with this run's choices."""
         run = RunOptions(
-            self.timebase, self.accel, registry.panic_patterns(self.manager), registry.part_types(self.manager)
+            self.timebase,
+            self.accel,
+            registry.panic_patterns(self.manager),
+            registry.part_types(self.manager),
+            self.link,
         )
         return self.registry.make(name, run, self.overrides)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
+    from .link_choice import LinkChoice
     from .parts import AnyTarget, Session
 
 PROJECT = "keuos_hil"
@@ -34,6 +35,7 @@ class TargetType:
         make: builds the target from its name, its options and the choices of this run. It must start nothing.
         named_only: the type alone says too little to make a target: ``--target=NAME`` then means the one target of the
             configuration that is of it.
+        links: the kinds of :mod:`keuos_hil.link_choice` that ``--link`` can say; others are refused.
     """
 
     name: str
@@ -43,6 +45,7 @@ class TargetType:
     option_prefix: str
     make: Callable[[str, Any, RunOptions], AnyTarget]
     named_only: bool = False
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class RunOptions:
     panic_patterns: tuple[bytes, ...] = ()
     #: What the hook keuos_hil_part_types gave: for targets that are put together from parts.
     part_types: tuple[PartType, ...] = ()
+    #: What ``--link`` said; None for the wire that the target has without it.
+    link: LinkChoice | None = None
 
 
 @hookspec

@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import pluggy
 import pytest
 
-from . import options, printed_plugin, registry, reporting, requirements_plugin
+from . import link_choice, options, printed_plugin, registry, reporting, requirements_plugin
 from .agent import Agent
 from .bench import Bench, bench_key
 from .capabilities import KNOWN, Kind, lookup, reason
@@ -91,6 +91,10 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="what ticks count; the default is what the target has, `instructions` is exact")  # fmt: skip
     add("--accel", dest="keuos_accel", default="tcg", choices=("tcg", "kvm", "auto"),
         help="accelerator of emulated targets; `auto` times a loop before it trusts KVM (default: tcg)")  # fmt: skip
+    add("--link", dest="keuos_link", metavar="LINK", default=None,
+        help="wire to the targets instead of their own: "
+             + "; ".join(f"{kind}{':INTERFACE' if named else ''}, {what}"
+                         for kind, (what, named) in link_choice.KINDS.items()))  # fmt: skip
     add("--require", dest="keuos_require", action="append", metavar="CAP", default=None,
         help="make an error of every skip for want of this capability; may be repeated")  # fmt: skip
     add("--results", dest="keuos_results", metavar="DIR", default=None,
@@ -142,6 +146,7 @@ def pytest_configure(config: pytest.Config) -> None:
             overrides=_command_line_of(config),
             timebase=config.getoption("keuos_timebase"),
             accel=config.getoption("keuos_accel"),
+            link=None if config.getoption("keuos_link") is None else link_choice.parse(config.getoption("keuos_link")),
             kernel=_path(config, "keuos_kernel"),
             initrd=_path(config, "keuos_initrd"),
             symbols=_path(config, "keuos_symbols"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pluggy
 
-from . import hookspecs, options
+from . import hookspecs, link_choice, options
 from .errors import InfraError, UsageError
 from .hookspecs import PROJECT, PartType, RunOptions, TargetType
 from .parts import AnyTarget
@@ -150,5 +150,7 @@ class Registry:
     ) -> AnyTarget:
         """Build the target `name`; `overrides` are what the command line says about its type."""
         named = self.require(name)
+        if run.link is not None:
+            link_choice.require(name, run.link, named.kind.links)
         values = {**named.values, **overrides(named.kind)}
         return named.kind.make(name, options.build(named.kind.options, values, named.where), run)

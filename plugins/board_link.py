@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import socket
 import struct
-import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from keuos_hil.errors import InfraError
 from keuos_hil.hookspecs import PartContext, PartType, hookimpl
@@ -19,13 +16,11 @@ from keuos_hil.parts import Link
 
 from .board_power import fill
 from .dgram_link import DatagramLink
+from .held_interface import HeldInterface
+from .packet_link import RawLink, exists, open_packet_socket
 from .tap_link import TapLink
 
 ROLE = "link"
-_FRAME_MAX = 1 << 16
-_ETH_P_ALL = 3
-_PACKET_OUTGOING = 4
-_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_PROMISC = 263, 1, 1
 _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 
 
@@ -33,72 +28,28 @@ _TUNSETIFF, _IFF_TAP, _IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
 class RawOptions:
     """`part = "raw"`: a network interface of this host that is wired to the board and used for nothing else."""
 
-    interface: str = field(metadata={"help": "its name, such as enp3s0; best without an IP address of its own"})
-
-
-class RawLink:
-    """A :class:`keuos_hil.parts.Link` over a packet socket (packet(7)); what this host itself sends is not seen."""
-
-    def __init__(self, interface: str) -> None:
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
-        try:
-            self._socket.bind((interface, 0))
-            membership = struct.pack("iHH8s", socket.if_nametoindex(interface), _PACKET_MR_PROMISC, 0, b"")
-            self._socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
-            self._socket.setblocking(False)
-        except BaseException:
-            self._socket.close()
-            raise
-
-    def send(self, frame: bytes) -> None:
-        """Put one frame on the wire; lost if the interface is down or its queue is full."""
-        with suppress(OSError):
-            self._socket.send(frame)
-
-    def receive(self, timeout: float) -> bytes | None:
-        """The next frame from the board, or None after `timeout` seconds."""
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        while poller.poll(timeout * 1000):
-            try:
-                frame, address = self._socket.recvfrom(_FRAME_MAX)
-            except OSError:
-                return None
-            if address[2] != _PACKET_OUTGOING:
-                return frame
-        return None
-
-    def fileno(self) -> int:
-        """To wait for a frame along with other things."""
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        """Safe to repeat."""
-        self._socket.close()
+    interface: str = field(metadata={"help": "its name, such as enp3s0"})
+    hold: bool = field(
+        default=True,
+        metadata={"help": "whether it is taken into a network namespace of its own, so that this host can't answer"},
+    )
 
 
 class RawLinkPart:
     """See :class:`keuos_hil.board_parts.BoardLink`."""
 
     def __init__(self, options: RawOptions, context: PartContext) -> None:
-        self._interface = options.interface
+        self._options = options
         self._where = context.where
 
     def open(self, values: Mapping[str, str]) -> tuple[Link, AbstractContextManager[object]]:
         """See BoardLink.open."""
-        name = fill(self._interface, values, self._where)
-        try:
-            link = RawLink(name)
-        except PermissionError:
-            python = Path(sys.executable).resolve()
-            raise InfraError(
-                f"a packet socket on {name} takes CAP_NET_RAW. Grant it to this interpreter: "
-                f"`sudo setcap cap_net_raw+ep {python}`, or run as root; "
-                "setcap counts for every script of that interpreter, so better give it a copy (docs/board.md)"
-            ) from None
-        except OSError as error:
-            raise InfraError(f"the interface {name} can't be used: {error.strerror}; `ip link` lists them") from None
-        return link, closing(link)
+        name = fill(self._options.interface, values, self._where)
+        with ExitStack() as stack:
+            end = stack.enter_context(HeldInterface(name)).socket if self._options.hold else open_packet_socket()
+            link = RawLink(end, name)
+            stack.callback(link.close)
+            return link, stack.pop_all()
 
 
 @dataclass(frozen=True)
@@ -118,7 +69,7 @@ class TapLinkPart:
     def open(self, values: Mapping[str, str]) -> tuple[Link, AbstractContextManager[object]]:
         """See BoardLink.open."""
         name = fill(self._interface, values, self._where)
-        if name not in (there for _, there in socket.if_nameindex()):
+        if not exists(name):
             raise InfraError(f"there is no interface {name}; `sudo ip tuntap add {name} mode tap user $USER` makes it")
         try:
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)

@@ -6,7 +6,6 @@ A target of an architecture holds a :class:`QemuMachine` and tells it what diffe
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,11 +55,6 @@ class QemuOptions(Protocol):
         ...
 
     @property
-    def wire(self) -> str:
-        """`tap:NAME` for a TAP device of the host at the NIC's other end; "" for the test's own."""
-        ...
-
-    @property
     def append(self) -> str:
         """More words for the kernel."""
         ...
@@ -69,6 +63,10 @@ class QemuOptions(Protocol):
     def extra(self) -> list[str]:
         """More arguments for QEMU."""
         ...
+
+
+#: What `--link` can say of a machine that QEMU emulates: the interface is a TAP device, made beforehand.
+LINKS = ("tap", "raw")
 
 
 @dataclass(frozen=True)
@@ -119,8 +117,6 @@ class QemuMachine:
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; there are emulated and instructions")
         if options.cores < 1:
             raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
-        if options.wire and not re.fullmatch(r"tap:[\w.-]{1,15}", options.wire):
-            raise UsageError(f"target {name}: wire = {options.wire!r}; expected tap:NAME, such as tap:tap0")
         self.name = name
         self.memory_bytes = parse_size(options.memory, f"target {name}: memory")
         self._kind = kind
@@ -132,6 +128,7 @@ class QemuMachine:
             raise UsageError("--timebase=instructions counts with TCG; it can't be combined with --accel=kvm")
         if run.timebase == "silicon" and run.accel == "tcg":
             raise UsageError("--timebase=silicon needs a real counter: --accel=kvm, or a board")
+        self._link = run.link
         self._panic_patterns = run.panic_patterns
         self._accel = "tcg" if self._counting else run.accel
 
@@ -148,9 +145,14 @@ class QemuMachine:
         return self._chosen_accel() != "kvm"
 
     def capabilities(self, *more: str) -> frozenset[str]:
-        """What every such target can do, `more`, and a link if there is a NIC on the test's own wire."""
+        """What every such target can do, `more`, and a link if there is a NIC that the test is wired to."""
         always = {"another", "clean-line", "command-line", "debug", "pause", "reset", *more}
-        return frozenset(always | ({"link"} if self._nic and not self._options.wire else set()))
+        return frozenset(always | ({"link"} if self._nic and not self._hosts else set()))
+
+    @property
+    def _hosts(self) -> bool:
+        """Whether the host's own stack is at the other end of the wire, and not the test."""
+        return self._link is not None and self._link.kind == "tap"
 
     def _chosen_accel(self) -> str:
         if self._accel == "auto":
@@ -193,7 +195,8 @@ class QemuMachine:
             timebase=self.timebase,
             nic=self._nic,
             more_registers=self._kind.more_registers,
-            tap=options.wire.removeprefix("tap:"),
+            tap="" if self._link is None else self._link.interface,
+            tests_by_tap=not self._hosts,
             stand_alone=[*machine, "-M", options.machine, "-serial", "stdio"],
             panic_patterns=self._panic_patterns,
             describe=image.kernel.describe,

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from .dgram_link import DatagramLink
 from .gdb_registers import GdbRegisters
 from .gdb_watch import GdbWatch
 from .guest_memory import GuestMemory
+from .packet_link import RawLink, open_packet_socket
 from .qemu_monitor import Monitor
 
 #: QEMU answers its control socket within milliseconds; so long means that it never will.
@@ -69,7 +70,8 @@ class QemuSession:
         ram_arguments: makes, of the path by which the emulator can open the memory, the arguments that use it.
         nic: a device model to plug in at the other end of :attr:`link`; "" for none.
         more_registers: those that the monitor does not show.
-        tap: the TAP device of this host that the NIC is plugged into instead; then there is no link here.
+        tap: the TAP device of this host that the NIC is plugged into instead.
+        tests_by_tap: whether :attr:`link` is then a packet socket on it, or there is none.
         stand_alone: the command a person can type instead.
     """
 
@@ -86,6 +88,7 @@ class QemuSession:
         nic: str = "",
         more_registers: GdbRegisters | None = None,
         tap: str = "",
+        tests_by_tap: bool = False,
         stand_alone: Sequence[str] = (),
         panic_patterns: Iterable[bytes] = (),
         describe: Callable[[int], str] = hex,
@@ -97,7 +100,7 @@ class QemuSession:
         self.started = time.monotonic()
         self.debug = self
         self.power = None
-        self.link: DatagramLink | None = None
+        self.link: DatagramLink | RawLink | None = None
         self._memory = memory
         self._more_registers = more_registers
         self._describe = describe
@@ -111,6 +114,8 @@ class QemuSession:
         self._reset_log_from = 0
         try:
             self._start(argv, ram_arguments, nic, tap, panic_patterns)
+            if nic and tap and tests_by_tap:
+                self.link = self._stack.enter_context(closing(RawLink(open_packet_socket(), tap)))
         except BaseException:
             self.close()
             raise

@@ -252,7 +252,7 @@ class Board:
         self.link: BoardLink = self._part("link", run)
         self.debug: BoardDebug = self._part("debug", run)
         self._lease: BoardLease = self._part("lease", run)
-        self.capabilities = self._capabilities()
+        self.capabilities = self._capabilities(run)
         if self.loader.needs_link and "link" not in self.capabilities:
             raise UsageError(
                 f"target {name}: its load part sends the image through the link, and there is none; add "
@@ -274,6 +274,9 @@ class Board:
         where = f"[targets.{self.name}.{role}]"
         kinds = {kind.name: kind for kind in run.part_types if kind.role == role}
         table = dict(getattr(self.options, role))
+        if role == "link" and run.link is not None:
+            other = table if table.get("part") == run.link.kind else {}
+            table = {**other, "part": run.link.kind, "interface": run.link.interface}
         if table and "part" not in table:
             raise UsageError(f"{where}: the key 'part' is missing; valid: {', '.join(sorted(kinds))}")
         name = table.pop("part", ROLES[role])
@@ -283,13 +286,13 @@ class Board:
         context = PartContext(self.name, self.options.arch, where)
         return kind.make(option_tables.build(kind.options, table, where), context)
 
-    def _capabilities(self) -> frozenset[str]:
+    def _capabilities(self, run: RunOptions) -> frozenset[str]:
         found = {*self.loader.capabilities, *self.debug.capabilities}
         if self.power.switches:
             found |= {"power"}
         if self.power.resets or self.power.switches:
             found |= {"reset"}
-        if self._chosen("link") != "none":
+        if run.link is not None or self._chosen("link") != "none":
             found |= {"link"}
         if not self.options.noisy:
             found |= {"clean-line"}
@@ -363,5 +366,6 @@ def keuos_hil_target_types() -> list[TargetType]:
             option_prefix="",
             make=_make,
             named_only=True,
+            links=("raw", "tap"),
         )
     ]

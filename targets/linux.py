@@ -3,8 +3,9 @@
 It also measures messages between two of this machine's processes (linux_native.py).
 
 A small program (linux_namespace.c, compiled when the target is first opened) makes namespace and TAP device, hands the
-device over as the link, and makes socket calls as it is told. Namespace, device and program are gone when either
-process ends, however it ends: nothing has a name that could be left behind.
+device over as the link, and makes socket calls as it is told. With `--link=veth` the wire is a pair of interfaces, and
+the link a packet socket on the far one: just so is a board reached by a network card. Namespace, device and program are
+gone when either process ends, however it ends: nothing has a name that could be left behind.
 
 The stack runs with its defaults, but for what would make a run depend on chance or on other runs: see
 :data:`.linux_program.SETTINGS`.
@@ -24,12 +25,13 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from keuos_hil.plugins.child_process import ChildProcess
+from keuos_hil.plugins.packet_link import RawLink
 from keuos_hil.plugins.tap_link import TapLink
 
 from keuos_hil.console import Console
 from keuos_hil.errors import Ended, InfraError, SocketError, UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
-from keuos_hil.parts import AnyTarget, Network, Session, Timebase
+from keuos_hil.parts import AnyTarget, Link, Network, Session, Timebase
 from keuos_hil.rounds import ROUNDS_MIN
 from keuos_hil.streams import SocketStream
 
@@ -40,6 +42,8 @@ _MESSAGE_MAX = 1 << 16
 #: The program starts within milliseconds, and answers a call at once; so long means that it never will.
 _START_S = 30.0
 _ANSWER_S = 30.0
+#: Of a veth pair, the test's (linux_namespace.c).
+_FAR_END = "test0"
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,12 @@ class LinuxSession:
     timebase = Timebase("emulated")
     command = ""
 
-    def __init__(self, program: Path, settings: list[str], network: Network, directory: Path, rows: NativeRows) -> None:
+    def __init__(
+        self, program: Path, wire: str, settings: list[str], network: Network, directory: Path, rows: NativeRows
+    ) -> None:
         self.network = network
         self.rows = rows
+        self._wire = wire
         self.started = time.monotonic()
         self._stack = ExitStack()
         try:
@@ -110,13 +117,14 @@ class LinuxSession:
         self._stack.callback(near.close)
         near.settimeout(_START_S)
         mask = IPv4Interface(f"{network.address}/{network.prefix}").netmask
-        arguments = [far.fileno(), console_far.fileno(), network.mac.hex(":"), network.address, mask, network.gateway]
+        ends = [far.fileno(), console_far.fileno()]
+        arguments = [*ends, self._wire, network.mac.hex(":"), network.address, mask, network.gateway]
         try:
             self.console = Console(SocketStream(console_near), log=directory / "console.log")
             self._stack.callback(self.console.close)
             self._process = ChildProcess(
                 [str(program), *map(str, arguments), str(network.mtu), *settings],
-                inherit=[far.fileno(), console_far.fileno()],
+                inherit=ends,
                 output=directory / "program.log",
                 on_exit=lambda status: self.console.interrupt(
                     InfraError(f"linux: the program that makes socket calls ended with status {status}")
@@ -133,10 +141,18 @@ class LinuxSession:
         word, _, rest = text.decode().partition(" ")
         if word != "ready" or not descriptors:
             raise InfraError(f"linux: {rest or self._process.said() or 'its program ended without a word'}")
-        self.link = TapLink(descriptors[0])
-        self._stack.callback(self.link.close)
+        self.link: Link = self._link_on(descriptors[0])
         near.settimeout(_ANSWER_S)
         self.sockets = LinuxSockets(near, rest)
+
+    def _link_on(self, descriptor: int) -> Link:
+        """The test's end of the wire, of what the program handed over."""
+        if self._wire == "veth":
+            link: RawLink | TapLink = RawLink(socket.socket(fileno=descriptor), _FAR_END)
+        else:
+            link = TapLink(descriptor)
+        self._stack.callback(link.close)
+        return link
 
     def ended(self) -> Ended | None:
         """Linux does not end; if the program does, waits raise an InfraError."""
@@ -174,6 +190,7 @@ class Linux:
             raise UsageError(f"target {name}: launches are at least 1, and rounds {ROUNDS_MIN}, or no row has a figure")
         self.name = name
         self.options = options
+        self._wire = "tap" if run.link is None else run.link.kind
         self._program: Path | None = None
 
     def check(self) -> None:
@@ -198,7 +215,7 @@ class Linux:
             program = self.build(directory)
         network = Network("192.0.2.2", bytes.fromhex("02000000ad02"), 24, "192.0.2.1", self.options.mtu)
         rows = NativeRows(directory, shutil.which("clang") or compiler(), self.options.launches, self.options.rounds)
-        return LinuxSession(program, self._settings, network, directory, rows)
+        return LinuxSession(program, self._wire, self._settings, network, directory, rows)
 
 
 def _make(name: str, options: LinuxOptions, run: RunOptions) -> AnyTarget:
@@ -216,5 +233,6 @@ def keuos_hil_target_types() -> list[TargetType]:
             options=LinuxOptions,
             option_prefix="linux",
             make=_make,
+            links=("veth",),
         )
     ]

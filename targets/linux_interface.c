@@ -25,6 +25,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#define LOOPBACK_MTU 65536
+
 void give_up(const char *format, ...)
 {
 	char text[512] = "no ";
@@ -55,15 +57,33 @@ static void set_address(int any, struct ifreq *request, unsigned long what, cons
 		give_up("the address %s can't be set: %s", address, strerror(errno));
 }
 
-static void bring_up(int any, const char *name)
+void bring_up(int any, const char *name, int mtu)
 {
 	struct ifreq request = {0};
 	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
+	request.ifr_mtu = mtu;
+	if (ioctl(any, SIOCSIFMTU, &request) != 0)
+		give_up("the MTU of %s can't be set to %d: %s", name, mtu, strerror(errno));
 	if (ioctl(any, SIOCGIFFLAGS, &request) != 0)
 		give_up("no interface %s: %s", name, strerror(errno));
 	request.ifr_flags |= IFF_UP;
 	if (ioctl(any, SIOCSIFFLAGS, &request) != 0)
 		give_up("the interface %s can't be brought up: %s", name, strerror(errno));
+}
+
+int ask_kernel(const struct nlmsghdr *request)
+{
+	struct {
+		struct nlmsghdr header;
+		struct nlmsgerr error;
+		char rest[512];
+	} result = {0};
+	int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	bool asked =
+		send(netlink, request, request->nlmsg_len, 0) >= 0 && recv(netlink, &result, sizeof result, 0) >= 0;
+	int wrong = asked ? -result.error.error : errno;
+	close(netlink);
+	return wrong;
 }
 
 /* No segmentation offload: a stack that hands over several segments as one holds some back in the hope of more. */
@@ -82,17 +102,9 @@ static void send_segments_singly(const char *name)
 		.attribute = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFLA_GSO_MAX_SEGS},
 		.value = 1,
 	};
-	struct {
-		struct nlmsghdr header;
-		struct nlmsgerr error;
-		char rest[256];
-	} result = {0};
-	int netlink = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (send(netlink, &request, sizeof request, 0) < 0 || recv(netlink, &result, sizeof result, 0) < 0)
-		give_up("segmentation offload can't be switched off: %s", strerror(errno));
-	if (result.error.error != 0)
-		give_up("segmentation offload can't be switched off: %s", strerror(-result.error.error));
-	close(netlink);
+	int wrong = ask_kernel(&request.header);
+	if (wrong != 0)
+		give_up("segmentation offload can't be switched off: %s", strerror(wrong));
 }
 
 /* Nor any on the way in: a segment that is held back for the next one is overtaken by whatever is no segment. */
@@ -102,6 +114,15 @@ static void take_segments_singly(int any, struct ifreq request)
 	request.ifr_data = (char *)&off;
 	if (ioctl(any, SIOCETHTOOL, &request) != 0)
 		give_up("receive offload can't be switched off: %s", strerror(errno));
+}
+
+/* Whoever reads the frames has no network card that would do it; an interface that can't leave it out does it always. */
+static void fill_in_checksums(int any, struct ifreq request)
+{
+	struct ethtool_value off = {.cmd = ETHTOOL_STXCSUM, .data = 0};
+	request.ifr_data = (char *)&off;
+	if (ioctl(any, SIOCETHTOOL, &request) != 0 && errno != EOPNOTSUPP)
+		give_up("checksum offload can't be switched off: %s", strerror(errno));
 }
 
 static void set_hardware_address(int any, struct ifreq *request, const char *mac)
@@ -123,15 +144,13 @@ void set_up_interface(const struct interface *wanted)
 	int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (wanted->mac != NULL)
 		set_hardware_address(any, &request, wanted->mac);
-	request.ifr_mtu = wanted->mtu;
-	if (ioctl(any, SIOCSIFMTU, &request) != 0)
-		give_up("the MTU can't be set to %d: %s", wanted->mtu, strerror(errno));
 	set_address(any, &request, SIOCSIFADDR, wanted->address);
 	set_address(any, &request, SIOCSIFNETMASK, wanted->mask);
 	send_segments_singly(wanted->name);
 	take_segments_singly(any, request);
-	bring_up(any, wanted->name);
-	bring_up(any, "lo");
+	fill_in_checksums(any, request);
+	bring_up(any, wanted->name, wanted->mtu);
+	bring_up(any, "lo", LOOPBACK_MTU);
 	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
 	struct sockaddr_in *way = (struct sockaddr_in *)&route.rt_gateway;
 	route.rt_dst.sa_family = route.rt_genmask.sa_family = way->sin_family = AF_INET;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <linux/netlink.h>
 #include <net/if.h>
 #include <stdbool.h>
 
@@ -30,6 +31,12 @@ struct interface {
 	const char *name, *mac, *address, *mask, *gateway;
 	int mtu;
 };
+
+/* linux_interface.c: one request to rtnetlink(7) of this namespace, with NLM_F_ACK; 0, or what was wrong with it. */
+int ask_kernel(const struct nlmsghdr *request);
+
+/* linux_interface.c: sets MTU and brings up, in the namespace of the socket `any`. */
+void bring_up(int any, const char *name, int mtu);
 
 /* linux_interface.c: brings it up, the loopback too, with the gateway as its default route. `mac` may be NULL: it stays. */
 void set_up_interface(const struct interface *wanted);

@@ -13,7 +13,7 @@ from pathlib import Path
 from keuos_hil.plugins.arm64_image import flat_image
 from keuos_hil.plugins.gdb_registers import GdbRegisters
 from keuos_hil.plugins.guest_memory import Window
-from keuos_hil.plugins.qemu_machine import MachineKind, QemuMachine
+from keuos_hil.plugins.qemu_machine import LINKS, MachineKind, QemuMachine
 
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.image import Image
@@ -47,10 +47,6 @@ class QemuArm64Options:
     cores: int = field(default=2, metadata={"help": "number of cores"})
     machine: str = field(default="virt,gic-version=3", metadata={"help": "QEMU's machine; with options behind commas"})
     nic: str = field(default="", metadata={"help": "device model of a NIC on the test's wire, such as virtio-net-pci"})
-    wire: str = field(
-        default="",
-        metadata={"help": "tap:NAME plugs the NIC into a TAP device of the host, for its own stack and tools"},
-    )
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 
@@ -124,5 +120,6 @@ def keuos_hil_target_types() -> list[TargetType]:
             options=QemuArm64Options,
             option_prefix="qemu",
             make=_make,
+            links=LINKS,
         )
     ]

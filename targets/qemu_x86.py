@@ -13,7 +13,7 @@ from pathlib import Path
 from keuos_hil.plugins import grub_iso
 from keuos_hil.plugins.accel import choose_accel
 from keuos_hil.plugins.guest_memory import Window
-from keuos_hil.plugins.qemu_machine import MachineKind, QemuMachine
+from keuos_hil.plugins.qemu_machine import LINKS, MachineKind, QemuMachine
 
 from keuos_hil.errors import UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
@@ -44,10 +44,6 @@ class QemuX86Options:
     firmware: str = field(default="qboot.rom", metadata={"help": "firmware of a direct boot, as QEMU's -bios takes it"})
     nic: str = field(
         default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
-    )
-    wire: str = field(
-        default="",
-        metadata={"help": "tap:NAME plugs the NIC into a TAP device of the host, for its own stack and tools"},
     )
     iommu: bool = field(default=True, metadata={"help": "whether q35 gets an IOMMU (VT-d with interrupt remapping)"})
     append: str = field(default="", metadata={"help": "kernel command line"})
@@ -157,5 +153,6 @@ def keuos_hil_target_types() -> list[TargetType]:
             options=QemuX86Options,
             option_prefix="qemu",
             make=_make,
+            links=LINKS,
         )
     ]

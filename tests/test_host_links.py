@@ -1,7 +1,8 @@
-"""The board's links `raw` and `tap` on interfaces of this host, in a network namespace of their own."""
+"""Links by interfaces of this host, in a network namespace of their own, and what `--link` says of them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,66 +12,19 @@ from pathlib import Path
 import pytest
 from keuos_hil.plugins import board_link
 
-from keuos_hil.errors import InfraError
-from keuos_hil.hookspecs import PartContext
+from keuos_hil import link_choice, registry
+from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.hookspecs import PartContext, RunOptions
 
-#: Runs as root of a namespace; a frame of an experimental type (RFC 5342) goes each way.
-_EXERCISE = """
-import subprocess, sys
-from types import SimpleNamespace
-from keuos_hil.plugins.board_link import RawLink, RawLinkPart, RawOptions, TapLinkPart, TapOptions
-from keuos_hil.errors import InfraError
-
-def ip(*words):
-    subprocess.run(["ip", *words], check=True)
-
-def frame(destination, text):
-    return bytes.fromhex(destination) + bytes.fromhex("02000000aa01") + b"\\x88\\xb5" + text.ljust(60, b".")
-
-def wait(link, wanted):
-    for _ in range(200):
-        got = link.receive(5)
-        assert got is not None, "the frame did not come"
-        if got == wanted:
-            return
-        assert b"from here" not in got, "what this host sent is not seen"
-
-context = SimpleNamespace(where="[targets.x.link]")
-if sys.argv[1] == "raw":
-    ip("link", "add", "near", "type", "veth", "peer", "name", "far")
-    for name in ("near", "far"):
-        ip("link", "set", name, "up")
-    part, far = RawLinkPart(RawOptions("{card}"), context), RawLink("far")
-    link, closing = part.open({"card": "near"})
-else:
-    ip("tuntap", "add", "tap0", "mode", "tap")
-    part = TapLinkPart(TapOptions("tap0"), context)
-    link, closing = part.open({})
-    ip("link", "set", "tap0", "up")
-    far = RawLink("tap0")
-with closing:
-    link.send(frame("020000000001", b"from here"))
-    wait(far, frame("020000000001", b"from here"))
-    stranger = frame("020000000099", b"to somebody else")  # an interface has to be promiscuous to pass it on
-    far.send(stranger)
-    wait(link, stranger)
-    if sys.argv[1] == "tap":
-        try:
-            part.open({})
-        except InfraError as error:
-            assert "who else has it open?" in str(error), error
-        else:
-            raise AssertionError("a TAP device has one user")
-far.close()
-"""
+_PROGRAM = Path(__file__).with_name("host_links_program.py")
 
 
-@pytest.mark.parametrize("part", ["raw", "tap"])
-def test_frames_go_both_ways_over_an_interface_of_this_host(part: str) -> None:
+def run_program(*before: str, case: str = "") -> str:
+    """Run host_links_program.py, whole or one case, as root of a network namespace; what it said."""
     assert shutil.which("unshare"), "unshare is not installed (Debian: util-linux)"
     namespace = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
     done = subprocess.run(
-        [*namespace, sys.executable, "-c", _EXERCISE, part],
+        [*namespace, *before, sys.executable, str(_PROGRAM), *([case] if case else [])],
         cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
@@ -78,6 +32,62 @@ def test_frames_go_both_ways_over_an_interface_of_this_host(part: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def told() -> dict[str, tuple[int, str]]:
+    """Exit status and words of each case."""
+    cases: dict[str, tuple[int, str]] = json.loads(run_program())
+    return cases
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param("raw", id="frames-go-both-ways-over-an-interface"),
+        pytest.param("held", id="frames-go-both-ways-over-an-interface-that-is-held"),
+        pytest.param("tap", id="frames-go-both-ways-over-a-TAP-device-which-has-one-user"),
+        pytest.param("back", id="an-interface-comes-back-and-is-up-if-it-was"),
+        pytest.param("answers", id="this-host-answers-on-an-interface-unless-it-is-held"),
+        pytest.param("tagged", id="a-VLAN-tag-that-was-taken-off-is-put-back"),
+    ],
+)
+def test_a_link_over_an_interface_of_this_host_does_what_it_has_to(told: dict[str, tuple[int, str]], case: str) -> None:
+    status, said = told[case]
+    assert status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("case", "command"),
+    [
+        ("merging", "sudo ethtool -K near gro off"),
+        ("unsummed", "sudo ethtool -K INTERFACE tx off"),
+        ("oversized", "sudo ethtool -K INTERFACE tso off gso off gro off lro off"),
+        ("down", "sudo ip link set near up"),
+        ("addressed", "sudo ip address flush dev near"),
+        ("tap", "who else has it open?"),
+    ],
+)
+def test_what_spoils_a_link_is_told_with_the_command_against_it(
+    told: dict[str, tuple[int, str]], case: str, command: str
+) -> None:
+    status, said = told[case]
+    assert status == 0, said
+    assert command in said
+    assert "\n" not in said.strip()
+
+
+@pytest.mark.parametrize(
+    ("case", "missing", "word"),
+    [("may_not_raw", "net_raw", "CAP_NET_RAW"), ("may_not_hold", "net_admin", "CAP_NET_ADMIN")],
+)
+def test_a_capability_that_is_missing_is_one_line_that_says_how_to_grant_it(case: str, missing: str, word: str) -> None:
+    less = f"-{missing}"
+    said = run_program("setpriv", "--bounding-set", less, "--inh-caps", less, case=case).strip()
+    assert word in said
+    assert "setcap" in said
+    assert "\n" not in said
 
 
 @pytest.mark.parametrize(("part", "word"), [("raw", "`ip link` lists them"), ("tap", "ip tuntap add no-such")])
@@ -86,5 +96,47 @@ def test_an_interface_that_is_not_there_is_one_clear_line(part: str, word: str) 
     made = kinds[part].make(kinds[part].options("no-such"), PartContext("x", "arm64", "[targets.x.link]"))
     with pytest.raises(InfraError, match=r"no-such") as caught:
         made.open({})
-    assert word in str(caught.value) or "CAP_NET_RAW" in str(caught.value)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("tapp:tap0", "no link 'tapp'; did you mean 'tap'? valid: raw, tap, veth"),
+        ("rw:eth0", "did you mean 'raw'?"),
+        ("tap", "expected tap:INTERFACE"),
+        ("tap:", "expected tap:INTERFACE; the name of an interface has 1 to 15"),
+        ("tap:a,script=/bin/sh", "expected tap:INTERFACE"),
+        ("raw:a/b", "expected raw:INTERFACE"),
+        ("raw:..", "expected raw:INTERFACE"),
+        ("tap:" + "x" * 16, "expected tap:INTERFACE"),
+        ("veth:x", "expected veth"),
+        ("", "valid: raw, tap, veth"),
+    ],
+)
+def test_a_link_that_makes_no_sense_is_one_line(text: str, answer: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        link_choice.parse(text)
+    assert answer in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["tap:tap0", "raw:enp3s0", "veth", "raw:eth0.7"])
+def test_a_link_is_what_was_said(text: str) -> None:
+    assert str(link_choice.parse(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "answer"),
+    [
+        ("netd", "veth", "it has but its own wire"),
+        ("linux", "tap:tap0", "it can be reached by veth"),
+        ("qemu-x86", "veth", "it can be reached by tap:INTERFACE, raw:INTERFACE"),
+    ],
+)
+def test_a_target_refuses_a_link_that_it_can_not_have(target: str, text: str, answer: str) -> None:
+    types = registry.target_types(registry.load_plugins())
+    with pytest.raises(UsageError, match=answer) as caught:
+        registry.Registry(types).make(target, RunOptions(link=link_choice.parse(text)))
     assert "\n" not in str(caught.value)

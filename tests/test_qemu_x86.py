@@ -26,11 +26,11 @@ from keuos_hil.errors import (
     Panic,
     Reset,
     TripleFault,
-    UsageError,
     WaitTimeout,
 )  # fmt: skip
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.image import Elf, Image
+from keuos_hil.link_choice import LinkChoice
 
 LONG = 30.0
 
@@ -291,20 +291,16 @@ def test_the_instructions_timebase_counts_instructions(boot):
 
 
 @pytest.mark.parametrize(
-    ("options", "has"),
+    ("options", "link", "has"),
     [
-        ({}, True),
-        ({"nic": "none"}, False),
-        ({"nic": ""}, False),
-        ({"wire": "tap:tap0"}, False),
-        ({"iommu": False}, True),
+        ({}, None, True),
+        ({"nic": "none"}, None, False),
+        ({"nic": ""}, None, False),
+        ({}, LinkChoice("tap", "tap0"), False),
+        ({}, LinkChoice("raw", "tap0"), True),
+        ({"nic": "none"}, LinkChoice("raw", "tap0"), False),
+        ({"iommu": False}, None, True),
     ],
 )
-def test_a_link_is_there_unless_the_nic_is_left_out_or_plugged_in_elsewhere(options, has):
-    assert ("link" in QemuX86("t", QemuX86Options(**options), RunOptions()).capabilities) is has
-
-
-@pytest.mark.parametrize("wire", ["tap", "tap:", "tap:a,script=/bin/sh", "tap:a/b", "tun:x", "tap:" + "x" * 16])
-def test_a_wire_that_is_no_tap_device_is_refused(wire):
-    with pytest.raises(UsageError, match="expected tap:NAME"):
-        QemuX86("t", QemuX86Options(wire=wire), RunOptions())
+def test_a_link_is_there_unless_the_nic_is_left_out_or_plugged_in_elsewhere(options, link, has):
+    assert ("link" in QemuX86("t", QemuX86Options(**options), RunOptions(link=link)).capabilities) is has
