@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from queue import SimpleQueue
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from keuos_hil.errors import HilError, InfraError
 from keuos_hil.locks import file_lock
@@ -83,7 +83,11 @@ def _try_all(faults: Sequence[Fault], jobs: int, bounded: Bounded, console: Cons
 
 
 def _table(faults: Sequence[Fault], verdicts: Sequence[Verdict]) -> Table:
-    table = Table("fault", "what it does", "violates", "verdict", "noticed by", box=None, pad_edge=False)
+    # A name that is longer than its column goes on in the next line.
+    columns = [
+        Column(title, overflow="fold") for title in ("fault", "what it does", "violates", "verdict", "noticed by")
+    ]
+    table = Table(*columns, box=None, pad_edge=False)
     for fault, verdict in zip(faults, verdicts, strict=True):
         noticed = [o.noticed for o in (*verdict.outcomes, verdict.elsewhere) if o.noticed]
         violates = " ".join(fault.requirements)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import time
@@ -9,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from keuos_hil.errors import InfraError, UsageError
 
+from .__main__ import _table
 from .bounded import Bounded
 from .catalogue import Edit, Fault, by_product, choose, handful, load, shared, together
 from .products import PRODUCTS, Built
@@ -170,6 +173,17 @@ def test_list_names_every_fault() -> None:
         [sys.executable, "-m", "tests.mutants", "--list"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert all(fault.name in listed.stdout for fault in FAULTS)
+
+
+def test_narrow_terminal_cuts_no_name_off() -> None:
+    noticed = "suites/gates/test_hostile_tags.py::test_a_tag_that_differs_in_one_bit_is_refused[qemu-arm64-63]"
+    fault = Fault("a-fault-with-a-name-of-many-words", "harm", (), ("test",), "kernel")
+    shown = io.StringIO()
+    Console(width=80, file=shown, markup=False).print(
+        _table([fault], [Verdict(fault.name, [Outcome(noticed=noticed)])])
+    )
+    title, *rows = shown.getvalue().splitlines()
+    assert "".join(row[title.index("noticed by") :].strip() for row in rows) == noticed
 
 
 def test_failure_is_named_though_its_id_holds_blanks() -> None:

@@ -14,8 +14,8 @@ from .catalogue import Fault
 from .products import PRODUCTS, Built
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What the products are built from.
-SOURCES = ("kernel", "netd", "tests/host_ring")
+#: What the products are built from, and tests that take their own folder for the sources.
+SOURCES = ("kernel", "netd", "tests/host_ring", "tests/arm64")
 _BUILD_S = 900.0
 
 
