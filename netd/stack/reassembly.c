@@ -23,6 +23,7 @@ struct reassembly {
 	uint16_t header_bytes; /* of the first fragment; 0 until it comes */
 	uint32_t end;          /* of the payload; 0 until the last fragment comes */
 	uint32_t received;     /* bytes */
+	uint32_t furthest;     /* how far what has come reaches */
 	uint8_t header[WIRE_IPV4_HEADER_LIMIT];
 	uint8_t have[BLOCKS / 8 + 1]; /* a bit for each block */
 	uint8_t payload[BLOCKS * BLOCK];
@@ -84,7 +85,7 @@ static struct reassembly *find(struct netd *stack, const struct wire_ipv4 *ip, b
 	best->broadcast = broadcast;
 	best->condemned = false;
 	best->header_bytes = 0;
-	best->end = best->received = 0;
+	best->end = best->received = best->furthest = 0;
 	memset(best->have, 0, sizeof(best->have));
 	return best;
 }
@@ -109,7 +110,7 @@ void reassembly_input(struct netd *stack, const struct wire_ipv4 *ip, bool broad
 	/* RFC 791, 3.2: all but the last are whole blocks. A datagram's header counts in its greatest length. */
 	if (end == start || (ip->more_fragments && ip->payload_bytes % BLOCK) ||
 		end > WIRE_IPV4_LIMIT - WIRE_IPV4_HEADER || (reassembly->end && end > reassembly->end) ||
-		(!ip->more_fragments && reassembly->end && end != reassembly->end)) {
+		(!ip->more_fragments && (end < reassembly->furthest || (reassembly->end && end != reassembly->end)))) {
 		condemn(stack, reassembly);
 		return;
 	}
@@ -120,16 +121,10 @@ void reassembly_input(struct netd *stack, const struct wire_ipv4 *ip, bool broad
 			condemn(stack, reassembly);
 		return;
 	}
-	if (!ip->more_fragments) {
-		/* Nothing may lie behind the end. */
-		for (unsigned block = last; block < BLOCKS; block++) {
-			if (reassembly->have[block / 8] >> block % 8 & 1) {
-				condemn(stack, reassembly);
-				return;
-			}
-		}
+	if (!ip->more_fragments)
 		reassembly->end = end;
-	}
+	if (end > reassembly->furthest)
+		reassembly->furthest = end;
 	for (unsigned block = first; block < last; block++)
 		reassembly->have[block / 8] |= (uint8_t)(1 << block % 8);
 	memcpy(reassembly->payload + start, ip->payload, ip->payload_bytes);

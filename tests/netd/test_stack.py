@@ -50,6 +50,23 @@ def test_text_beyond_a_fin_is_forgotten_with_it(stack, accepted):
     assert stack.recv(socket) == b""
 
 
+@pytest.mark.parametrize("wrong", [(1, 2), (2, 3)], ids=["in-the-hole", "what-is-there"])
+def test_a_datagram_is_condemned_by_an_end_before_what_has_come_of_it(stack, wrong):
+    whole = bytes(UDP(sport=5000, dport=7, chksum=0) / (b"e" * 32))
+
+    def fragment(first: int, last: int, *, more: bool) -> None:
+        head = IP(src="10.0.0.2", dst="10.0.0.1", proto=17, id=1, flags=int(more), frag=first)
+        stack.ip(bytes(head / whole[8 * first : 8 * last]))
+
+    for first, last in ((0, 1), (2, 4)):
+        fragment(first, last, more=True)
+    fragment(*wrong, more=False)
+    fragment(1, 2, more=True)
+    fragment(4, 5, more=False)
+    assert not [datagram for datagram in stack.datagrams() if datagram[9] == 17]
+    assert stack.counters()["reassembly_overlap"] == 1
+
+
 # Copies ---------------------------------------------------------------------------------------------------------
 
 
