@@ -17,7 +17,7 @@ from . import initrd as cpio
 from .environment import CpuTimes, host_environment
 from .errors import UsageError
 from .hookspecs import RunOptions, TargetType
-from .image import Grade, Image
+from .image import NETD_PROGRAM, NETD_TEST_PROGRAM, NETD_VARIABLES, Elf, Grade, Image
 from .link_choice import LinkChoice
 from .parts import AnyTarget, Placed, Target, booting
 from .results import Results, make_run_directory, point_latest
@@ -41,6 +41,7 @@ class Bench:
     kernel: Path | None
     initrd: Path | None
     symbols: Path | None
+    netd: Path | None
     required: frozenset[str]
     seed: int
     root: Path
@@ -59,7 +60,7 @@ class Bench:
         self.target_names = list(dict.fromkeys(map(self.registry.resolve, self.target_names)))
         for name in self.target_names:
             self.rig.target(name)
-        for path in (self.kernel, self.initrd, self.symbols):
+        for path in (self.kernel, self.initrd, self.symbols, self.netd):
             if path is not None and not path.is_file():
                 raise UsageError(f"there is no file {path}")
         if self.kernel is None and self.initrd is not None:
@@ -70,6 +71,24 @@ class Bench:
                 if target is None:
                     raise UsageError(f"target {name} boots no image; leave out --kernel {self.kernel}")
                 self._given.kernel.require_machine(target.architecture, name)
+        if self.netd is not None:
+            self._check_netd(Elf.load(self.netd))
+
+    def _check_netd(self, netd: Elf) -> None:
+        """Raise a UsageError or an ImageError unless every target can run it, and a test can find its way in it."""
+        for name in self.target_names:
+            target = booting(self.rig.target(name))
+            if target is None:
+                raise UsageError(f"target {name} runs no NetD of a KeuOS; leave out --netd {self.netd}")
+            netd.require_machine(target.architecture, name)
+        for variable in NETD_VARIABLES:
+            netd.symbol(variable)
+        if not netd.layouts.present:
+            raise UsageError(f"--netd {self.netd} has no debug information (DWARF), which tests read its counters by")
+        if self.kernel is not None and self.initrd is None and not self._lends_initrd:
+            raise UsageError(
+                "--netd takes the place of a program in an initrd, and there is none; name one by --initrd"
+            )
 
     @cached_property
     def rig(self) -> Rig:
@@ -111,6 +130,8 @@ class Bench:
                 kernel, initrd = found.kernel, initrd or found.initrd
             elif self._lends_initrd:
                 initrd = bundled.snapshot_initrd(target.architecture, place)
+            if self.netd is not None and initrd is not None:
+                bundled.put_in(initrd, NETD_PROGRAM, self.netd, without=NETD_TEST_PROGRAM)
             self._images[key] = Image.load(kernel, initrd, symbols=symbols, variant=variant)
         return self._images[key]
 
@@ -214,6 +235,8 @@ class Bench:
             kernel += " with the bundled initrd, because it is a KeuOS and --initrd names none"
         elif self.initrd is not None:
             kernel += f" with the initrd {self.initrd}"
+        if self.netd is not None:
+            kernel += f", NetD {self.netd}"
         choices = f"kernel {kernel}; timebase {self.timebase}; seed {self.seed}"
         return [f"keuos-hil: target {', '.join(self.target_names)}; {choices}"]
 

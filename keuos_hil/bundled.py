@@ -145,6 +145,20 @@ def snapshot_given(
     return keep(kernel, "kernel"), keep(symbols, "symbols"), kept
 
 
+def put_in(initrd: Path, name: str, program: Path, *, without: str) -> None:
+    """Give the program `name` of a run's own copy of an initrd other contents, and take the program `without` out.
+
+    Raises:
+        InfraError: there is no such program, or the files can't be read or written.
+    """
+    try:
+        contents = program.read_bytes()
+        initrd.write_bytes(cpio.with_file(initrd.read_bytes(), name, contents, without=without))
+        (initrd.parent / "user" / f"{name}.elf").unlink(missing_ok=True)  # describes the one that was there
+    except OSError as error:
+        raise InfraError(f"{program} can't be put into this run's initrd: {error}") from None
+
+
 def _lock_path() -> Path:
     return _PACKAGE.parent / "build" / ".kernel-lock"
 

@@ -36,6 +36,8 @@ HIL_SYMBOL = "hil_syscall"
 CHANNEL_STRUCT = "keuos_sealed"
 #: NetD, and the program that makes socket calls of it as a host says.
 NETD_PROGRAM, SOCKETS_PROGRAM = "netd", "sockets"
+#: What a test reads of NetD.
+NETD_VARIABLES = ("wire", "loop_counters", "application_counters")
 #: NetD with a clock that a test can wind.
 NETD_TEST_PROGRAM = "netd_hil"
 

@@ -84,6 +84,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     add("--kernel", dest="keuos_kernel", metavar="FILE", default=None,
         help="kernel to boot instead of the bundled one: an ELF, or a flat image with --symbols")  # fmt: skip
     add("--initrd", dest="keuos_initrd", metavar="FILE", default=None, help="initrd to boot with (cpio, newc)")
+    add("--netd", dest="keuos_netd", metavar="ELF", default=None,
+        help="NetD to run instead of the bundled one: the ELF of a `netd`; it takes that place in the initrd, "
+             "and `netd_hil`, whose clock tests can wind, is left out")  # fmt: skip
     add("--symbols", dest="keuos_symbols", metavar="ELF", default=None,
         help="the ELF of a flat --kernel, matched by its build-id")  # fmt: skip
     add("--timebase", dest="keuos_timebase", default="default",
@@ -150,6 +153,7 @@ def pytest_configure(config: pytest.Config) -> None:
             kernel=_path(config, "keuos_kernel"),
             initrd=_path(config, "keuos_initrd"),
             symbols=_path(config, "keuos_symbols"),
+            netd=_path(config, "keuos_netd"),
             required=frozenset(c.name for c in lookup(config.getoption("keuos_require") or (), "--require")),
             seed=_seed(config),
             root=config.rootpath,

@@ -254,6 +254,19 @@ def test_an_archive_gives_back_its_files(files):
     assert initrd.parse(newc(files)) == files
 
 
+@given(FILES.filter(bool), st.binary(max_size=50), st.data())
+def test_one_file_has_other_contents_another_is_gone_and_the_rest_is_as_it_was(files, contents, data):
+    name = data.draw(st.sampled_from(sorted(files)))
+    without = data.draw(st.sampled_from(sorted({*files, "no such"} - {name})))
+    changed = initrd.with_file(newc(files), name, contents, without=without)
+    assert changed == newc({n: contents if n == name else d for n, d in files.items() if n != without})
+
+
+def test_a_file_that_is_not_there_can_not_be_exchanged():
+    with pytest.raises(ImageError, match="no file 'netd'"):
+        initrd.with_file(newc({"a": b"1"}), "netd", b"")
+
+
 @pytest.mark.skipif(shutil.which("cpio") is None, reason="compares with cpio, which is not installed")
 def test_cpio_s_own_archives_are_understood(tmp_path):
     (tmp_path / "a").write_bytes(b"hello")

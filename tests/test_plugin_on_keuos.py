@@ -228,6 +228,26 @@ def test_an_initrd_of_one_s_own_is_kept_with_what_describes_its_programs(pyteste
     ]  # fmt: skip
 
 
+def test_a_netd_of_one_s_own_is_the_one_that_runs(pytester):
+    from keuos_hil import bundled
+
+    built = bundled.paths("x86_64", "release").initrd.parent / "user" / "netd.elf"
+    pytester.path.joinpath("mine.elf").write_bytes(built.read_bytes())  # with symbols, which the bundled one has not
+    source = """
+from pathlib import Path
+import pytest
+from keuos_hil.net.netd import Netd
+@pytest.mark.needs("netd", "link", "iommu", "entropy")
+def test_x(agent, image):
+    assert image.files["netd"] == Path("mine.elf").read_bytes()
+    assert "netd_hil" not in image.files and "hello" in image.files
+    assert Netd(agent).counters()["serving"]
+"""
+    result = run(pytester, source, "--netd=mine.elf")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["keuos-hil: *kernel bundled, NetD */mine.elf;*"])
+
+
 def test_a_run_with_nothing_but_bench_errors_has_a_status_of_its_own(pytester):
     source = "from keuos_hil.errors import InfraError\ndef test_x(agent):\n    raise InfraError('a cable fell out')\n"
     assert run(pytester, source).ret == 10
@@ -352,6 +372,12 @@ MISTAKES = [
     (["--qemu-memory=lots"], "expected a number with K, M or G behind it, such as 128M; found 'lots'"),
     (["--hil-config=missing.toml"], "missing.toml can't be read"),
     (["--symbols=good.elf"], "--symbols describes a flat --kernel; name that, too"),
+    (["--netd=missing.elf"], "there is no file "),
+    (["--netd=arm.elf"], "is an ELF for the wrong machine: target qemu-x86 runs x86_64, this is arm64"),
+    (["--netd=good.elf"], "good.elf has no symbol 'wire'"),
+    (["--target=linux", "--netd=good.elf"], "target linux runs no NetD of a KeuOS; leave out --netd"),
+    (["--link=tpa:tap0"], "--link=tpa:tap0: no link 'tpa'; did you mean 'tap'? valid: raw, tap, veth"),
+    (["--link=veth"], "target qemu-x86: --link=veth: it can be reached by tap:INTERFACE, raw:INTERFACE"),
     (["--expect-tests=missing"], "missing can't be read"),
     (["--timebase=instructions", "--accel=kvm"], "can't be combined with --accel=kvm"),
     (["--results=/proc/nope"], "--results: no folder for the results can be made in /proc/nope: "),
