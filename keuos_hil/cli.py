@@ -132,6 +132,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from .net.kept_frames import told
     from .report import render  # matplotlib is half a second that the other commands shall not pay for
 
     results = load_results(options.results)
@@ -142,7 +143,7 @@ def _report(options: argparse.Namespace) -> int:
         if (folder / SAMPLES_FILE).is_file():
             with np.load(folder / SAMPLES_FILE, allow_pickle=False) as arrays:
                 samples = dict(arrays.items())
-        output.write_text(render(results, samples), encoding="utf-8")
+        output.write_text(render(told(results, folder), samples), encoding="utf-8")
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UsageError(f"no report can be made of {folder}: {error}") from None
     print(output)

@@ -17,6 +17,8 @@ import pytest
 
 from .console import printable
 from .errors import CannotStart, HilError, InfraError
+from .net import kept_frames
+from .net.transcript import Transcript
 from .rig import LiveTarget, kind_of
 
 #: Exit status of a run in which nothing failed but the bench: pytest's own end at 5.
@@ -26,6 +28,8 @@ _BYTES = 64 << 10
 
 live_key = pytest.StashKey[LiveTarget]()
 seed_key = pytest.StashKey[int]()
+#: What gives the frames that a test has seen, and the folder that they are kept in if it fails.
+frames_key = pytest.StashKey[tuple[Callable[[], Transcript], Path]]()
 #: Name of each of our options, and whether it takes a value.
 option_names_key = pytest.StashKey[dict[str, bool]]()
 
@@ -61,8 +65,12 @@ def started(config: pytest.Config, start: Callable[[], LiveTarget]) -> LiveTarge
 
 
 def add_sections(report: pytest.TestReport, item: pytest.Item) -> None:
-    """Attach what the console said during the test, and how to see the same again."""
+    """Attach what the console said during the test, and how to see the same again; keep its frames."""
     live = item.stash.get(live_key, None)
+    seen, directory = item.stash.get(frames_key, (Transcript, Path()))
+    transcript = seen()
+    if transcript.entries:
+        report.sections.append((kept_frames.HEADING, kept_frames.keep(transcript, directory, item.name)))
     if live is not None:
         said = live.console_slice()
         lines = printable(said[-_BYTES:]).splitlines()  # a flood is megabytes, and many may fail over it

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 from keuos_hil.targets.linux import Linux, LinuxOptions, LinuxSession
+from scapy.layers.inet import ICMP
+from scapy.utils import rdpcap
 
+from keuos_hil import cli
 from keuos_hil.errors import InfraError, SocketError, UsageError
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.net import wire
@@ -190,3 +193,30 @@ def test_a_user_without_rights_gets_one_line():
     refusals = ("/dev/net/tun can't be opened: Permission denied. Run as root", "no network namespace can be made")
     assert done.stdout.startswith(("works: Linux", *(f"told: linux: {text}" for text in refusals))), done.stdout
     assert done.stdout.count("\n") == 1
+
+
+FAILING = """
+from keuos_hil.net.host import Host
+from keuos_hil.reporting import frames_key
+
+def test_x(target, request):
+    host = Host(target.link, target.network)
+    request.node.stash[frames_key] = lambda: host.transcript, target.directory
+    host.fence()
+    host.note("<and then>")
+    raise AssertionError
+"""
+
+
+def test_the_frames_of_a_failed_test_are_kept_and_shown_by_the_report(pytester):
+    pytester.makepyfile(FAILING)
+    result = pytester.runpytest_subprocess("--target=linux", f"--results={pytester.path}/r", timeout=120)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*- frames -*", "*/test_x-linux.pcap", "*/test_x-linux.frames.txt"])
+    moved = (pytester.path / "r" / "latest").resolve().rename(pytester.path / "elsewhere")
+    (pcap,) = moved.rglob("*.pcap")
+    assert [packet.haslayer(ICMP) for packet in rdpcap(str(pcap))].count(1) == 2
+    assert cli.main(["report", str(moved)]) == 0
+    page = (moved / "report.html").read_text()
+    assert "ICMP type 8 code 0" in page
+    assert "# &lt;and then&gt;" in page

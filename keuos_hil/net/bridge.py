@@ -10,16 +10,20 @@ import math
 import os
 import select
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
 
 from keuos_hil.parts import Link
 
 from .impaired_link import HOLD_S, Direction, Impairments
+from .transcript import Entry, Transcript
 
 _FRAME_MAX = 1 << 16
 #: Frames of one end at a time, so that the other has its turn.
 _TURN = 64
+#: Frames that can still be seen when a test has failed.
+_KEPT = 1000
 
 
 @runtime_checkable
@@ -54,6 +58,7 @@ class Bridge:
         self._moved_at = time.monotonic()
         #: Frames that were carried, each way.
         self.frames_to_target = self.frames_from_target = 0
+        self._recent: deque[Entry] = deque(maxlen=_KEPT)
         self._stop = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keuos-hil bridge")
         self._done = self._thread.submit(self._run)
@@ -86,7 +91,7 @@ class Bridge:
                 return
             self.frames_to_target += 1
             if self._clean:
-                self._link.send(frame)
+                self._to_link(frame)
             else:
                 self._moved_at = time.monotonic()
                 self.to_target.put(frame, self._moved_at)
@@ -97,11 +102,16 @@ class Bridge:
             if frame is None:
                 return
             self.frames_from_target += 1
+            self._recent.append(Entry(time.monotonic(), "<", frame))
             if self._clean:
                 self._to_device(frame)
             else:
                 self._moved_at = time.monotonic()
                 self.from_target.put(frame, self._moved_at)
+
+    def _to_link(self, frame: bytes) -> None:
+        self._recent.append(Entry(time.monotonic(), ">", frame))
+        self._link.send(frame)
 
     def _to_device(self, frame: bytes) -> None:
         try:
@@ -115,9 +125,15 @@ class Bridge:
             self.to_target.flush(now)
             self.from_target.flush(now)
         for frame in self.to_target.due(now):
-            self._link.send(frame)
+            self._to_link(frame)
         for frame in self.from_target.due(now):
             self._to_device(frame)
+
+    def transcript(self) -> Transcript:
+        """The last frames at the target's end, those that the wire lost on the way there left out."""
+        told = Transcript()
+        told.entries = list(self._recent)
+        return told
 
     def close(self) -> None:
         """Stop. Safe to repeat. Raises what stopped the thread before, if something did."""

@@ -22,6 +22,7 @@ from ..errors import InfraError, TargetFailure
 from ..parts import Network
 from .bridge import Bridge, PollableLink
 from .impaired_link import Impairments
+from .transcript import Transcript
 
 _MESSAGE_MAX = 1 << 16
 _START_S = 60.0
@@ -116,6 +117,10 @@ class LinuxPeer:
         """Begin and finish."""
         self.begin(what, **arguments)
         return self.finish(timeout)
+
+    def transcript(self) -> Transcript:
+        """The last frames on the target's wire."""
+        return self.bridge.transcript() if self.bridge is not None else Transcript()
 
     def __enter__(self) -> LinuxPeer:
         return self

@@ -16,6 +16,7 @@ from keuos_hil.net.linux_peer import LinuxPeer, why_not
 from keuos_hil.net.netd import Netd, NetdSockets
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Stack
+from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
 
 from .programs import Transfer
@@ -50,9 +51,11 @@ def fenced(target: LiveTarget, netd: Netd) -> Host:
 
 
 @pytest.fixture
-def host(target: LiveTarget, netd: Netd) -> Host:
+def host(request: pytest.FixtureRequest, target: LiveTarget, netd: Netd) -> Host:
     """Our end of the wire to NetD, every frame read that was under way before."""
-    return fenced(target, netd)
+    made = fenced(target, netd)
+    request.node.stash[frames_key] = lambda: made.transcript, target.directory
+    return made
 
 
 @pytest.fixture
@@ -78,7 +81,9 @@ def namespace() -> None:
 
 
 @pytest.fixture
-def start_peer(target: LiveTarget, netd: Netd, namespace: None, seed: int) -> Iterator[Callable[..., LinuxPeer]]:
+def start_peer(
+    request: pytest.FixtureRequest, target: LiveTarget, netd: Netd, namespace: None, seed: int
+) -> Iterator[Callable[..., LinuxPeer]]:
     """Starts a Linux at the other end of NetD's wire, behind impairments that are the same each way."""
     link = target.link
     if not isinstance(link, PollableLink):
@@ -86,7 +91,9 @@ def start_peer(target: LiveTarget, netd: Netd, namespace: None, seed: int) -> It
     with ExitStack() as stack:
 
         def start(impairments: Impairments | None = None) -> LinuxPeer:
-            return stack.enter_context(LinuxPeer(link, netd.network, impairments, impairments, seed=seed))
+            peer = stack.enter_context(LinuxPeer(link, netd.network, impairments, impairments, seed=seed))
+            request.node.stash[frames_key] = peer.transcript, target.directory
+            return peer
 
         yield start
     if not netd.closed:

@@ -6,7 +6,7 @@ import fnmatch
 import itertools
 import re
 import tomllib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from keuos_hil.net.fault_plugin import link_of
 from keuos_hil.net.host import Host
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Stack
+from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
 
 _DEVIATIONS = Path(__file__).with_name("deviations.toml")
@@ -27,7 +28,6 @@ _DEVIATIONS = Path(__file__).with_name("deviations.toml")
 _PATIENCE_S = 300
 #: Longer than this a machine is not let idle whose clock jumps from one of its timers to the next.
 _JUMPS_S = 86400
-_host_key = pytest.StashKey[tuple[Host, Path]]()
 #: Below those that stacks choose from by themselves (RFC 6056), above the well-known ones.
 _ports = itertools.cycle(range(2000, 32000))
 
@@ -93,20 +93,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=why))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep the frames of a case that failed."""
-    report = yield
-    host, directory = item.stash.get(_host_key, (None, None))
-    if report.failed and host is not None and directory is not None and host.transcript.entries:
-        path = directory / (re.sub(r"[^A-Za-z0-9_.-]+", "-", item.name).strip("-") + ".pcap")
-        host.transcript.write_pcap(path)
-        report.sections.append(("frames", str(path)))
-    return report
-
-
 @pytest.fixture
 def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
     """Our end of the wire."""
@@ -116,7 +102,7 @@ def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
         request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
     link = link_of(request.config, target.link, target.network)
     made = Host(link, target.network, target.clock)
-    request.node.stash[_host_key] = made, target.directory
+    request.node.stash[frames_key] = lambda: made.transcript, target.directory
     made.judging = False
     made.fence()
     for queue in (made.arps, made.icmps, made.udps, made.fragments, made.strays):
