@@ -53,7 +53,7 @@ _ALL = (
     Capability(
         "test-clock",
         Kind.TARGET,
-        "a target whose network stack's time can be wound: netd, linux-guest, or an initrd with netd_hil",
+        "a target whose network stack's time can be wound: netd, lwip, linux-guest, or an initrd with netd_hil",
     ),
     Capability(
         "days-clock", Kind.TARGET, "such a clock that is wound by days at once: netd, or an initrd with netd_hil"

@@ -21,6 +21,7 @@
  * What must not live here: knowledge of any test.
  */
 #define _GNU_SOURCE
+#include "call_text.h"
 #include "linux_program.h"
 
 #include <arpa/inet.h>
@@ -242,7 +243,7 @@ static void deal_with(char *request)
 int main(void)
 {
 	static struct frame in;
-	static char request[LINUX_MESSAGE];
+	static char request[CALL_MESSAGE];
 	size_t size = 0;
 	start();
 	reply(ready_text());

@@ -4,6 +4,7 @@
  * What must not live here: where the interface comes from (a TAP device, a virtual NIC), and socket calls.
  */
 #define _GNU_SOURCE
+#include "call_text.h"
 #include "linux_program.h"
 
 #include <arpa/inet.h>

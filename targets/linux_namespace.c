@@ -8,6 +8,7 @@
  * `ready SYSTEM` with the descriptor of the TAP device or the packet socket, or `no TEXT`; then a datagram is a request (linux_sockets.c).
  */
 #define _GNU_SOURCE
+#include "call_text.h"
 #include "linux_program.h"
 
 #include <errno.h>
@@ -153,7 +154,7 @@ static void hand_over(int fd, const char *text)
 /* Arguments: control-fd console-fd tap|veth mac address mask gateway mtu [path=value ...], paths below /proc/sys/net. */
 int main(int argc, char **argv)
 {
-	static char request[LINUX_MESSAGE];
+	static char request[CALL_MESSAGE];
 	if (argc < 9)
 		return 2;
 	control = atoi(argv[1]);

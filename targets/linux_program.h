@@ -1,18 +1,12 @@
 /*
  * What the two programs that make socket calls on Linux share: linux_namespace.c beside the test on its own machine, and
- * linux_guest.c in an emulated one. Each is linked with linux_sockets.c and linux_interface.c.
+ * linux_guest.c in an emulated one. Each is linked with linux_sockets.c, linux_interface.c and call_text.c.
  */
 #pragma once
 
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <stdbool.h>
-
-/* The longest request or answer, with its NUL. */
-#define LINUX_MESSAGE 65536
-
-/* The program's own: sends a message to the test. */
-void reply(const char *text);
 
 /* linux_sockets.c: once, before the first request. */
 void prepare_sockets(void);

@@ -1,4 +1,4 @@
-"""What the targets linux and linux-guest have in common: the settings of their stack, and their programs' compiler."""
+"""What the targets linux and linux-guest have in common, the settings of their stack; and the compiler of programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from keuos_hil.errors import InfraError, UsageError
 
 _COMPILERS = ("cc", "clang", "gcc")
-_SHARED = ("linux_sockets.c", "linux_interface.c")
+_SHARED = ("linux_sockets.c", "linux_interface.c", "call_text.c")
 _BUILD_S = 120
 
 #: What differs from Linux's defaults, below /proc/sys/net, and why. Paths that a kernel lacks are passed over.
@@ -52,19 +52,24 @@ def compiler() -> str:
     raise InfraError("this target needs a C compiler, and there is neither cc, clang nor gcc; Debian: clang")
 
 
-def build(main: str, output: Path, *more: str) -> Path:
-    """Compile a program of this folder, `main` and what all such programs share, and return `output`.
+def compile_program(sources: Sequence[str], output: Path, *flags: str, libraries: Sequence[str] = ()) -> Path:
+    """Compile a program of this folder's `sources` and return `output`.
 
     Raises:
         InfraError: there is no compiler, or it refuses.
     """
     folder = Path(__file__).parent
-    sources = [str(folder / source) for source in (main, *_SHARED)]
-    command = [compiler(), "-std=gnu17", "-O1", *more, *sources, "-o", str(output)]
+    paths = [str(folder / source) for source in sources]
+    command = [compiler(), "-std=gnu17", "-O1", *flags, *paths, "-o", str(output), *libraries]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise InfraError(f"{main} could not be compiled: {error}") from None
+        raise InfraError(f"{sources[0]} could not be compiled: {error}") from None
     if done.returncode:
-        raise InfraError(f"{main} could not be compiled: {done.stderr.strip()}")
+        raise InfraError(f"{sources[0]} could not be compiled: {done.stderr.strip()}")
     return output
+
+
+def build(main: str, output: Path, *more: str) -> Path:
+    """Compile `main` and what both of Linux's programs share; see :func:`compile_program`."""
+    return compile_program((main, *_SHARED), output, *more)

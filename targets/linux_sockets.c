@@ -7,6 +7,7 @@
  * What must not live here: knowledge of any test.
  */
 #define _GNU_SOURCE
+#include "call_text.h"
 #include "linux_program.h"
 
 #include <arpa/inet.h>
@@ -29,55 +30,13 @@
 
 #define SOCKETS 1024
 #define CHUNK 65536
-#define BYTES 16384 /* most that send_bytes and recv_bytes carry */
-#define ARGUMENTS 8
 
-static char answer[LINUX_MESSAGE];
-
-/* What one socket has sent and received of the pattern. */
-struct stream {
+/* One socket, and what it has sent and received. */
+struct linux_socket {
 	int fd;
-	uint64_t sent;
-	uint64_t received;
-	int64_t bad; /* offset of the first received byte that is not the pattern's, or -1 */
-	uint32_t crc;
+	struct stream stream;
 };
-static struct stream streams[SOCKETS];
-
-static uint8_t pattern(uint64_t at)
-{
-	return (uint8_t)(7 * at + 3 * (at >> 8) + 31 * (at >> 16) + 101 * (at >> 24));
-}
-
-static uint32_t crc32_table[256];
-
-static void make_crc32_table(void)
-{
-	for (uint32_t i = 0; i < 256; i++) {
-		uint32_t c = i;
-		for (int bit = 0; bit < 8; bit++)
-			c = c & 1 ? c >> 1 ^ 0xEDB88320u : c >> 1;
-		crc32_table[i] = c;
-	}
-}
-
-/* Answers -------------------------------------------------------------------------------------------------------- */
-
-static void __attribute__((format(printf, 1, 2))) ok(const char *format, ...)
-{
-	va_list arguments;
-	int at = snprintf(answer, sizeof answer, "ok");
-	va_start(arguments, format);
-	vsnprintf(answer + at, sizeof answer - (size_t)at, format, arguments);
-	va_end(arguments);
-	reply(answer);
-}
-
-static void no(int error)
-{
-	snprintf(answer, sizeof answer, "no %s", strerrorname_np(error) ? strerrorname_np(error) : "EIO");
-	reply(answer);
-}
+static struct linux_socket sockets[SOCKETS];
 
 static volatile sig_atomic_t notices;
 
@@ -87,12 +46,12 @@ static void note_urgent(int number)
 	notices++;
 }
 
-static int new_stream(int fd)
+static int new_socket(int fd)
 {
 	fcntl(fd, F_SETOWN, getpid()); /* SIGURG is how Linux tells of urgent data */
 	for (int at = 0; at < SOCKETS; at++)
-		if (streams[at].fd < 0) {
-			streams[at] = (struct stream){.fd = fd, .bad = -1, .crc = 0xFFFFFFFFu};
+		if (sockets[at].fd < 0) {
+			sockets[at] = (struct linux_socket){fd, fresh_stream};
 			return at;
 		}
 	close(fd);
@@ -149,46 +108,25 @@ static const struct option *option_named(const char *name)
 	return NULL;
 }
 
-static size_t from_hex(const char *text, uint8_t *bytes, size_t room)
-{
-	size_t n = 0;
-	unsigned value;
-	if (strcmp(text, "-") == 0)
-		return 0;
-	for (; n < room && sscanf(text + 2 * n, "%2x", &value) == 1; n++)
-		bytes[n] = (uint8_t)value;
-	return n;
-}
-
-static const char *to_hex(const uint8_t *bytes, size_t n)
-{
-	static char text[2 * BYTES + 1];
-	if (n == 0)
-		return "-";
-	for (size_t at = 0; at < n; at++)
-		snprintf(text + 2 * at, 3, "%02x", bytes[at]);
-	return text;
-}
-
 /* The calls ------------------------------------------------------------------------------------------------------ */
 
 static void call_open(char **a)
 {
 	int type = strcmp(a[0], "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM;
 	int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	int at = fd < 0 ? -1 : new_stream(fd);
+	int at = fd < 0 ? -1 : new_socket(fd);
 	if (at < 0)
 		no(errno);
 	else
 		ok(" %d", at);
 }
 
-static void call_accept(struct stream *s)
+static void call_accept(struct linux_socket *s)
 {
 	struct sockaddr_in peer;
 	socklen_t size = sizeof peer;
 	int fd = accept4(s->fd, (struct sockaddr *)&peer, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	int at = fd < 0 ? -1 : new_stream(fd);
+	int at = fd < 0 ? -1 : new_socket(fd);
 	if (at < 0) {
 		no(errno);
 		return;
@@ -209,14 +147,13 @@ static int flags_of(const char *text)
 }
 
 /* Sends the pattern, going on where the last call ended, until `wanted` bytes are taken or no more are. */
-static void call_send(struct stream *s, uint64_t wanted, const char *flags)
+static void call_send(struct linux_socket *s, uint64_t wanted, const char *flags)
 {
 	static uint8_t chunk[CHUNK];
 	uint64_t done = 0;
 	while (done < wanted) {
 		size_t n = wanted - done < CHUNK ? wanted - done : CHUNK;
-		for (size_t i = 0; i < n; i++)
-			chunk[i] = pattern(s->sent + i);
+		write_pattern(&s->stream, chunk, n);
 		ssize_t taken = send(s->fd, chunk, n, flags_of(flags));
 		if (taken < 0) {
 			if (done > 0 && errno == EAGAIN)
@@ -225,15 +162,15 @@ static void call_send(struct stream *s, uint64_t wanted, const char *flags)
 			return;
 		}
 		done += (uint64_t)taken;
-		s->sent += (uint64_t)taken;
+		s->stream.sent += (uint64_t)taken;
 		if ((size_t)taken < n)
 			break;
 	}
-	ok(" %llu %llu", (unsigned long long)done, (unsigned long long)s->sent);
+	ok(" %llu %llu", (unsigned long long)done, (unsigned long long)s->stream.sent);
 }
 
 /* Receives up to `most` bytes and compares them with the pattern. */
-static void call_recv(struct stream *s, uint64_t most)
+static void call_recv(struct linux_socket *s, uint64_t most)
 {
 	static uint8_t chunk[CHUNK];
 	uint64_t done = 0;
@@ -247,31 +184,25 @@ static void call_recv(struct stream *s, uint64_t most)
 			return;
 		}
 		end = n == 0;
-		for (ssize_t i = 0; i < n; i++) {
-			s->crc = s->crc >> 8 ^ crc32_table[(s->crc ^ chunk[i]) & 0xFF];
-			if (s->bad < 0 && chunk[i] != pattern(s->received + (uint64_t)i))
-				s->bad = (int64_t)(s->received + (uint64_t)i);
-		}
-		s->received += (uint64_t)n;
+		take_pattern(&s->stream, chunk, (size_t)n);
 		done += (uint64_t)n;
 	}
-	ok(" %llu %d %llu %lld %u", (unsigned long long)done, end, (unsigned long long)s->received, (long long)s->bad,
-		~s->crc);
+	ok_received(&s->stream, done, end);
 }
 
-static void call_recv_bytes(struct stream *s, size_t most, const char *flags)
+static void call_recv_bytes(struct linux_socket *s, size_t most, const char *flags)
 {
-	static uint8_t bytes[BYTES];
-	ssize_t n = recv(s->fd, bytes, most < BYTES ? most : BYTES, flags_of(flags));
+	static uint8_t bytes[CALL_BYTES];
+	ssize_t n = recv(s->fd, bytes, most < CALL_BYTES ? most : CALL_BYTES, flags_of(flags));
 	if (n < 0)
 		no(errno);
 	else
 		ok(" %s", to_hex(bytes, (size_t)n));
 }
 
-static void call_recv_from(struct stream *s)
+static void call_recv_from(struct linux_socket *s)
 {
-	static uint8_t bytes[BYTES];
+	static uint8_t bytes[CALL_BYTES];
 	struct sockaddr_in from = {0};
 	socklen_t size = sizeof from;
 	ssize_t n = recvfrom(s->fd, bytes, sizeof bytes, MSG_TRUNC, (struct sockaddr *)&from, &size);
@@ -282,7 +213,7 @@ static void call_recv_from(struct stream *s)
 			to_hex(bytes, (size_t)n < sizeof bytes ? (size_t)n : sizeof bytes));
 }
 
-static void call_ready(struct stream *s)
+static void call_ready(struct linux_socket *s)
 {
 	struct pollfd poller = {.fd = s->fd, .events = POLLIN | POLLOUT | POLLPRI | POLLRDHUP};
 	char flags[8] = "";
@@ -293,7 +224,7 @@ static void call_ready(struct stream *s)
 	ok(" %s", *flags ? flags : "-");
 }
 
-static void call_info(struct stream *s)
+static void call_info(struct linux_socket *s)
 {
 	static const char *states[] = {
 		"?",
@@ -322,7 +253,7 @@ static void call_info(struct stream *s)
 		info.tcpi_snd_cwnd, unsent);
 }
 
-static void call_set(struct stream *s, const char *name, int value)
+static void call_set(struct linux_socket *s, const char *name, int value)
 {
 	if (strcmp(name, "linger") == 0) {
 		struct linger linger = {.l_onoff = value >= 0, .l_linger = value < 0 ? 0 : value};
@@ -333,7 +264,7 @@ static void call_set(struct stream *s, const char *name, int value)
 	finish(option == NULL ? -1 : setsockopt(s->fd, option->level, option->number, &value, sizeof value));
 }
 
-static void call_get(struct stream *s, const char *name)
+static void call_get(struct linux_socket *s, const char *name)
 {
 	const struct option *option = option_named(name);
 	int value = 0;
@@ -344,15 +275,15 @@ static void call_get(struct stream *s, const char *name)
 		ok(" %d", value);
 }
 
-static void call_error(struct stream *s)
+static void call_error(struct linux_socket *s)
 {
 	int value = 0;
 	socklen_t size = sizeof value;
 	getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &value, &size);
-	ok(" %s", value == 0 ? "-" : strerrorname_np(value) ? strerrorname_np(value) : "EIO");
+	ok(" %s", value == 0 ? "-" : error_name(value));
 }
 
-static void call_name(struct stream *s)
+static void call_name(struct linux_socket *s)
 {
 	struct sockaddr_in own = {0};
 	socklen_t size = sizeof own;
@@ -362,7 +293,7 @@ static void call_name(struct stream *s)
 		ok(" %s %d", inet_ntoa(own.sin_addr), ntohs(own.sin_port));
 }
 
-static void close_stream(struct stream *s, bool abort)
+static void close_socket(struct linux_socket *s, bool abort)
 {
 	if (abort) {
 		struct linger now = {.l_onoff = 1, .l_linger = 0};
@@ -375,19 +306,16 @@ static void close_stream(struct stream *s, bool abort)
 static void call_reset(void)
 {
 	for (int at = 0; at < SOCKETS; at++)
-		if (streams[at].fd >= 0)
-			close_stream(streams + at, true);
+		if (sockets[at].fd >= 0)
+			close_socket(sockets + at, true);
 	ok("%s", "");
 }
 
 /* Carries out one request: its words, the name first. */
 static void make_call(char **word, int words)
 {
-	static uint8_t bytes[BYTES];
-	static char none[] = "-";
+	static uint8_t bytes[CALL_BYTES];
 	char *name = word[0], **a = word + 1;
-	for (int at = words; at <= ARGUMENTS; at++)
-		word[at] = none;
 	if (strcmp(name, "open") == 0) {
 		call_open(a);
 		return;
@@ -401,11 +329,11 @@ static void make_call(char **word, int words)
 		return;
 	}
 	int number = atoi(a[0]);
-	if (words < 2 || number < 0 || number >= SOCKETS || streams[number].fd < 0) {
+	if (words < 2 || number < 0 || number >= SOCKETS || sockets[number].fd < 0) {
 		no(EBADF);
 		return;
 	}
-	struct stream *s = streams + number;
+	struct linux_socket *s = sockets + number;
 	struct sockaddr_in in = address_of(a[1], a[2]);
 	if (strcmp(name, "bind") == 0)
 		finish(bind(s->fd, (struct sockaddr *)&in, sizeof in));
@@ -434,7 +362,7 @@ static void make_call(char **word, int words)
 				: strcmp(a[1], "both") == 0 ? SHUT_RDWR
 							    : SHUT_WR));
 	else if (strcmp(name, "close") == 0 || strcmp(name, "abort") == 0) {
-		close_stream(s, *name == 'a');
+		close_socket(s, *name == 'a');
 		ok("%s", "");
 	} else if (strcmp(name, "set") == 0)
 		call_set(s, a[1], atoi(a[2]));
@@ -463,8 +391,7 @@ static void make_call(char **word, int words)
 void prepare_sockets(void)
 {
 	for (int at = 0; at < SOCKETS; at++)
-		streams[at].fd = -1;
-	make_crc32_table();
+		sockets[at].fd = -1;
 	signal(SIGPIPE, SIG_IGN);
 	struct sigaction urgent = {.sa_handler = note_urgent, .sa_flags = SA_RESTART};
 	sigaction(SIGURG, &urgent, NULL);
@@ -472,11 +399,8 @@ void prepare_sockets(void)
 
 void serve(char *request)
 {
-	char *word[ARGUMENTS + 1], *rest = NULL;
-	int words = 0;
-	for (char *part = strtok_r(request, " ", &rest); part != NULL && words <= ARGUMENTS;
-		part = strtok_r(NULL, " ", &rest))
-		word[words++] = part;
+	char *word[CALL_WORDS];
+	int words = split_request(request, word);
 	if (words > 0)
 		make_call(word, words);
 }

@@ -99,11 +99,13 @@ class Control:
         return rest
 
 
-class NetdLink:
+class SocketPairLink:
     """This process's end of the wire. A frame is seen by the stack at once; see :class:`keuos_hil.parts.Link`."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        #: How many frames have been received.
+        self.seen = 0
 
     def send(self, frame: bytes) -> None:
         """Put one frame on the wire."""
@@ -116,9 +118,11 @@ class NetdLink:
         """The next frame; the clock has seen to it that what is to come is there."""
         del timeout
         try:
-            return self._end.recv(_FRAME_MAX, socket.MSG_DONTWAIT)
+            frame = self._end.recv(_FRAME_MAX, socket.MSG_DONTWAIT)
         except OSError:
             return None
+        self.seen += 1
+        return frame
 
     def waits(self) -> bool:
         """Whether a frame is there."""
@@ -133,7 +137,7 @@ class WoundClock:
 
     winds = True
 
-    def __init__(self, control: Control, link: NetdLink, start: int) -> None:
+    def __init__(self, control: Control, link: SocketPairLink, start: int) -> None:
         self._control = control
         self._link = link
         self._now = start
@@ -541,7 +545,7 @@ class NetdSession:
         own = IPv4Interface(f"{network.address}/{network.prefix}")
         given = f"{int(own)} {int(own.netmask)} {int(IPv4Address(network.gateway))} 0"
         control("address", given)
-        self.link = NetdLink(wire_near)
+        self.link = SocketPairLink(wire_near)
         self.sockets = NetdSockets(control, given)
         self.clock = WoundClock(control, self.link, int(control("step", 0)))
 
