@@ -11,52 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .conftest import Node, Reader, Value, cells, make_tree
+from .conftest import Node, Reader, Value, board, cells, make_tree
 
 quick = settings(max_examples=400, deadline=None)
-
-
-def board(**more: Node) -> Node:
-    """A small board in the manner of `virt`."""
-    return Node(
-        {
-            "#address-cells": 2,
-            "#size-cells": 2,
-            "memory@40000000": Node({"device_type": "memory", "reg": cells(0x4000_0000) + cells(0x800_0000)}),
-            "cpus": Node(
-                {
-                    "#address-cells": 1,
-                    "#size-cells": 0,
-                    "cpu@0": Node({"device_type": "cpu", "reg": 0}),
-                    "cpu@1": Node({"device_type": "cpu", "reg": 1}),
-                    "cpu-map": Node({}),
-                }
-            ),
-            "psci": Node({"compatible": ["arm,psci-1.0", "arm,psci-0.2", "arm,psci"], "method": "hvc"}),
-            "intc@8000000": Node(
-                {
-                    "compatible": "arm,gic-v3",
-                    "#interrupt-cells": 3,
-                    "reg": cells(0x800_0000) + cells(0x1_0000) + cells(0x80A_0000) + cells(0xF6_0000),
-                    "#redistributor-regions": 1,
-                }
-            ),
-            "timer": Node(
-                {
-                    "compatible": ["arm,armv8-timer", "arm,armv7-timer"],
-                    "interrupts": [1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4],
-                }
-            ),
-            "pl011@9000000": Node(
-                {
-                    "compatible": ["arm,pl011", "arm,primecell"],
-                    "reg": cells(0x900_0000) + cells(0x1000),
-                    "interrupts": [0, 1, 4],
-                }
-            ),
-            **more,
-        }
-    )
 
 
 def test_a_board_is_read_whole(reader: Reader) -> None:

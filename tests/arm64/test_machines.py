@@ -1,4 +1,4 @@
-"""The arm64 kernel on machines of other kinds: older cores, either interrupt controller, entered at EL2 or EL1."""
+"""The arm64 kernel on machines of other kinds: older cores, either GIC, an 8250, entered at EL2 or EL1."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from .conftest import Node, board, cells, make_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 LONG = 240.0
@@ -42,7 +44,36 @@ MACHINES = {
 
 @pytest.mark.parametrize("kind", MACHINES)
 def test_the_kernel_runs_on_it_and_says_what_it_lacks(tmp_path: Path, kind: str) -> None:
-    machine = MACHINES[kind]
+    _require_works(MACHINES[kind], tmp_path)
+
+
+def test_the_kernel_runs_with_an_8250_for_a_console(tmp_path: Path) -> None:
+    """`virt` has none. One on its PCIe bus serves: firmware gives it an address, and the device tree tells of it."""
+    firmware = tmp_path / "firmware.elf"
+    source = ROOT / "tests" / "kernels" / "uart_firmware.S"
+    command = [
+        "clang",
+        "--target=aarch64-unknown-none-elf",
+        "-nostdlib",
+        "-fuse-ld=lld",
+        "-static",
+        "-Wl,-Ttext=0x40001000",
+    ]
+    subprocess.run([*command, str(source), "-o", str(firmware)], check=True, timeout=60)
+    tree = board()
+    del tree["pl011@9000000"]
+    # Port 0x1000 of the bridge's window; interrupt A of slot 2 is the third of the bridge's lines, SPI 3 to 6.
+    path = "serial@3eff1000"
+    tree[path] = Node({"compatible": "ns16550a", "reg": cells(0x3EFF_1000) + cells(8), "interrupts": [0, 5, 4]})
+    tree["chosen"] = Node({"stdout-path": f"/{path}"})
+    (tmp_path / "board.dtb").write_bytes(make_tree(tree))
+    extra = ["-serial", "null"]  # the PL011: the console is the line behind it
+    extra += ["-device", "pci-serial,chardev=console,addr=2", "-dtb", str(tmp_path / "board.dtb")]
+    extra += ["-device", f"loader,file={firmware},cpu-num=0"]
+    _require_works(Machine(tuple(f"--qemu-extra={word}" for word in extra)), tmp_path)
+
+
+def _require_works(machine: Machine, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
