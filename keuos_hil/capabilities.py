@@ -29,10 +29,10 @@ class Capability:
 
 _ALL = (
     Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86, qemu-arm64"),
-    Capability("registers", Kind.TARGET, "a target whose Debug part reads control registers, too: qemu-x86"),
+    Capability("registers", Kind.TARGET, "a target whose Debug part reads control registers, too: an emulator"),
     Capability("pause", Kind.TARGET, "a target whose Debug part can stop the machine: qemu-x86, qemu-arm64"),
     Capability(
-        "watch", Kind.TARGET, "a target whose Debug part can stop the machine behind reads: qemu-x86, but not under KVM"
+        "watch", Kind.TARGET, "a target whose Debug part can stop the machine behind reads: an emulator without KVM"
     ),
     Capability(
         "clean-line", Kind.TARGET, "a serial line that damages no byte: any target but a board with noisy = true"

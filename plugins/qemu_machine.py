@@ -81,6 +81,7 @@ class MachineKind:
         windows: where `size` bytes of RAM lie among the guest's addresses.
         choose_accel: what --accel=auto takes, by the emulator's program: "kvm" or "tcg".
         more_registers: those that the monitor does not show.
+        watch_stops_before: see GdbWatch's `before`.
     """
 
     architecture: str
@@ -90,6 +91,7 @@ class MachineKind:
     windows: Callable[[int], tuple[Window, ...]]
     choose_accel: Callable[[str], str]
     more_registers: GdbRegisters | None = None
+    watch_stops_before: bool = False
 
 
 class QemuMachine:
@@ -195,6 +197,7 @@ class QemuMachine:
             timebase=self.timebase,
             nic=self._nic,
             more_registers=self._kind.more_registers,
+            watch_stops_before=self._kind.watch_stops_before,
             tap="" if self._link is None else self._link.interface,
             tests_by_tap=not self._hosts,
             stand_alone=[*machine, "-M", options.machine, "-serial", "stdio"],

@@ -70,6 +70,7 @@ class QemuSession:
         ram_arguments: makes, of the path by which the emulator can open the memory, the arguments that use it.
         nic: a device model to plug in at the other end of :attr:`link`; "" for none.
         more_registers: those that the monitor does not show.
+        watch_stops_before: see GdbWatch's `before`.
         tap: the TAP device of this host that the NIC is plugged into instead.
         tests_by_tap: whether :attr:`link` is then a packet socket on it, or there is none.
         stand_alone: the command a person can type instead.
@@ -87,6 +88,7 @@ class QemuSession:
         timebase: Timebase,
         nic: str = "",
         more_registers: GdbRegisters | None = None,
+        watch_stops_before: bool = False,
         tap: str = "",
         tests_by_tap: bool = False,
         stand_alone: Sequence[str] = (),
@@ -103,6 +105,7 @@ class QemuSession:
         self.link: DatagramLink | RawLink | None = None
         self._memory = memory
         self._more_registers = more_registers
+        self._watch_stops_before = watch_stops_before
         self._describe = describe
         self._exit_status_of_guest = exit_status_of_guest
         self._running = False
@@ -263,7 +266,7 @@ class QemuSession:
 
     def watch_reads(self, addresses: Sequence[int], size: int) -> GdbWatch:
         """See Watching.watch_reads."""
-        return GdbWatch(self._gdb_server(), addresses, size)
+        return GdbWatch(self._gdb_server(), addresses, size, before=self._watch_stops_before)
 
     @contextmanager
     def _standing(self) -> Iterator[None]:

@@ -74,11 +74,13 @@ class QemuArm64:
             windows=_windows,
             choose_accel=_no_kvm,
             more_registers=GdbRegisters("system-registers.xml", _REGISTERS),
+            watch_stops_before=True,
         )
         self.name = name
         self.options = options
         self._machine = QemuMachine(name, kind, options, run, nic="" if options.nic == "none" else options.nic)
-        self.capabilities = self._machine.capabilities("registers", "reset-reason")
+        watch = {"watch"} if self._machine.emulates else set()
+        self.capabilities = self._machine.capabilities("registers", "reset-reason", *watch)
 
     @property
     def timebase(self) -> Timebase:

@@ -51,7 +51,6 @@ class Fault:
         tests: arguments for pytest, by words: these tests must notice. Several runs: each by itself must.
         product: what it is put into; see products.py.
         requirements: what it violates, by the names of keuos_hil/net/requirements.csv.
-        tests_on_arm64: what must notice it in arm64's kernel, if that can't run `tests`.
     """
 
     name: str
@@ -60,7 +59,6 @@ class Fault:
     tests: tuple[str, ...]
     product: str
     requirements: tuple[str, ...] = ()
-    tests_on_arm64: tuple[str, ...] = ()
 
     def apply(self, read: Callable[[str], str]) -> dict[str, str]:
         """The changed files by name, each as `read` gives it with all its edits made.
@@ -90,7 +88,6 @@ class _Entry:
     find: str
     replace: str
     requirements: list[str] = field(default_factory=list)
-    tests_on_arm64: list[str] = field(default_factory=list)
 
 
 def load(files: Iterable[Path] = FILES) -> list[Fault]:
@@ -125,7 +122,6 @@ def _fault(table: dict[str, Any], product: str, where: str) -> Fault:
         tuple(entry.tests),
         product,
         requirements=tuple(requirements),
-        tests_on_arm64=tuple(entry.tests_on_arm64),
     )
 
 
@@ -135,9 +131,7 @@ def shared(faults: Iterable[Fault]) -> list[Fault]:
     Drivers' devices are left out: nobody gets one where there is no IOMMU, and the board `virt` has none that we drive.
     """
     return [
-        replace(fault, product="kernel-arm64", tests=fault.tests_on_arm64 or fault.tests)
-        for fault in faults
-        if fault.product == "kernel" and _is_arm64s(fault)
+        replace(fault, product="kernel-arm64") for fault in faults if fault.product == "kernel" and _is_arm64s(fault)
     ]
 
 

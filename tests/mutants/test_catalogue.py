@@ -39,19 +39,14 @@ def test_there_are_enough_faults_and_each_names_its_tests(product: str) -> None:
     assert all(fault.tests and fault.harm for fault in faults)
 
 
-def test_arm64_gets_what_it_shares_or_has_itself_with_tests_that_it_can_run() -> None:
-    def fault(*files: str, on_arm64: tuple[str, ...] = ()) -> Fault:
-        edits = tuple(Edit(file, "a", "b") for file in files)
-        return Fault(files[-1], "", edits, ("test",), "kernel", tests_on_arm64=on_arm64)
+def test_arm64_gets_what_it_shares_or_has_itself() -> None:
+    def fault(*files: str) -> Fault:
+        return Fault(files[-1], "", tuple(Edit(file, "a", "b") for file in files), ("test",), "kernel")
 
     both = ("kernel/arch/x86_64/mmu.c", "kernel/arch/arm64/mmu.c")
     apart = [fault(both[0]), fault("kernel/dev/dma.c"), fault("kernel/dev/dma.c", both[1])]
-    found = shared([*apart, fault("kernel/a.c"), fault(*both), fault("kernel/b.c", on_arm64=("race",))])
-    assert [(one.name, one.product, one.tests) for one in found] == [
-        ("kernel/a.c", "kernel-arm64", ("test",)),
-        (both[1], "kernel-arm64", ("test",)),
-        ("kernel/b.c", "kernel-arm64", ("race",)),
-    ]
+    found = shared([*apart, fault("kernel/a.c"), fault(*both)])
+    assert [(one.name, one.product) for one in found] == [("kernel/a.c", "kernel-arm64"), (both[1], "kernel-arm64")]
 
 
 def test_each_fault_of_netd_names_the_requirements_that_it_violates() -> None:
