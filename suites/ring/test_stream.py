@@ -22,7 +22,11 @@ LOOK_S = 1.0
 
 @dataclass(frozen=True)
 class Stream:
-    """What both sides are told, and what only one of them is."""
+    """What both sides are told, and what only one of them is.
+
+    Attributes:
+        group: messages with a call, at most, of the producer and the consumer; (0, 0): one by one.
+    """
 
     mode: str = "polled"
     cores: str = "cross"
@@ -32,6 +36,7 @@ class Stream:
     batch: int = 1
     sleep: bool = False
     dawdle: int = 0
+    group: tuple[int, int] = (0, 0)
     producer: dict[str, int] = field(default_factory=dict)
     consumer: dict[str, int] = field(default_factory=dict)
 
@@ -54,6 +59,16 @@ STREAMS = {
     "slow_consumer_of_a_sleeping_producer": Stream(consumer={"slow": 200}, count=5_000, sleep=True),
     "slow_producer_of_a_sleeping_consumer": Stream(producer={"slow": 200}, count=5_000, sleep=True, dawdle=100),
     "lost_wake_up_race": Stream(sleep=True, dawdle=30, length=(8, 8), count=50_000),
+    # The data ring holds two such groups and a part of a third; the other side asks for as many, for fewer, for more.
+    "groups": Stream(length=(64, 64), group=(32, 32), count=50_000),
+    "groups_partly_taken": Stream(length=(64, 64), group=(50, 7)),
+    "groups_smaller_than_asked_for": Stream(length=(56, 56), group=(5, 32)),
+    "groups_across_the_rings_end": Stream(length=(1500, 1500), group=(5, 3), count=5_000),
+    "groups_larger_than_the_ring": Stream(length=(200, 200), group=(60, 60), order=0),
+    "groups_with_proof": Stream(mode="polled_proof", length=(64, 64), group=(32, 20)),
+    "groups_verified": Stream(mode="verified", length=(64, 64), group=(32, 20), batch=4),
+    "groups_sleeping": Stream(length=(100, 100), group=(32, 20), sleep=True, dawdle=50),
+    "groups_on_one_core": Stream(cores="same", length=(64, 64), group=(32, 20), sleep=True),
     "wake_up_per_batch": Stream(sleep=True, batch=16, dawdle=30),
 }
 
@@ -71,8 +86,8 @@ def start(agent: Agent, stream: Stream, seed: int) -> tuple[Process, Process]:
         "same_core": int(stream.cores == "same"),
         "dawdle": stream.dawdle,
     }
-    producer.write_struct("params", **common, **stream.producer)
-    consumer.write_struct("params", **common, **stream.consumer)
+    producer.write_struct("params", **common, group=stream.group[0], **stream.producer)
+    consumer.write_struct("params", **common, group=stream.group[1], **stream.consumer)
     agent.bind(producer, consumer, stream.mode, order=stream.order)
     consumer.start()
     producer.start()
@@ -108,10 +123,17 @@ def test_stream_arrives_whole_and_in_order(target: LiveTarget, agent: Agent, see
     stream = STREAMS[name]
     producer, consumer = start(agent, stream, seed)
     _check(producer, consumer, stream)
+    sent, got = producer.read_struct("results"), consumer.read_struct("results")
+    if stream.group[0] > stream.group[1]:
+        assert got.groups > sent.groups, "no group was taken in parts: the case shows nothing"
+    elif stream.group[0] and stream.group[0] < stream.group[1]:
+        assert got.partial == got.groups, "more messages than were sent together"
+    if name == "groups_larger_than_the_ring":
+        assert sent.partial > 0, "every group had room: the case shows nothing"
     if stream.producer.get("slow") and stream.sleep:
-        assert consumer.read_struct("results").sleeps > 0, "the consumer never slept: the case shows nothing"
+        assert got.sleeps > 0, "the consumer never slept: the case shows nothing"
     if stream.consumer.get("slow"):
-        assert producer.read_struct("results").idle_polls > 0, "the ring was never full: the case shows nothing"
+        assert sent.idle_polls > 0, "the ring was never full: the case shows nothing"
 
 
 @pytest.mark.needs("smp")

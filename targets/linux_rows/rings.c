@@ -8,6 +8,7 @@
 #include "rings.h"
 #include "rows.h"
 #include <errno.h>
+#include <keuos/batch.h>
 #include <keuos/ring.h>
 #include <stddef.h>
 #include <string.h>
@@ -19,6 +20,7 @@ enum {
 	DATA_BYTES = KEUOS_PAGE_BYTES << DATA_ORDER,
 	CHANNEL_BYTES = KEUOS_OFFSET_DATA + DATA_BYTES,
 	GENERATION = 1,
+	TEMPLATE_MAX = 16384,
 };
 
 /* Two channels between the sides for each mode: 0 carries to pong, 1 back to ping. */
@@ -51,7 +53,7 @@ static int make_channel(uint8_t **base, uint32_t channel, uint32_t mode)
 	tags[0] = (struct keuos_sealed){.channel = channel,
 		.generation = GENERATION,
 		.opcode = 1,
-		.max_length = 4096,
+		.max_length = TEMPLATE_MAX,
 		.alignment = KEUOS_DATA_ALIGNMENT};
 	return getrandom(&tags[0].tag, sizeof(tags[0].tag), 0) == sizeof(tags[0].tag) ? 0 : -EIO;
 }
@@ -267,6 +269,82 @@ DEFINE_STREAM(64, SEND_INLINE, RECEIVE_INLINE)
 DEFINE_STREAM(256, SEND_LONG, RECEIVE_LONG)
 DEFINE_STREAM(1500, SEND_LONG, RECEIVE_LONG)
 
+/* The same by the calls of keuos/batch.h: so many messages, composed one behind another, with each. */
+#define DEFINE_BATCH_STREAM(length, batch)                                                                             \
+	static uint8_t sent_##length[batch][length] __attribute__((aligned(ROWS_LINE)));                               \
+	static uint8_t got_##length[batch][length] __attribute__((aligned(ROWS_LINE)));                                \
+                                                                                                                       \
+	static void ping_stream_batch_##length(struct rows_visit *visit)                                               \
+	{                                                                                                              \
+		const uint64_t start = rows_start();                                                                   \
+		uint32_t count = 0;                                                                                    \
+		int last = 0;                                                                                          \
+                                                                                                                       \
+		while (!last) {                                                                                        \
+			uint32_t filled = 0;                                                                           \
+                                                                                                                       \
+			do {                                                                                           \
+				count++;                                                                               \
+				last = count >= visit->trips * ROWS_STREAM ||                                          \
+					(count % ROWS_STREAM_LOOK == 0 && rows_start() > visit->deadline);             \
+				*(uint64_t *)(void *)sent_##length[filled] = ++rows_sequence | (last ? ROWS_LAST : 0); \
+				rows_materialise(sent_##length[filled++]);                                             \
+			} while (!last && filled < (batch));                                                           \
+			for (uint32_t gone = 0; gone < filled;)                                                        \
+				gone += send_batch(sent_##length[gone], length, filled - gone);                        \
+		}                                                                                                      \
+		receive(&polled, &rows_got, 56, 0, ROWS_PAUSE);                                                        \
+		visit->samples[0] = (uint32_t)(rows_stop() - start);                                                   \
+		visit->done = 1;                                                                                       \
+		visit->each = count;                                                                                   \
+		visit->wrong += (uint32_t)rows_got.word;                                                               \
+	}                                                                                                              \
+	static void pong_stream_batch_##length(void)                                                                   \
+	{                                                                                                              \
+		uint64_t wrong = 0, next = 0, word = 0;                                                                \
+                                                                                                                       \
+		while (!(word & ROWS_LAST)) {                                                                          \
+			uint32_t now = receive_batch(got_##length, length, batch);                                     \
+                                                                                                                       \
+			for (uint32_t i = 0; i < now; i++) {                                                           \
+				rows_materialise(got_##length[i]);                                                     \
+				word = *(uint64_t *)(void *)got_##length[i];                                           \
+				wrong += next && (word & ~ROWS_LAST) != next;                                          \
+				next = (word & ~ROWS_LAST) + 1;                                                        \
+			}                                                                                              \
+		}                                                                                                      \
+		rows_sent.word = wrong;                                                                                \
+		send(&polled, &rows_sent, 56, 0, ROWS_PAUSE);                                                          \
+	}
+
+ROWS_INLINE uint32_t send_batch(const void *messages, uint32_t length, uint32_t count)
+{
+	int result;
+
+	while ((result = keuos_send_batch(&polled.out, 0, messages, length, count)) <= 0) {
+		if (result != KEUOS_RING_FULL)
+			rows_fail("a send of a batch", result);
+		rows_idle(ROWS_PAUSE);
+	}
+	return (uint32_t)result;
+}
+
+ROWS_INLINE uint32_t receive_batch(void *messages, uint32_t length, uint32_t capacity)
+{
+	static struct keuos_batch batch;
+	int result = keuos_receive_batch(&polled.in, &batch, 0, messages, length, capacity);
+
+	if (result < 0 && result != KEUOS_RING_EMPTY)
+		rows_fail("a receive of a batch", result);
+	if (result < 0)
+		rows_idle(ROWS_PAUSE);
+	return result < 0 ? 0 : (uint32_t)result;
+}
+
+DEFINE_BATCH_STREAM(64, 32)
+DEFINE_BATCH_STREAM(256, 8)
+DEFINE_BATCH_STREAM(1500, 8)
+
 #define ROWS(row, name, open)                                                                                          \
 	{row, "pause", ROWS_CROSS, ROWS_PAUSE, 1000, 200, open, ping_##name##_pause, pong_##name##_pause},             \
 		{row, "bare", ROWS_CROSS, ROWS_BARE, 1000, 200, open, ping_##name##_bare, pong_##name##_bare},         \
@@ -278,6 +356,11 @@ DEFINE_STREAM(1500, SEND_LONG, RECEIVE_LONG)
 		"stream-" #length, "pause", ROWS_CROSS, ROWS_PAUSE, 1, 0, open_polled, ping_stream_##length,           \
 			pong_stream_##length                                                                           \
 	}
+#define BATCH_ROW(length)                                                                                              \
+	{                                                                                                              \
+		"stream-" #length "-batch", "pause", ROWS_CROSS, ROWS_PAUSE, 1, 0, open_polled,                        \
+			ping_stream_batch_##length, pong_stream_batch_##length                                         \
+	}
 
 const struct rows_row rows_of_rings[] = {
 	ROWS("ring-56", ring_56, open_polled),
@@ -287,5 +370,8 @@ const struct rows_row rows_of_rings[] = {
 	STREAM_ROW(64),
 	STREAM_ROW(256),
 	STREAM_ROW(1500),
+	BATCH_ROW(64),
+	BATCH_ROW(256),
+	BATCH_ROW(1500),
 	{0},
 };

@@ -4,6 +4,7 @@
  */
 #include "host_ends.h"
 
+#include <keuos/batch.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -316,6 +317,157 @@ static void verified_receiver_reads_the_mailbox_only(void)
 	expect("what it did not deliver", keuos_receive(&e.c, in, sizeof(in), &template), KEUOS_RING_EMPTY);
 }
 
+/* --- batches --- */
+
+enum { LARGEST = 1500 };
+
+static int send_group(struct host_ends *e, const uint8_t *from, uint32_t size, uint32_t count)
+{
+	int sent = keuos_send_batch(&e->p, HOST_TEMPLATE, from, size, count);
+
+	if (sent > 0 && e->p.ring.mode == KEUOS_VERIFIED)
+		host_channel_deliver(&e->channel, e->p.head - 1, e->p.head);
+	return sent;
+}
+
+static void receive_group(struct host_ends *e, struct keuos_batch *batch, const uint8_t *wanted, uint32_t size,
+	uint32_t capacity, uint32_t count)
+{
+	memset(in, 0xee, sizeof(in));
+	expect("messages of a group", keuos_receive_batch(&e->c, batch, HOST_TEMPLATE, in, size, capacity), (int)count);
+	HOST_CHECK(!memcmp(in, wanted, (size_t)count * size), "a group of %u messages of %u bytes arrived changed",
+		count, size);
+	HOST_CHECK(in[count * size] == 0xee, "receiving %u messages of %u bytes wrote past their end", count, size);
+}
+
+/* Sizes on both sides of a line, in every mode, over counters and a data ring that wrap on the way. */
+static void groups_of_every_size(void)
+{
+	static const uint32_t sizes[] = {1, 8, 56, 63, 64, 65, 200, 1000, LARGEST};
+
+	for (uint32_t mode = KEUOS_POLLED; mode <= KEUOS_VERIFIED; mode++)
+		for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+			struct host_ends e = host_ends_open(mode, DATA_ORDER, (uint32_t)NEAR_WRAP, (uint32_t)-65536);
+			uint32_t size = sizes[s], most = DATA_BYTES / keuos_align(size, 64);
+			struct keuos_batch batch = {0};
+
+			most = most < 40 ? most : 40;
+			for (uint32_t i = 0; i < 300; i++) {
+				uint32_t count = i % most + 1;
+
+				fill(i);
+				expect("sent of a group", send_group(&e, out, size, count), (int)count);
+				receive_group(&e, &batch, out, size, 40, count);
+			}
+			expect("no more", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, size, 40),
+				KEUOS_RING_EMPTY);
+			host_channel_destroy(&e.channel);
+		}
+}
+
+/* What has no room stays with the caller; the room comes back when a batch is empty, and not before. */
+static void groups_fill_the_ring(void)
+{
+	struct host_ends e = host_ends_open(KEUOS_POLLED, DATA_ORDER, 0, (uint32_t)-192);
+	struct keuos_batch batch = {0};
+	const uint32_t lines = DATA_BYTES / 64;
+
+	fill(9);
+	expect("a first group", send_group(&e, out, 64, 100), 100);
+	expect("of a second, what there is room for", send_group(&e, out + 6400, 64, 100), (int)(lines - 100));
+	expect("no room", send_group(&e, out, 64, 1), KEUOS_RING_FULL);
+	receive_group(&e, &batch, out, 64, 60, 60);
+	expect("a group taken by half", send_group(&e, out, 64, 1), KEUOS_RING_FULL);
+	receive_group(&e, &batch, out + 3840, 64, 60, 40);
+	expect("room for what was taken", send_group(&e, out, 64, 200), 100);
+	receive_group(&e, &batch, out + 6400, 64, 60, lines - 100);
+	receive_group(&e, &batch, out, 64, 100, 100);
+	expect("nothing of nothing", send_group(&e, out, 64, 0), 0);
+	expect("nothing was sent", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 1), KEUOS_RING_EMPTY);
+	for (uint32_t i = 0; i < KEUOS_SLOTS; i++)
+		expect("a slot each", send_group(&e, out, 64, 1), 1);
+	expect("no slot", send_group(&e, out, 64, 1), KEUOS_RING_FULL);
+}
+
+static void groups_are_refused_what_messages_are(void)
+{
+	struct host_ends e = host_ends_open(KEUOS_POLLED, DATA_ORDER, 0, 0);
+	struct keuos_batch batch = {0};
+
+	expect("a refused template", keuos_send_batch(&e.p, HOST_TEMPLATE_REFUSED, out, 64, 1), KEUOS_RING_NOT_GRANTED);
+	expect("a line past the template", keuos_send_batch(&e.p, HOST_TEMPLATE_SHORT, out, 24, 1),
+		KEUOS_RING_TOO_LONG);
+	expect("no bytes", keuos_send_batch(&e.p, HOST_TEMPLATE, out, 0, 1), KEUOS_RING_TOO_LONG);
+	expect("all bytes", keuos_send_batch(&e.p, HOST_TEMPLATE, out, UINT32_MAX, 1), KEUOS_RING_TOO_LONG);
+	expect("past the ring", keuos_send_batch(&e.p, HOST_TEMPLATE, out, DATA_BYTES + 1, 1), KEUOS_RING_TOO_LONG);
+	expect("nothing was sent", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 1), KEUOS_RING_EMPTY);
+	send(&e, HOST_TEMPLATE, 8);
+	expect("not by descriptor", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 1), KEUOS_RING_UNEXPECTED);
+	receive(&e, HOST_TEMPLATE, 8);
+	send(&e, HOST_TEMPLATE, 200);
+	expect("no whole lines", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 1), KEUOS_RING_UNEXPECTED);
+	receive(&e, HOST_TEMPLATE, 200);
+	send(&e, HOST_TEMPLATE_ALIGNED, 256);
+	expect("another template", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 1), KEUOS_RING_UNEXPECTED);
+	receive(&e, HOST_TEMPLATE_ALIGNED, 256);
+	expect("a last group", send_group(&e, out, 64, 3), 3);
+	host_channel_close(&e.channel, KEUOS_CLOSE_PRODUCER_DIED);
+	expect("into a closed channel", send_group(&e, out, 64, 3), KEUOS_RING_CLOSED);
+	receive_group(&e, &batch, out, 64, 2, 2);
+	receive_group(&e, &batch, out + 128, 64, 2, 1);
+	expect("the end", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 1), KEUOS_RING_CLOSED);
+}
+
+/* What a producer changes once its batch is open makes no more messages of it, and sends nobody elsewhere. */
+static void open_group_is_not_looked_up_again(void)
+{
+	struct host_ends e = host_ends_open(KEUOS_POLLED_PROOF, DATA_ORDER, 0, 0);
+	struct keuos_descriptor *descriptor = (void *)slot(&e, 0);
+	struct keuos_batch batch = {0};
+
+	fill(10);
+	expect("a group", send_group(&e, out, 64, 10), 10);
+	receive_group(&e, &batch, out, 64, 4, 4);
+	descriptor->length = DATA_BYTES;
+	descriptor->offset = 4096;
+	descriptor->word = 0;
+	receive_group(&e, &batch, out + 256, 64, 40, 6);
+	HOST_CHECK(e.c.data == 640 && e.c.tail == 1, "tail %u, data %u after the group", e.c.tail, e.c.data);
+}
+
+static void wrong_group(void)
+{
+	static const struct {
+		const char *what;
+		uint32_t offset, length;
+		enum keuos_verdict verdict;
+	} wrong[] = {
+		{"behind", (uint32_t)-64, 128, KEUOS_VERDICT_ALIGNMENT},
+		{"ahead", 64, 128, KEUOS_VERDICT_ALIGNMENT},
+		{"past the ring", 0, DATA_BYTES + 64, KEUOS_VERDICT_LENGTH},
+		{"half the address space", 0, 1u << 31, KEUOS_VERDICT_LENGTH},
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		struct host_ends e = host_ends_open(KEUOS_POLLED_PROOF, DATA_ORDER, 0, 0);
+		struct keuos_descriptor *descriptor = (void *)slot(&e, 0);
+		struct keuos_batch batch = {0};
+
+		expect("a group", send_group(&e, out, 64, 2), 2);
+		descriptor->offset = wrong[i].offset;
+		descriptor->length = wrong[i].length;
+		expect(wrong[i].what, keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 4),
+			KEUOS_RING_VIOLATION);
+		expect("its verdict", (int)e.c.ring.verdict, (int)wrong[i].verdict);
+		descriptor->offset = 0;
+		descriptor->length = 128;
+		descriptor->sealed.tag ^= 1;
+		expect("a wrong tag", keuos_receive_batch(&e.c, &batch, HOST_TEMPLATE, in, 64, 4),
+			KEUOS_RING_VIOLATION);
+		expect("its verdict", (int)e.c.ring.verdict, KEUOS_VERDICT_TAG);
+	}
+}
+
 /* --- a producer that lies --- */
 
 static void wrong_sequence(void)
@@ -520,6 +672,11 @@ static const struct {
 	{"fast_path_mixes_with_the_general_one", fast_path_mixes_with_the_general_one},
 	{"cookie_travels_with_a_descriptor", cookie_travels_with_a_descriptor},
 	{"verified_receiver_reads_the_mailbox_only", verified_receiver_reads_the_mailbox_only},
+	{"groups_of_every_size", groups_of_every_size},
+	{"groups_fill_the_ring", groups_fill_the_ring},
+	{"groups_are_refused_what_messages_are", groups_are_refused_what_messages_are},
+	{"open_group_is_not_looked_up_again", open_group_is_not_looked_up_again},
+	{"wrong_group", wrong_group},
 	{"wrong_sequence", wrong_sequence},
 	{"refused_template", refused_template},
 	{"wrong_inline_length", wrong_inline_length},

@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "host_ends.h"
 
+#include <keuos/batch.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@
 enum { DATA_ORDER = 0, DATA_BYTES = 4096, TURNS = 200 };
 
 static uint64_t state;
+static uint32_t groups;        /* that were received, whole or in part */
 static uint32_t histogram[16]; /* of results, by their absolute value; messages count as 0 */
 
 static uint32_t draw(uint32_t below)
@@ -61,7 +63,7 @@ static void lie_slot(struct host_ends *e, uint32_t tail, uint32_t data)
 	if (!draw(4))
 		((uint8_t *)&slot->sealed)[draw(sizeof(slot->sealed))] ^= (uint8_t)(1 << draw(8));
 	slot->offset = interesting(data);
-	slot->length = interesting(draw(DATA_BYTES));
+	slot->length = draw(4) ? interesting(draw(DATA_BYTES)) : draw(DATA_BYTES / 64 + 2) * 64;
 	if (length > 56 && length < 113)
 		e->p.ring.slots[(tail + 1) % KEUOS_SLOTS].word = keuos_word(
 			draw(8) ? tail + 2 : interesting(tail + 2), keuos_low_word(KEUOS_LENGTH_CONTINUED, template));
@@ -95,12 +97,31 @@ static void check_received(struct host_ends *e, int result, uint32_t template, u
 		(uint32_t)result <= tags[template].max_length, "template %u accepted with %d bytes", template, result);
 }
 
+/* A group of messages of `size` bytes: what the documented results allow, and never more than was asked for. */
+static void receive_group_from_liar(struct host_ends *e, struct keuos_batch *batch, uint32_t size, uint32_t capacity)
+{
+	uint8_t *messages = malloc((size_t)size * capacity + 1);
+	int result;
+
+	HOST_CHECK(messages, "out of memory");
+	messages[(size_t)size * capacity] = 0xee;
+	result = keuos_receive_batch(&e->c, batch, HOST_TEMPLATE, messages, size, capacity);
+	HOST_CHECK(result <= (int)capacity && result >= KEUOS_RING_UNEXPECTED, "a group's receive answered %d", result);
+	HOST_CHECK(messages[(size_t)size * capacity] == 0xee, "a group of %d wrote past its end", result);
+	HOST_CHECK(batch->left <= DATA_BYTES / 64, "a group of %u messages in %u bytes", batch->left, DATA_BYTES);
+	histogram[result < 0 ? -result : 0]++;
+	groups += result > 0;
+	free(messages);
+}
+
 /* A fresh consumer, as violations are final: counters go on from anywhere. */
 static void receive_from_liar(struct host_ends *e, int concurrent)
 {
 	uint32_t capacity = draw(4) ? DATA_BYTES : draw(DATA_BYTES + 1), template = 0;
 	struct keuos_kind kind;
 	uint8_t *buffer = malloc(capacity ? capacity : 1); /* exactly as long as it is said to be */
+	uint32_t size = draw(2) ? 64 : 1 + draw(300);
+	struct keuos_batch batch = {0};
 
 	HOST_CHECK(buffer, "out of memory");
 	for (int turn = 0; turn < TURNS; turn++) {
@@ -110,6 +131,10 @@ static void receive_from_liar(struct host_ends *e, int concurrent)
 			lie_slot(e, e->c.tail, e->c.data);
 		else if (!concurrent)
 			scribble_producer(e);
+		if (batch.left || draw(3) == 0) {
+			receive_group_from_liar(e, &batch, size, 1 + draw(40));
+			continue;
+		}
 		if (capacity >= 48 && e->c.ring.mode == KEUOS_POLLED_PROOF && draw(4) == 0) {
 			keuos_check_kind(&e->c.ring, HOST_TEMPLATE, 48, &kind);
 			result = keuos_receive_inline(&e->c, &kind, buffer, 48, 1);
@@ -141,7 +166,17 @@ static void send_to_liar(struct host_ends *e, int concurrent)
 			tail->slots = interesting(head);
 		if (!concurrent && draw(3) == 0)
 			tail->data = interesting(data);
-		result = keuos_send(&e->p, draw(2) ? HOST_TEMPLATE : HOST_TEMPLATE_ALIGNED, message, capacity);
+		if (capacity && draw(3) == 0) {
+			uint32_t size = draw(2) ? 64 : 1 + draw(capacity);
+
+			result = keuos_send_batch(&e->p, HOST_TEMPLATE, message, size, capacity / size);
+			HOST_CHECK(result <= (int)(capacity / size), "of %u messages %d were sent", capacity / size,
+				result);
+			groups += result > 0;
+			result = result > 0 ? 0 : result ? result : KEUOS_RING_TOO_LONG; /* 0: of none */
+		} else {
+			result = keuos_send(&e->p, draw(2) ? HOST_TEMPLATE : HOST_TEMPLATE_ALIGNED, message, capacity);
+		}
 		HOST_CHECK(result <= 0 && result >= KEUOS_RING_VIOLATION, "send answered %d", result);
 		histogram[-result]++;
 		HOST_CHECK(e->p.limit - e->p.head <= KEUOS_SLOTS && e->p.data_limit - e->p.data <= DATA_BYTES,
@@ -199,5 +234,6 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < 8; i++)
 		printf("%d %u\n", -i, histogram[i]);
+	printf("groups %u\n", groups);
 	return 0;
 }

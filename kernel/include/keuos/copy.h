@@ -51,4 +51,40 @@ KEUOS_INLINE void keuos_copy(void *to, const void *from, uint32_t bytes)
 		*t = *f;
 }
 
+/* Into a data ring of so many bytes (a power of two), from a free-running offset on; around its end if need be. */
+KEUOS_INLINE void keuos_copy_in(uint8_t *ring, uint32_t ring_bytes, uint32_t start, const void *from, uint32_t bytes)
+{
+	uint32_t first = ring_bytes - (start & (ring_bytes - 1));
+
+	if (__builtin_expect(bytes <= first, 1)) {
+		keuos_copy(ring + ring_bytes - first, from, bytes);
+	} else {
+		keuos_copy(ring + ring_bytes - first, from, first);
+		keuos_copy(ring, (const uint8_t *)from + first, bytes - first);
+	}
+}
+
+/* Out of it, likewise. */
+KEUOS_INLINE void keuos_copy_out(const uint8_t *ring, uint32_t ring_bytes, uint32_t start, void *to, uint32_t bytes)
+{
+	uint32_t first = ring_bytes - (start & (ring_bytes - 1));
+
+	if (__builtin_expect(bytes <= first, 1)) {
+		keuos_copy(to, ring + ring_bytes - first, bytes);
+	} else {
+		keuos_copy(to, ring + ring_bytes - first, first);
+		keuos_copy((uint8_t *)to + first, ring, bytes - first);
+	}
+}
+
+/* Asks for a line that is going to be written as a whole. Processors of x86-64 that lack the instruction take it for a nop. */
+KEUOS_INLINE void keuos_prefetch_write(const void *line)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)line));
+#else
+	__builtin_prefetch(line, 1);
+#endif
+}
+
 #endif

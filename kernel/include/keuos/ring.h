@@ -221,39 +221,13 @@ KEUOS_INLINE int keuos_send_inline(
 	return KEUOS_RING_OK;
 }
 
-/*
- * Sends a message as a descriptor, its payload through the data ring. On a verified channel KEUOS_SYS_NOTIFY must
- * follow. length: at most data_bytes - template's alignment + 64, so that it fits wherever it starts. cookie: the
- * program's own two words, or 0.
- */
-KEUOS_INLINE int keuos_send_descriptor(struct keuos_producer *p, uint32_t template_index, const void *message,
-	uint32_t length, const uint64_t cookie[2])
+/* Releases payload that lies in the data ring from start on, and for which there is room, by one slot. */
+KEUOS_INLINE void keuos_post_descriptor(struct keuos_producer *p, const struct keuos_sealed *sealed,
+	uint32_t template_index, uint32_t start, uint32_t length, const uint64_t cookie[2])
 {
-	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, template_index);
-	uint32_t head = p->head, data = p->data, data_bytes = p->ring.data_bytes;
+	uint32_t head = p->head, end = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
 	struct keuos_descriptor *slot = (struct keuos_descriptor *)(void *)keuos_slot_of(&p->ring, head);
-	uint32_t start, end, first;
 
-	if (!sealed)
-		return KEUOS_RING_NOT_GRANTED;
-	if (length > sealed->max_length ||
-		(uint64_t)length + sealed->alignment > (uint64_t)data_bytes + KEUOS_DATA_ALIGNMENT)
-		return KEUOS_RING_TOO_LONG;
-	start = keuos_align(data, sealed->alignment);
-	end = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
-	if (p->limit == head || p->data_limit - data < end - data) {
-		int result = keuos_producer_refresh(p, 1, end - data);
-
-		if (result)
-			return result;
-	}
-	first = data_bytes - (start & (data_bytes - 1));
-	if (__builtin_expect(length <= first, 1)) {
-		keuos_copy(p->ring.payload + data_bytes - first, message, length);
-	} else {
-		keuos_copy(p->ring.payload + data_bytes - first, message, first);
-		keuos_copy(p->ring.payload, (const uint8_t *)message + first, length - first);
-	}
 	slot->sealed = *sealed;
 	slot->offset = start;
 	slot->length = length;
@@ -267,6 +241,35 @@ KEUOS_INLINE int keuos_send_descriptor(struct keuos_producer *p, uint32_t templa
 		__atomic_store_n(&p->ring.own->data, end, __ATOMIC_RELAXED);
 		__atomic_store_n(&p->ring.own->slots, head + 1, __ATOMIC_RELEASE);
 	}
+}
+
+/*
+ * Sends a message as a descriptor, its payload through the data ring. On a verified channel KEUOS_SYS_NOTIFY must
+ * follow. length: at most data_bytes - template's alignment + 64, so that it fits wherever it starts. cookie: the
+ * program's own two words, or 0.
+ */
+KEUOS_INLINE int keuos_send_descriptor(struct keuos_producer *p, uint32_t template_index, const void *message,
+	uint32_t length, const uint64_t cookie[2])
+{
+	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, template_index);
+	uint32_t data = p->data, data_bytes = p->ring.data_bytes;
+	uint32_t start, end;
+
+	if (!sealed)
+		return KEUOS_RING_NOT_GRANTED;
+	if (length > sealed->max_length ||
+		(uint64_t)length + sealed->alignment > (uint64_t)data_bytes + KEUOS_DATA_ALIGNMENT)
+		return KEUOS_RING_TOO_LONG;
+	start = keuos_align(data, sealed->alignment);
+	end = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
+	if (p->limit == p->head || p->data_limit - data < end - data) {
+		int result = keuos_producer_refresh(p, 1, end - data);
+
+		if (result)
+			return result;
+	}
+	keuos_copy_in(p->ring.payload, data_bytes, start, message, length);
+	keuos_post_descriptor(p, sealed, template_index, start, length, cookie);
 	return KEUOS_RING_OK;
 }
 
@@ -369,15 +372,7 @@ KEUOS_INLINE int keuos_receive_inline(
 /* Takes payload out of the data ring; start and length have been checked, length is bounded. */
 KEUOS_INLINE int keuos_take_payload(struct keuos_consumer *c, uint32_t start, void *buffer, uint32_t length)
 {
-	uint32_t data_bytes = c->ring.data_bytes;
-	uint32_t first = data_bytes - (start & (data_bytes - 1));
-
-	if (__builtin_expect(length <= first, 1)) {
-		keuos_copy(buffer, c->ring.payload + data_bytes - first, length);
-	} else {
-		keuos_copy(buffer, c->ring.payload + data_bytes - first, first);
-		keuos_copy((uint8_t *)buffer + first, c->ring.payload, length - first);
-	}
+	keuos_copy_out(c->ring.payload, c->ring.data_bytes, start, buffer, length);
 	c->data = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
 	c->tail++;
 	keuos_consumer_publish(c); /* always: a single message may hold all the room its producer waits for */
@@ -385,30 +380,41 @@ KEUOS_INLINE int keuos_take_payload(struct keuos_consumer *c, uint32_t start, vo
 }
 
 /*
- * Takes a message that came as a descriptor on a polled channel. The copy is the only thing that is checked and used;
- * the compiler is told that it may have changed since, or it could read the peer's memory a second time instead.
+ * Checks a descriptor on a polled channel. The copy is the only thing that is checked and used; the compiler is told that
+ * it may have changed since, or it could read the peer's memory a second time instead. KEUOS_RING_OK, or the violation.
  */
+KEUOS_INLINE int keuos_check_descriptor(struct keuos_consumer *c, const struct keuos_slot *slot,
+	const struct keuos_sealed *sealed, struct keuos_descriptor *copy)
+{
+	uint32_t start = keuos_align(c->data, sealed->alignment);
+
+	__builtin_memcpy(copy, slot, sizeof(*copy));
+	__asm__ volatile("" : "+m"(*copy));
+	if (c->ring.mode == KEUOS_POLLED_PROOF && __builtin_memcmp(&copy->sealed, sealed, sizeof(*sealed)))
+		return keuos_violation(c, KEUOS_VERDICT_TAG);
+	if (copy->offset != start)
+		return keuos_violation(c, KEUOS_VERDICT_ALIGNMENT);
+	if (copy->length > sealed->max_length || copy->length > c->ring.data_bytes ||
+		(uint64_t)(start - c->data) + keuos_align(copy->length, KEUOS_DATA_ALIGNMENT) > c->ring.data_bytes)
+		return keuos_violation(c, KEUOS_VERDICT_LENGTH);
+	copy->length = keuos_bounded(copy->length, c->ring.data_bytes);
+	return KEUOS_RING_OK;
+}
+
+/* Takes a message that came as a descriptor on a polled channel. */
 KEUOS_INLINE int keuos_take_descriptor(struct keuos_consumer *c, const struct keuos_slot *slot,
 	const struct keuos_sealed *sealed, void *buffer, uint32_t capacity, uint64_t cookie[2])
 {
 	struct keuos_descriptor copy;
-	uint32_t start = keuos_align(c->data, sealed->alignment);
+	int result = keuos_check_descriptor(c, slot, sealed, &copy);
 
-	__builtin_memcpy(&copy, slot, sizeof(copy));
-	__asm__ volatile("" : "+m"(copy));
-	if (c->ring.mode == KEUOS_POLLED_PROOF && __builtin_memcmp(&copy.sealed, sealed, sizeof(*sealed)))
-		return keuos_violation(c, KEUOS_VERDICT_TAG);
-	if (copy.offset != start)
-		return keuos_violation(c, KEUOS_VERDICT_ALIGNMENT);
-	if (copy.length > sealed->max_length || copy.length > c->ring.data_bytes ||
-		(uint64_t)(start - c->data) + keuos_align(copy.length, KEUOS_DATA_ALIGNMENT) > c->ring.data_bytes)
-		return keuos_violation(c, KEUOS_VERDICT_LENGTH);
+	if (result)
+		return result;
 	if (copy.length > capacity)
 		return KEUOS_RING_TOO_LONG;
 	cookie[0] = copy.cookie[0];
 	cookie[1] = copy.cookie[1];
-	return keuos_take_payload(
-		c, start, buffer, keuos_bounded(keuos_bounded(copy.length, capacity), c->ring.data_bytes));
+	return keuos_take_payload(c, copy.offset, buffer, keuos_bounded(copy.length, capacity));
 }
 
 /*

@@ -5,6 +5,8 @@
  */
 #include "../ring_common/ring_program.h"
 
+#include <keuos/batch.h>
+
 struct ring_stream_params {
 	uint64_t seed;                   /* not 0; the same on both sides */
 	uint32_t count;                  /* messages */
@@ -19,6 +21,7 @@ struct ring_stream_params {
 	uint32_t endless;    /* nonzero: the stream ends in good order wherever its producer is told to stop */
 	uint32_t stop;       /* set by the host while it runs: the producer of an endless stream comes to its end */
 	uint32_t rest_ns;    /* the producer sleeps so long after each batch */
+	uint32_t group;      /* nonzero: so many messages of one length with a call of keuos/batch.h, at most */
 };
 
 struct ring_stream_results {
@@ -30,6 +33,8 @@ struct ring_stream_results {
 	uint32_t first_wrong; /* the first of them */
 	uint32_t reason;      /* enum keuos_close_reason, from the status page */
 	uint32_t sleeps;
+	uint32_t groups;  /* calls of keuos/batch.h that took or brought some messages */
+	uint32_t partial; /* of these, how many took or brought fewer than was asked for */
 	uint64_t bytes;
 	uint64_t checksum;   /* of all messages in order */
 	uint64_t idle_polls; /* the ring was empty, or full */
@@ -45,6 +50,7 @@ KEUOS_ACCEPTS(RING_OPCODE, RING_MESSAGE_MAX, KEUOS_DATA_ALIGNMENT, 0);
 
 static struct ring_stream_params p;
 static uint64_t delays = 88172645463325252u;
+static struct keuos_batch batch; /* of the consumer */
 static _Alignas(64) uint8_t message[RING_MESSAGE_MAX + 8], wanted[RING_MESSAGE_MAX + 8];
 
 static void pause_for(uint32_t times)
@@ -101,11 +107,30 @@ static int64_t notify(struct keuos_producer *out, uint32_t pending)
 	return 0;
 }
 
-static int64_t send_one(struct keuos_producer *out, uint32_t template, uint32_t length, uint32_t *pending)
+static int count_group(int result, uint32_t count)
+{
+	results.groups += result > 0;
+	results.partial += result > 0 && (uint32_t)result < count;
+	return result;
+}
+
+/* As many as go now, at least 1 of `count` messages; or enum keuos_ring_result. */
+static int put(struct keuos_producer *out, uint32_t template, const uint8_t *from, uint32_t length, uint32_t count)
 {
 	int result;
 
-	while ((result = keuos_send(out, template, message, length)) == KEUOS_RING_FULL) {
+	if (p.group)
+		return count_group(keuos_send_batch(out, template, from, length, count), count);
+	result = keuos_send(out, template, from, length);
+	return result ? result : 1;
+}
+
+static int64_t send_some(struct keuos_producer *out, uint32_t template, const uint8_t *from, uint32_t length,
+	uint32_t count, uint32_t *pending)
+{
+	int result;
+
+	while ((result = put(out, template, from, length, count)) == KEUOS_RING_FULL) {
 		int64_t error = notify(out, out->ring.mode == KEUOS_VERIFIED ? *pending : 0);
 
 		*pending = 0;
@@ -116,7 +141,7 @@ static int64_t send_one(struct keuos_producer *out, uint32_t template, uint32_t 
 			continue;
 		}
 		keuos_ring_sleeping(&out->ring, 1);
-		result = keuos_send(out, template, message, length);
+		result = put(out, template, from, length, count);
 		if (result == KEUOS_RING_FULL) {
 			keuos_producer_wake(out);
 			idle(&out->ring);
@@ -135,22 +160,30 @@ static int64_t produce(const struct keuos_endpoint *end)
 	uint64_t state = p.seed, start = ring_ticks();
 	uint32_t pending = 0;
 	int64_t error = template <0 ? template : 0;
+	uint32_t made = 0, gone = 0, length = 0; /* of a group */
 
-	for (uint32_t i = 0; i < p.count && !error; i++) {
-		uint32_t length = compose(message, &state);
+	for (uint32_t i = 0; i < p.count && error >= 0;) {
+		if (gone == made) {
+			uint32_t most = p.group && p.group < p.count - i ? p.group : p.group ? p.count - i : 1;
 
-		error = send_one(&out, (uint32_t) template, length, &pending);
-		if (error)
+			for (gone = made = 0; made < most; made++)
+				length = compose(message + made * length, &state);
+		}
+		error = send_some(&out, (uint32_t) template, message + gone * length, length, made - gone, &pending);
+		if (error < 0)
 			break;
 		if (!p.plain)
-			results.checksum = ring_checksum(results.checksum, message, length);
-		results.messages++;
-		results.bytes += length;
+			results.checksum =
+				ring_checksum(results.checksum, message + gone * length, (uint32_t)error * length);
+		gone += (uint32_t)error;
+		i += (uint32_t)error;
+		results.messages += (uint32_t)error;
+		results.bytes += error * length;
 		if (results.messages == p.stop_after)
 			sys_exit(RING_EXIT_OK);
 		if (p.endless && params.stop)
-			p.count = i + 1;
-		if (++pending == p.batch || i + 1 == p.count) {
+			p.count = i;
+		if (++pending == p.batch || i == p.count) {
 			if (out.ring.mode == KEUOS_VERIFIED)
 				error = notify(&out, pending);
 			else if (p.sleep)
@@ -164,22 +197,31 @@ static int64_t produce(const struct keuos_endpoint *end)
 	results.ticks = ring_ticks() - start;
 	results.verdict = out.ring.verdict;
 	results.reason = out.ring.status->reason;
-	if (!error)
-		error = sys_channel_close(end->capability);
-	return error;
+	return error < 0 ? error : sys_channel_close(end->capability);
 }
 
-static int receive_one(struct keuos_consumer *in, uint32_t *template)
+/* Bytes of one message, or of a group of messages of that length; or enum keuos_ring_result. */
+static int get(struct keuos_consumer *in, uint32_t *template, uint32_t length)
 {
 	int result;
 
-	while ((result = keuos_receive(in, message, RING_MESSAGE_MAX, template)) == KEUOS_RING_EMPTY) {
+	if (!p.group)
+		return keuos_receive(in, message, RING_MESSAGE_MAX, template);
+	result = count_group(keuos_receive_batch(in, &batch, *template, message, length, p.group), p.group);
+	return result < 0 ? result : result * (int)length;
+}
+
+static int receive_some(struct keuos_consumer *in, uint32_t *template, uint32_t length)
+{
+	int result;
+
+	while ((result = get(in, template, length)) == KEUOS_RING_EMPTY) {
 		if (!p.sleep) {
 			idle(&in->ring);
 			continue;
 		}
 		keuos_ring_sleeping(&in->ring, 1);
-		result = keuos_receive(in, message, RING_MESSAGE_MAX, template);
+		result = get(in, template, length);
 		if (result == KEUOS_RING_EMPTY) {
 			keuos_consumer_wake(in);
 			idle(&in->ring);
@@ -197,24 +239,30 @@ static int64_t consume(const struct keuos_endpoint *end)
 {
 	struct keuos_consumer in = keuos_consumer_init(end);
 	uint64_t state = p.seed, start = 0;
-	uint32_t template;
+	uint32_t template = (uint32_t)keuos_find_template(&in.ring, RING_OPCODE), have = 0, taken = 0, length = 0;
 	int result = 0;
 
 	for (uint32_t i = 0; i < p.count; i++) {
-		uint32_t length = compose(wanted, &state);
-
-		result = receive_one(&in, &template);
-		if (result < 0)
-			break;
+		length = compose(wanted, &state);
+		if (taken == have) {
+			result = receive_some(&in, &template, length);
+			if (result < 0)
+				break;
+			have = p.group ? (uint32_t)result / length : 1;
+			taken = 0;
+			results.bytes += (uint32_t)result;
+			if (!p.plain)
+				results.checksum = ring_checksum(results.checksum, message, (uint32_t)result);
+			result = p.group ? (int)length : result;
+		}
 		if (!i)
 			start = ring_ticks();
 		results.messages++;
-		results.bytes += (uint32_t)result;
-		if (!p.plain)
-			results.checksum = ring_checksum(results.checksum, message, (uint32_t)result);
-		if ((uint32_t)result != length || (!p.plain && __builtin_memcmp(message, wanted, length)))
+		if ((uint32_t)result != length ||
+			(!p.plain && __builtin_memcmp(message + taken * length, wanted, length)))
 			if (!results.wrong++)
 				results.first_wrong = i;
+		taken++;
 		if (results.messages == p.stop_after)
 			sys_exit(RING_EXIT_OK);
 		pause_for(p.slow);
@@ -222,7 +270,7 @@ static int64_t consume(const struct keuos_endpoint *end)
 	results.ticks = ring_ticks() - start;
 	if (result >= 0) {
 		/* Behind the last message comes the end, and nothing else. */
-		result = receive_one(&in, &template);
+		result = receive_some(&in, &template, length);
 		result = result == KEUOS_RING_CLOSED ? 0 : result < 0 ? result : KEUOS_RING_UNEXPECTED;
 	}
 	if (p.endless && result == KEUOS_RING_CLOSED)
@@ -240,7 +288,9 @@ int main(const char *args)
 	(void)args;
 	p = params;
 	if (!p.seed || !p.batch || p.batch > KEUOS_NOTIFY_MAX || p.length_max > RING_MESSAGE_MAX ||
-		p.length_min > p.length_max)
+		p.length_min > p.length_max ||
+		(p.group &&
+			(!p.length_min || p.length_min != p.length_max || p.group > RING_MESSAGE_MAX / p.length_max)))
 		error = -KEUOS_EINVAL;
 	else
 		error = ring_accept(&end);
