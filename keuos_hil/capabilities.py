@@ -58,6 +58,7 @@ _ALL = (
     Capability(
         "days-clock", Kind.TARGET, "such a clock that is wound by days at once: netd, or an initrd with netd_hil"
     ),
+    Capability("unplug", Kind.TARGET, "a target whose cable the bench can pull: an emulated NIC on the test's wire"),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
     Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),

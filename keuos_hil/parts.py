@@ -151,6 +151,15 @@ class Link(Protocol):
 
 
 @runtime_checkable
+class Unpluggable(Protocol):
+    """What a session offers whose target has the capability `unplug`: somebody who pulls the cable out of the NIC."""
+
+    def plug(self, *, into: bool) -> None:
+        """Put the cable in, or pull it out: the NIC sees no carrier, and frames are lost both ways. Safe to repeat."""
+        ...
+
+
+@runtime_checkable
 class Sockets(Protocol):
     """A program on the target that makes socket calls as it is told; none of them blocks (docs/socket-calls.md)."""
 

@@ -38,6 +38,7 @@ from .parts import (
     Session,
     Sockets,
     Timebase,
+    Unpluggable,
     Watch,
     Watching,
     booting,
@@ -119,6 +120,17 @@ class LiveTarget:
             yield
         finally:
             debug.resume()
+
+    @contextmanager
+    def unplugged(self) -> Iterator[None]:
+        """The cable is out of the NIC while the block runs. Raises UsageError if nobody can pull it."""
+        if not isinstance(self.session, Unpluggable):
+            raise UsageError(f"nobody can pull the cable of target {self.name}; mark the test with needs('unplug')")
+        self.session.plug(into=False)
+        try:
+            yield
+        finally:
+            self.session.plug(into=True)
 
     def watch_reads(self, addresses: Sequence[int], size: int) -> Watch:
         """See Watching.watch_reads. Raises UsageError if the target has no such part."""

@@ -149,7 +149,7 @@ class QemuMachine:
     def capabilities(self, *more: str) -> frozenset[str]:
         """What every such target can do, `more`, and a link if there is a NIC that the test is wired to."""
         always = {"another", "clean-line", "command-line", "debug", "pause", "reset", *more}
-        return frozenset(always | ({"link"} if self._nic and not self._hosts else set()))
+        return frozenset(always | ({"link", "unplug"} if self._nic and not self._hosts else set()))
 
     @property
     def _hosts(self) -> bool:

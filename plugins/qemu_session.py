@@ -38,6 +38,8 @@ from .qemu_monitor import Monitor
 _START_S = 30.0
 #: Its control socket is closed a moment before it has left.
 _LEAVE_S = 2.0
+#: QEMU's id of what is at the NIC's other end.
+_NETWORK = "wire"
 _TRIPLE_FAULT = b"Triple fault"
 _REGISTER = re.compile(r"\b([A-Z][A-Z0-9]*) ?=([0-9a-f]{4,})\b")
 _CPU_HEADING = re.compile(r"^CPU#(\d+)", re.MULTILINE)
@@ -146,16 +148,16 @@ class QemuSession:
             *("-chardev", f"socket,id=control,fd={monitor_far.fileno()}", "-mon", "chardev=control,mode=control"),
         ]
         if nic and tap:
-            arguments += ["-netdev", f"tap,id=wire,ifname={tap},script=no,downscript=no"]
-            arguments += ["-device", f"{nic},netdev=wire,romfile="]
+            arguments += ["-netdev", f"tap,id={_NETWORK},ifname={tap},script=no,downscript=no"]
+            arguments += ["-device", f"{nic},netdev={_NETWORK},romfile="]
         elif nic:
             link_end, link_far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             inherit.append(link_far.fileno())
             far_ends.append(link_far)
             self.link = DatagramLink(link_end)
             self._stack.callback(self.link.close)
-            arguments += ["-netdev", f"dgram,id=wire,local.type=fd,local.str={link_far.fileno()}"]
-            arguments += ["-device", f"{nic},netdev=wire,romfile="]
+            arguments += ["-netdev", f"dgram,id={_NETWORK},local.type=fd,local.str={link_far.fileno()}"]
+            arguments += ["-device", f"{nic},netdev={_NETWORK},romfile="]
         try:
             self._process = ChildProcess(
                 arguments, inherit=inherit, output=self.directory / "qemu.log", on_exit=self._on_exit
@@ -237,6 +239,10 @@ class QemuSession:
         self._monitor.execute("system_reset")
         self._monitor.execute("cont")
         self._monitor.execute("set-action", reboot="shutdown")
+
+    def plug(self, *, into: bool) -> None:
+        """See Unpluggable.plug. For an emulator the network behind the NIC is what goes away, and the NIC sees that."""
+        self._monitor.execute("set_link", name=_NETWORK, up=into)
 
     def pause(self) -> None:
         """See RunControl.pause."""

@@ -15,7 +15,7 @@ from keuos_hil.net.impaired_link import Impairments
 from keuos_hil.net.linux_peer import LinuxPeer, why_not
 from keuos_hil.net.netd import Netd, NetdSockets
 from keuos_hil.net.sockets import App
-from keuos_hil.net.tcp import Stack
+from keuos_hil.net.tcp import Conversation, Stack
 from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
 
@@ -48,6 +48,20 @@ def fenced(target: LiveTarget, netd: Netd) -> Host:
     made.fence()
     made.judging = True
     return made
+
+
+def connect_to(host: Host, app: App, port: int, own: int) -> Conversation:
+    """A connection from us to a new listener of `app`, accepted."""
+    listener = app.open()
+    listener.bind(port=port)
+    listener.listen()
+    c = Conversation(host, port, own)
+    c.tx("S")
+    c.rx("SA", ack=c.snd)
+    c.tx("A")
+    c.app = listener.accept()
+    listener.close()
+    return c
 
 
 @pytest.fixture

@@ -245,3 +245,23 @@ class Transfer:
     def results(self) -> Any:
         """What it counts."""
         return self.process.read_struct("results")
+
+
+class HeldClock:
+    """The clock of a `netd_hil` (netd/keuos/test_clock.h), by the agent: it needs no wire."""
+
+    def __init__(self, netd: Netd) -> None:
+        self.process = netd.process
+        self._requests = 0
+
+    def do(self, operation: str, amount: int = 0) -> Any:
+        """Carry an operation out; the results behind it. `amount` in microseconds."""
+        self._requests += 1
+        code = self.process.elf.layouts.constant(f"TEST_CLOCK_{operation.upper()}")
+        self.process.write_struct("test_clock_params", operation=code, amount=amount)
+        self.process.write_struct("test_clock_params", request=self._requests)
+        return until(
+            f"the clock to {operation}",
+            lambda: self.process.read_struct("test_clock_results"),
+            lambda results: results.request == self._requests,
+        )

@@ -3,39 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from keuos_hil.image import NETD_TEST_PROGRAM as TEST_PROGRAM
 from keuos_hil.net.host import Host
-from keuos_hil.net.netd import Netd, NetdClock, NetdLine, until
+from keuos_hil.net.netd import Netd, NetdClock, NetdLine
 from keuos_hil.net.tcp import Conversation
 from keuos_hil.rig import LiveTarget
+
+from .programs import HeldClock
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
 SECOND = 1_000_000
-
-
-class Clock:
-    """netd/keuos/test_clock.h, by the agent."""
-
-    def __init__(self, netd: Netd) -> None:
-        self.process = netd.process
-        self._requests = 0
-
-    def do(self, operation: str, amount: int = 0) -> Any:
-        """Carry an operation out; the results behind it. `amount` in microseconds."""
-        self._requests += 1
-        code = self.process.elf.layouts.constant(f"TEST_CLOCK_{operation.upper()}")
-        self.process.write_struct("test_clock_params", operation=code, amount=amount)
-        self.process.write_struct("test_clock_params", request=self._requests)
-        return until(
-            f"the clock to {operation}",
-            lambda: self.process.read_struct("test_clock_results"),
-            lambda results: results.request == self._requests,
-        )
 
 
 def test_a_retransmission_comes_with_a_step_and_not_with_real_time(
@@ -45,7 +26,7 @@ def test_a_retransmission_comes_with_a_step_and_not_with_real_time(
     host = Host(target.link, netd.network)
     host.judging = False
     host.fence()
-    clock = Clock(netd)
+    clock = HeldClock(netd)
     held = clock.do("hold")
     c = Conversation(host, 7, 5100)
     c.tx("S")
@@ -66,7 +47,7 @@ def test_a_step_ends_at_the_next_deadline_and_not_beyond(target: LiveTarget, sta
     host = Host(target.link, netd.network)
     host.judging = False
     host.fence()
-    clock = Clock(netd)
+    clock = HeldClock(netd)
     held = clock.do("hold")
     short = clock.do("step", 1)
     assert short.now <= held.now + 1

@@ -12,21 +12,9 @@ from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Conversation, Stack
 from keuos_hil.rig import LiveTarget
 
+from .conftest import connect_to
+
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
-
-
-def connect_to(host: Host, app: App, port: int, own: int) -> Conversation:
-    """A connection from us to a new listener of `app`, accepted."""
-    listener = app.open()
-    listener.bind(port=port)
-    listener.listen()
-    c = Conversation(host, port, own)
-    c.tx("S")
-    c.rx("SA", ack=c.snd)
-    c.tx("A")
-    c.app = listener.accept()
-    listener.close()
-    return c
 
 
 def test_data_passes_both_ways_and_the_end_of_the_stream_follows_it(stack: Stack) -> None:
