@@ -6,7 +6,7 @@
  *   tcp_receive.c     payload into the receive buffer, holes, the window offered   (RFC 9293, 3.8.6.2.2; RFC 2018)
  *   tcp_output.c      what is sent, and when                                       (RFC 9293, 3.7.4, 3.8.6.2.1)
  *   tcp_timer.c       what time does                                               (RFC 6298; RFC 9293, 3.8)
- *   tcp_congestion.c  how much may be in flight; loss and its recovery             (RFC 5681, 6582, 6675, 3168)
+ *   tcp_congestion.c  how much may be in flight; loss and its recovery             (RFC 5681, 6582, 6675, 8985, 3168)
  *   tcp_isn.c         initial sequence numbers, timestamps' offsets, SYN cookies   (RFC 6528, 7323, 4987)
  *   tcp_icmp.c        reports from the path                                        (RFC 1191, 5927)
  *   tcp_socket.c      the calls of socket.h
@@ -35,6 +35,7 @@ enum tcp_state {
 
 enum tcp_timer {
 	TIMER_RETRANSMIT, /* while something is outstanding; else for the persist timer: both send again, and back off */
+	TIMER_LOSS,       /* a hole that reordering no longer explains, or a tail that nobody acknowledges (RFC 8985) */
 	TIMER_ACK,        /* an acknowledgment is delayed */
 	TIMER_OVERRIDE,   /* data waits for a window that is open, but small */
 	TIMER_KEEPALIVE,
@@ -156,8 +157,14 @@ struct netd_tcp {
 	bool cwr;                       /* ECN: told with the next new data */
 	uint32_t cwnd, ssthresh, acked; /* acked: bytes since cwnd grew last, in congestion avoidance */
 	uint32_t duplicates;
-	uint32_t recover; /* SND.NXT when the loss was noticed */
-	uint32_t repair;  /* what lies before was sent again in this recovery */
+	uint32_t recover;     /* SND.NXT when the loss was noticed */
+	uint32_t repair;      /* what lies before was sent again in this recovery */
+	uint32_t repaired_at; /* SND.NXT when something was sent again last */
+	netd_time
+		overtaken_at; /* since when something is known to have arrived that was sent after the first hole; 0: nothing */
+	uint32_t probe_end; /* SND.NXT behind a probe of the tail */
+	bool probed;        /* such a probe is out, and what it says is not known yet */
+	bool probe_repeats; /* it was no new data */
 	uint32_t ecn_recover;
 	uint8_t sacked_count;
 	struct wire_tcp_range sacked[TCP_SACKED]; /* by sequence, apart from each other */
@@ -239,6 +246,7 @@ void tcp_output(struct netd_tcp *tcb);
 void tcp_send_ack(struct netd_tcp *tcb);
 void tcp_send_syn(struct netd_tcp *tcb);
 void tcp_send_probe(struct netd_tcp *tcb);
+void tcp_send_tail_probe(struct netd_tcp *tcb);
 void tcp_send_override(struct netd_tcp *tcb);
 void tcp_send_keepalive(struct netd_tcp *tcb);
 void tcp_send_reset(struct netd_tcp *tcb);
@@ -259,6 +267,10 @@ void congestion_idle(struct netd_tcp *tcb);
 void congestion_acknowledged(struct netd_tcp *tcb, uint32_t bytes, uint32_t flight);
 void congestion_duplicate(struct netd_tcp *tcb);
 void congestion_timeout(struct netd_tcp *tcb);
+void congestion_look(struct netd_tcp *tcb);
+void congestion_watch(struct netd_tcp *tcb);
+void congestion_overdue(struct netd_tcp *tcb);
+void congestion_judge(struct netd_tcp *tcb, const struct wire_tcp *segment);
 void congestion_echo(struct netd_tcp *tcb);
 void congestion_reopen(struct netd_tcp *tcb);
 bool congestion_sack(struct netd_tcp *tcb, const struct wire_tcp *segment); /* whether it told something new */

@@ -1,6 +1,10 @@
 /*
  * How much may be in flight (RFC 5681), and how loss is noticed and repaired: by SACK (RFC 6675) if the peer sends it, else by
  * NewReno (RFC 6582); ECN's reaction (RFC 3168). What was SACKed is remembered, never freed (RFC 2018, 8).
+ *
+ * With SACK, time tells of loss too, as in RFC 8985, though no segment's time is kept: a hole is lost when something that was sent after
+ * it has been there for a quarter of a round trip; so is one that was sent again, and then overtaken by what left after it; and a
+ * tail that nobody acknowledges is probed.
  */
 #include "tcp.h"
 
@@ -9,6 +13,9 @@ enum {
 	IW_SEGMENTS = 10,
 	IW_BYTES = 14600,
 };
+
+static const netd_time REORDERING_LEAST = NETD_MS;
+static const netd_time DELAYED_MOST = 200 * NETD_MS; /* RFC 8985, 7.2: TLP.max_ack_delay */
 
 static uint32_t flight(const struct netd_tcp *tcb)
 {
@@ -97,8 +104,8 @@ static uint32_t pipe(const struct netd_tcp *tcb)
 		bytes += overlap(range, tcb->snd_una, tcb->repair);
 		if (tcb->recovery == RECOVERY_LOSS)
 			bytes += overlap(range, seq_max(tcb->recover, tcb->repair), tcb->snd_nxt);
-		else if (!is_lost(tcb, i))
-			bytes += range.end - range.start;
+		else if (!is_lost(tcb, i)) /* what was sent again was lost, even if it was time that told */
+			bytes += overlap(range, tcb->repair, tcb->snd_nxt);
 	}
 	return bytes;
 }
@@ -238,6 +245,7 @@ void congestion_acknowledged(struct netd_tcp *tcb, uint32_t bytes, uint32_t was_
 
 	prune(tcb);
 	tcb->duplicates = 0;
+	tcb->overtaken_at = 0;
 	if (seq_lt(tcb->repair, tcb->snd_una))
 		tcb->repair = tcb->snd_una;
 	if (tcb->recovery != RECOVERY_NONE && !seq_lt(tcb->snd_una, tcb->recover)) {
@@ -259,6 +267,103 @@ void congestion_acknowledged(struct netd_tcp *tcb, uint32_t bytes, uint32_t was_
 	grow(tcb, bytes, was_in_flight);
 }
 
+/* Whether the first hole was sent again already, in this recovery or at the end of the last one. */
+static bool repaired(const struct netd_tcp *tcb)
+{
+	return seq_lt(tcb->snd_una, tcb->repair);
+}
+
+/* A loss is known: the first hole is sent again at once. A repair that is lost is one more sign of congestion (RFC 5681, 4.3). */
+static void recover(struct netd_tcp *tcb)
+{
+	uint32_t slower = most(tcb->ssthresh / 2, 2 * tcp_segment_room(tcb));
+
+	COUNT(tcb->stack, tcp_fast_retransmits);
+	halve(tcb);
+	if (tcb->recovery == RECOVERY_FAST)
+		tcb->ssthresh = least(tcb->ssthresh, slower);
+	tcb->cwnd = tcb->ssthresh + (tcb->sack ? 0 : DUPLICATES * tcp_segment_room(tcb));
+	tcb->probed = false;
+	tcb->recovery = RECOVERY_FAST;
+	tcb->forced = true;
+	tcb->recover = tcb->snd_nxt;
+	tcb->repair = tcb->snd_una;
+	tcb->overtaken_at = 0;
+}
+
+/*
+ * SACK tells of a loss without duplicates in a row: beside progress, at the end of a recovery, and of what was sent again and has been
+ * overtaken by as much as RFC 6675's DupThresh asks for.
+ */
+void congestion_look(struct netd_tcp *tcb)
+{
+	uint32_t above = 0;
+
+	if (!tcb->sack || !tcb->sacked_count || tcb->recovery == RECOVERY_LOSS)
+		return;
+	for (unsigned i = 0; i < tcb->sacked_count; i++)
+		above += overlap(tcb->sacked[i], tcb->repaired_at, tcb->snd_nxt);
+	if (repaired(tcb) ? above > (DUPLICATES - 1) * tcp_segment_room(tcb)
+			  : tcb->recovery == RECOVERY_NONE && is_lost(tcb, 0))
+		recover(tcb);
+}
+
+/* RFC 8985, 6.2: when what is outstanding will be looked after, if nothing is heard; at the latest by the retransmission timer. */
+void congestion_watch(struct netd_tcp *tcb)
+{
+	netd_time at = NETD_NEVER;
+
+	tcb->timer[TIMER_LOSS] = NETD_NEVER;
+	if (!tcb->sack || !tcb->srtt || tcb->recovery == RECOVERY_LOSS || !flight(tcb) || !tcb->snd_wnd)
+		return;
+	if (tcb->sacked_count && (!repaired(tcb) || seq_lt(tcb->repaired_at, tcb->sacked[tcb->sacked_count - 1].end))) {
+		netd_time window = tcb->srtt / 4;
+
+		if (!tcb->overtaken_at)
+			tcb->overtaken_at = tcp_stamp(tcb->stack);
+		at = tcb->overtaken_at + (window > REORDERING_LEAST ? window : REORDERING_LEAST);
+	} else if (!tcb->sacked_count && tcb->recovery == RECOVERY_NONE && !tcb->probed) {
+		/* RFC 8985, 7.2 */
+		at = (tcb->sent > tcb->stalled ? tcb->sent : tcb->stalled) + 2 * tcb->srtt;
+		at += flight(tcb) > tcp_segment_room(tcb) ? REORDERING_LEAST : DELAYED_MOST;
+	}
+	if (at < tcb->timer[TIMER_RETRANSMIT])
+		tcp_set_timer(tcb, TIMER_LOSS, at);
+}
+
+void congestion_overdue(struct netd_tcp *tcb)
+{
+	tcb->timer[TIMER_LOSS] = NETD_NEVER;
+	tcb->overtaken_at = 0;
+	if (!tcb->sacked_count)
+		tcp_send_tail_probe(tcb);
+	else if (tcb->recovery == RECOVERY_NONE || repaired(tcb))
+		recover(tcb);
+	else
+		tcb->forced = true; /* of the same window as what is being repaired */
+	tcp_want_output(tcb);
+}
+
+/*
+ * RFC 8985, 7.4: a probe that repeated the last segment hides its loss, which is congestion all the same, unless the peer says that it
+ * had it already (RFC 2883).
+ */
+void congestion_judge(struct netd_tcp *tcb, const struct wire_tcp *segment)
+{
+	uint32_t ack = segment->acknowledgment;
+
+	if (!tcb->probed || seq_lt(ack, tcb->probe_end))
+		return;
+	if (tcb->probe_repeats && ack == tcb->probe_end && !segment->sacks && seq_lt(tcb->snd_una, ack))
+		return; /* either of them */
+	tcb->probed = false;
+	if (!tcb->probe_repeats || ack == tcb->probe_end || (segment->sacks && seq_lt(segment->sack[0].start, ack)))
+		return;
+	tcb->ssthresh = most(tcb->cwnd / 2, 2 * tcp_segment_room(tcb));
+	tcb->cwnd = least(tcb->cwnd, tcb->ssthresh);
+	tcb->cwr = tcb->ecn;
+}
+
 /* RFC 5681, 3.2; RFC 6675, 5; RFC 6582, 3.2 */
 void congestion_duplicate(struct netd_tcp *tcb)
 {
@@ -273,13 +378,7 @@ void congestion_duplicate(struct netd_tcp *tcb)
 	/* RFC 6582, 3.2, step 1: duplicates of what was sent before the last loss say nothing new. */
 	if (tcb->sack ? seq_lt(tcb->snd_una, tcb->recover) : seq_le(tcb->snd_una, tcb->recover))
 		return;
-	COUNT(tcb->stack, tcp_fast_retransmits);
-	halve(tcb);
-	tcb->cwnd = tcb->ssthresh + (tcb->sack ? 0 : DUPLICATES * tcp_segment_room(tcb));
-	tcb->recovery = RECOVERY_FAST;
-	tcb->forced = true;
-	tcb->recover = tcb->snd_nxt;
-	tcb->repair = tcb->snd_una;
+	recover(tcb);
 }
 
 /* RFC 5681, 3.1, equation 4 and after; RFC 6582, 4 */
@@ -290,6 +389,7 @@ void congestion_timeout(struct netd_tcp *tcb)
 	tcb->cwnd = tcp_segment_room(tcb);
 	tcb->acked = 0;
 	tcb->duplicates = 0;
+	tcb->probed = false;
 	tcb->recovery = RECOVERY_LOSS;
 	tcb->recover = tcb->snd_nxt;
 	tcb->repair = tcb->snd_una;

@@ -319,10 +319,12 @@ static bool check_ack(struct netd_tcp *tcb, const struct wire_tcp *segment)
 		return false;
 	}
 	news = congestion_sack(tcb, segment);
+	congestion_judge(tcb, segment);
 	if (seq_lt(tcb->snd_una, ack))
 		acknowledged(tcb, segment);
 	else if (is_duplicate(tcb, segment, news))
 		congestion_duplicate(tcb);
+	congestion_look(tcb);
 	/* RFC 3168, 6.1.2: the peer has seen a mark. */
 	if (tcb->ecn && segment->flags & WIRE_TCP_ECE)
 		congestion_echo(tcb);

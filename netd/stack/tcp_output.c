@@ -196,6 +196,13 @@ static uint32_t next_new(const struct netd_tcp *tcb)
 	return bytes;
 }
 
+static void sent_again(struct netd_tcp *tcb)
+{
+	tcb->retransmitted++;
+	COUNT(tcb->stack, tcp_retransmitted);
+	tcb->timed_at = 0; /* RFC 6298, 3: Karn */
+}
+
 static bool repair(struct netd_tcp *tcb)
 {
 	uint32_t sequence, bytes;
@@ -207,10 +214,10 @@ static bool repair(struct netd_tcp *tcb)
 		if (!transmit(tcb, sequence, bytes))
 			return false;
 		tcb->repair = sequence + bytes;
+		tcb->repaired_at = tcb->snd_nxt;
+		tcb->overtaken_at = 0;
 		tcb->forced = false;
-		tcb->retransmitted++;
-		COUNT(tcb->stack, tcp_retransmitted);
-		tcb->timed_at = 0; /* RFC 6298, 3: Karn */
+		sent_again(tcb);
 		if (tcb->timer[TIMER_RETRANSMIT] == NETD_NEVER)
 			tcp_arm_retransmit(tcb);
 	}
@@ -254,6 +261,7 @@ void tcp_output(struct netd_tcp *tcb)
 				return;
 		}
 		wait_for_window(tcb);
+		congestion_watch(tcb);
 	}
 	if (tcb->ack_now)
 		transmit(tcb, tcb->snd_nxt, 0);
@@ -297,6 +305,27 @@ void tcp_send_probe(struct netd_tcp *tcb)
 	tcb->more = false;
 	transmit_new(tcb, left ? least(least(unsent(tcb), left), tcp_segment_room(tcb)) : 1);
 	tcb->timed_at = 0; /* how long a closed window stays closed is no round trip */
+}
+
+/* RFC 8985, 7.3: new data if the peer's window lets it, else the last segment again. What SACK then tells shows what is missing. */
+void tcp_send_tail_probe(struct netd_tcp *tcb)
+{
+	uint32_t room = tcp_segment_room(tcb), bytes = least(least(unsent(tcb), window_left(tcb)), room);
+
+	tcb->probe_repeats = !bytes;
+	if (bytes) {
+		if (!transmit_new(tcb, bytes))
+			return;
+	} else {
+		bytes = least(tcb->snd_nxt - tcb->snd_una, room);
+		if (!transmit(tcb, tcb->snd_nxt - bytes, bytes))
+			return;
+		sent_again(tcb);
+	}
+	COUNT(tcb->stack, tcp_tail_probes);
+	tcb->probed = true;
+	tcb->probe_end = tcb->snd_nxt;
+	tcp_arm_retransmit(tcb);
 }
 
 void tcp_send_syn(struct netd_tcp *tcb)

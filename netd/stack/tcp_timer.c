@@ -149,6 +149,8 @@ void tcp_timers(struct netd_tcp *tcb)
 		tcb->timer[TIMER_OVERRIDE] = NETD_NEVER;
 		tcp_send_override(tcb);
 	}
+	if (now >= tcb->timer[TIMER_LOSS])
+		congestion_overdue(tcb);
 	if (now >= tcb->timer[TIMER_RETRANSMIT] && retransmit(tcb))
 		return;
 	if (now >= tcb->timer[TIMER_KEEPALIVE] && keepalive(tcb))

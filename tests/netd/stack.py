@@ -167,9 +167,13 @@ class Stack:
         """The TCP segments among them (others are lost)."""
         return [wire.parse_tcp(d) for d in self.datagrams() if d[9] == 6]
 
+    def lay(self, segment: Segment) -> None:
+        """Sends one segment."""
+        self.ip(wire.ipv4(segment.src, segment.dst, 6, wire.tcp(segment), tos=segment.tos))
+
     def exchange(self, segment: Segment) -> list[Segment]:
         """Sends one segment and returns what comes back at once."""
-        self.ip(wire.ipv4(segment.src, segment.dst, 6, wire.tcp(segment), tos=segment.tos))
+        self.lay(segment)
         return self.segments()
 
     # Sockets
@@ -267,6 +271,10 @@ class Peer:
         if "seq" not in fields:
             self.seq = (self.seq + segment.length) & 0xFFFFFFFF
         return self.mine(self.stack.exchange(segment))
+
+    def tx_blind(self, flags: str, data: bytes = b"", **fields: Any) -> None:
+        """Sends, and leaves what the stack says to it for mine(). Numbers stay."""
+        self.stack.lay(self.segment(flags, data, **fields))
 
     def mine(self, segments: list[Segment] | None = None) -> list[Segment]:
         """Those that are for this peer; timestamps are noted."""
