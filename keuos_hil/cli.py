@@ -20,6 +20,7 @@ from rich.table import Table
 from . import history
 from .compare import THRESHOLD, Verdict, judge_pairs, judge_results, pair_ratios
 from .errors import HilError, UsageError
+from .merge import Run, join
 from .results import SAMPLES_FILE
 from .rows_program import run
 from .terminal import number
@@ -131,20 +132,49 @@ def _compare(options: argparse.Namespace) -> int:
     return EXIT_SLOWER if slower else 0
 
 
+def _load_samples(folder: Path) -> dict[str, Any]:
+    """The raw samples beside a results.json by their keys; none if there is no such file."""
+    if not (folder / SAMPLES_FILE).is_file():
+        return {}
+    try:
+        with np.load(folder / SAMPLES_FILE, allow_pickle=False) as arrays:
+            return dict(arrays.items())
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"the samples {folder / SAMPLES_FILE} can't be read: {error}") from None
+
+
+def _folder(results: Path) -> Path:
+    return results if results.is_dir() else results.parent
+
+
+def _merge(options: argparse.Namespace) -> int:
+    runs = []
+    for text in options.runs:
+        label, equals, rest = text.partition("=")
+        path = Path(rest if equals else text)
+        runs.append(Run(label if equals else "", load_results(path), _load_samples(_folder(path))))
+    whole, environment = join(runs)
+    try:
+        options.output.mkdir(parents=True)
+    except FileExistsError:
+        raise UsageError(f"{options.output} is there already: the joined results get a folder of their own") from None
+    except OSError as error:
+        raise UsageError(f"the folder {options.output} can't be made: {error.strerror}") from None
+    print(whole.write(options.output, environment))
+    return 0
+
+
 def _report(options: argparse.Namespace) -> int:
     from .net.kept_frames import told
     from .report import render  # matplotlib is half a second that the other commands shall not pay for
 
     results = load_results(options.results)
-    folder = options.results if options.results.is_dir() else options.results.parent
+    folder = _folder(options.results)
     output = options.output or folder / "report.html"
+    samples = _load_samples(folder)
     try:
-        samples: dict[str, Any] = {}
-        if (folder / SAMPLES_FILE).is_file():
-            with np.load(folder / SAMPLES_FILE, allow_pickle=False) as arrays:
-                samples = dict(arrays.items())
         output.write_text(render(told(results, folder), samples), encoding="utf-8")
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"no report can be made of {folder}: {error}") from None
     print(output)
     return 0
@@ -194,6 +224,12 @@ def _parser() -> argparse.ArgumentParser:
     past.add_argument("--with", dest="with_", action="append", metavar="NAME=VALUE", help="only rows with this param")
     past.add_argument("--file", type=Path, default=Path("build/results") / history.FILE, help="%(default)s")
     past.set_defaults(run=_history)
+    merge = commands.add_parser("merge", help="joins the results of several machines, boards or targets")
+    merge.add_argument(
+        "runs", nargs="+", metavar="[NAME=]RUN", help="results.json or its folder; NAME tells targets apart"
+    )
+    merge.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder for the joined results")
+    merge.set_defaults(run=_merge)
     report = commands.add_parser("report", help="a run's results as one HTML file that needs no network")
     report.add_argument("results", type=Path, help="results.json, or its run's folder")
     report.add_argument("--output", type=Path, help="by default report.html beside results.json")

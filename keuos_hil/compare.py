@@ -118,6 +118,11 @@ def judge_results(
     rest = len(both) - len(exact) - len(timed)
     if rest:
         notes.append(f"{rest} rows carry no medians of several launches and are not judged")
+    for document in (old, new):
+        if timed and "merged" in document["environment"] and "machine" not in document["environment"]:
+            raise UsageError(
+                "results joined of several machines can't be compared by time; compare the runs by themselves"
+            )
     hosts = zip(fingerprint(old["environment"]), fingerprint(new["environment"]), strict=True)
     differ = [f"{a} (old), {b} (new)" for a, b in hosts if a != b]
     if timed and differ:

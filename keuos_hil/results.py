@@ -173,12 +173,20 @@ class Results:
         """Add what another process collected."""
         document = json.loads(text)
         with np.load(io.BytesIO(base64.b64decode(document["samples"])), allow_pickle=False) as arrays:
-            for row in document["measurements"]:
-                if row["samples"] is not None:
-                    key = f"m{len(self.measurements)}"
-                    self.samples[key] = arrays[row["samples"]["key"]]
-                    row["samples"]["key"] = key
-                self.measurements.append(row)
+            self.add(document, arrays)
+
+    def add(self, document: Mapping[str, Any], samples: Mapping[str, NDArray[Any]]) -> None:
+        """Add what somebody else collected, as :meth:`to_text` has it; rows whose samples are not there lose them."""
+        for theirs in document["measurements"]:
+            row = dict(theirs)
+            if row["samples"] is not None:
+                key = f"m{len(self.measurements)}"
+                if row["samples"]["key"] in samples:
+                    self.samples[key] = samples[row["samples"]["key"]]
+                    row["samples"] = row["samples"] | {"key": key}
+                else:
+                    row["samples"] = None
+            self.measurements.append(row)
         for test in document["tests"]:
             board, failure = test.get("board", ""), test.get("failure", ())
             self.add_test(test["id"], test["target"], test["verdict"], test["seconds"], board, failure)
