@@ -37,12 +37,13 @@ USER_LDFLAGS := -static -nostdlib -T $(USER_DIR)/lib/user.ld -z max-page-size=40
 	--gc-sections --fatal-warnings --orphan-handling=error
 
 # What a program takes from elsewhere in the tree: more_NAME, paths from its top.
-more_nic_probe := netd/drivers/virtio_net.c
-netd_common := netd/drivers/virtio_net.c $(patsubst $(USER_TOP)/%,%,$(sort $(wildcard $(patsubst %,$(USER_TOP)/netd/%/*.c,wire stack services)) \
+nic_drivers := netd/drivers/virtio_net.c netd/drivers/e1000e.c
+more_nic_probe := $(nic_drivers) netd/keuos/nic_device.c
+netd_common := $(nic_drivers) $(patsubst $(USER_TOP)/%,%,$(sort $(wildcard $(patsubst %,$(USER_TOP)/netd/%/*.c,wire stack services)) \
 	$(filter-out $(USER_TOP)/netd/keuos/machine_% $(USER_TOP)/netd/keuos/test_%,$(wildcard $(USER_TOP)/netd/keuos/*.c))))
 more_netd := $(netd_common) $(patsubst %,netd/keuos/machine_%.c,clock memory)
 more_netd_hil := $(netd_common) $(patsubst %,netd/keuos/test_%.c,clock line calls memory)
-USER_CPPFLAGS += -I$(USER_TOP)/netd/include -I$(USER_TOP)/netd/drivers
+USER_CPPFLAGS += -I$(USER_TOP)/netd/include -I$(USER_TOP)/netd/drivers -I$(USER_TOP)/netd/keuos
 
 # $(call user_objects,NAME): the objects of a program's or the library's folder
 user_objects = $(patsubst $(USER_DIR)/%,$(USER_BUILD)/obj/%.o,$(sort \

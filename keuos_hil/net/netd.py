@@ -127,7 +127,9 @@ class Netd:
         """What it counts about rings, its loop and the NIC; the stack's counters are :meth:`NetdSockets.counters`."""
         rings: dict[str, int] = self.process.read_struct("application_counters").as_dict()
         loop: dict[str, int] = self.process.read_struct("loop_counters").as_dict()
-        driver: dict[str, int] = self.process.read_struct("wire").net.counters.as_dict()
+        nic = self.process.read_struct("wire").device
+        is_e1000e = nic.model == self.process.elf.layouts.constant("NIC_DEVICE_E1000E")
+        driver: dict[str, int] = (nic.e1000e if is_e1000e else nic.virtio).counters.as_dict()
         return rings | loop | {f"nic_{name}": value for name, value in driver.items()}
 
     def disown(self) -> None:

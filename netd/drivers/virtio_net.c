@@ -1,8 +1,6 @@
 /* The driver of virtio_net.h. */
 #include "virtio_net.h"
 
-#include <string.h>
-
 /* 5.1.3, 5.1.4, 5.1.6 */
 #define FEATURE_MTU (1ull << 3)
 #define FEATURE_MAC (1ull << 5)
@@ -15,7 +13,6 @@ enum {
 	STATUS_LINK_UP = 1,
 	QUEUE_RECEIVE = 0,
 	QUEUE_TRANSMIT = 1,
-	FRAME_MIN = 60,
 	UNWRITTEN = 0xff,
 	MTU_MIN = 68, /* RFC 791, 3.1 */
 };
@@ -38,7 +35,7 @@ enum {
 	TRANSMIT_PAGE = RECEIVE_PAGE + VIRTIO_NET_RECEIVE_PAGES,
 };
 
-const struct virtio_net_range virtio_net_ranges[VIRTIO_NET_RANGES] = {
+const struct nic_range virtio_net_ranges[VIRTIO_NET_RANGES] = {
 	{RECEIVE_QUEUE_PAGE, VIRTIO_QUEUE_READ_PAGES, false},
 	{RECEIVE_QUEUE_PAGE + VIRTIO_QUEUE_READ_PAGES, VIRTIO_QUEUE_PAGES - VIRTIO_QUEUE_READ_PAGES, true},
 	{TRANSMIT_QUEUE_PAGE, VIRTIO_QUEUE_READ_PAGES, false},
@@ -103,7 +100,6 @@ static bool reclaim(struct virtio_net *net)
 static bool transmit(void *device, const struct netd_part *parts, unsigned count)
 {
 	struct virtio_net *net = device;
-	size_t bytes = 0;
 
 	if (net->running && net->free_count == 0) {
 		virtio_net_flush(net); /* or the device would never be done with them */
@@ -114,22 +110,18 @@ static bool transmit(void *device, const struct netd_part *parts, unsigned count
 		net->counters.no_room++;
 		return false;
 	}
-	for (unsigned i = 0; i < count; i++)
-		bytes += parts[i].bytes;
-	if (bytes > VIRTIO_NET_BUFFER_BYTES - sizeof(struct header)) {
+	if (nic_bytes_of(parts, count) > VIRTIO_NET_BUFFER_BYTES - sizeof(struct header)) {
 		net->counters.oversized++; /* more than the MTU that the stack was told: lost, as on a real wire */
 		return true;
 	}
 	uint16_t index = net->free[--net->free_count];
-	size_t at = offset_of(TRANSMIT_PAGE, index), to = at + sizeof(struct header);
+	size_t at = offset_of(TRANSMIT_PAGE, index);
 
-	memset(net->memory + at, 0, sizeof(struct header) + FRAME_MIN);
-	for (unsigned i = 0; i < count; to += parts[i].bytes, i++)
-		memcpy(net->memory + to, parts[i].data, parts[i].bytes);
-	size_t frame = bytes < FRAME_MIN ? FRAME_MIN : bytes;
+	memset(net->memory + at, 0, sizeof(struct header));
+	size_t frame = nic_gather(net->memory + at + sizeof(struct header), parts, count);
 
 	virtio_queue_post(&net->transmit, index, net->iova + at, (uint32_t)(sizeof(struct header) + frame), false);
-	if ((uint16_t)(net->transmit.posted - net->transmit.published) >= VIRTIO_NET_BURST)
+	if ((uint16_t)(net->transmit.posted - net->transmit.published) >= NIC_BURST)
 		virtio_net_flush(net);
 	net->counters.transmitted++;
 	net->counters.transmitted_bytes += frame;
@@ -155,11 +147,11 @@ static enum virtio_fault read_identity(struct virtio_net *net)
 
 	for (uint32_t i = 0; i < NETD_MAC_BYTES; i++)
 		nic->mac[i] = (uint8_t)read_config(net, CONFIG_MAC + i, 1);
-	uint32_t mtu = net->features & FEATURE_MTU ? read_config(net, CONFIG_MTU, 2) : VIRTIO_NET_MTU_MAX;
+	uint32_t mtu = net->features & FEATURE_MTU ? read_config(net, CONFIG_MTU, 2) : NIC_MTU_MAX;
 
 	if (nic->mac[0] & 1 || mtu < MTU_MIN)
 		return VIRTIO_FAULT_FEATURES;
-	nic->mtu = (uint16_t)(mtu < VIRTIO_NET_MTU_MAX ? mtu : VIRTIO_NET_MTU_MAX);
+	nic->mtu = (uint16_t)(mtu < NIC_MTU_MAX ? mtu : NIC_MTU_MAX);
 	nic->link_up = read_link(net);
 	return VIRTIO_FAULT_NONE;
 }

@@ -15,15 +15,14 @@
 #ifndef NETD_VIRTIO_NET_H
 #define NETD_VIRTIO_NET_H
 
-#include <netd/nic.h>
+#include "nic_driver.h"
+
 #include <virtio.h>
 
 enum virtio_net_layout {
 	VIRTIO_NET_BUFFER_BYTES = 2048, /* the device's header and a frame of up to 2,036 bytes */
 	VIRTIO_NET_RECEIVE = 256,       /* buffers */
 	VIRTIO_NET_TRANSMIT = 128,
-	VIRTIO_NET_BURST = 32, /* frames to send that the device is shown at once, at the latest */
-	VIRTIO_NET_MTU_MAX = 1500,
 	/* The block of memory, in pages, and what the device needs of it: first what it reads, then what it writes. */
 	VIRTIO_NET_QUEUE_PAGES = 2 * VIRTIO_QUEUE_PAGES,
 	VIRTIO_NET_RECEIVE_PAGES = VIRTIO_NET_RECEIVE * VIRTIO_NET_BUFFER_BYTES / VIRTIO_PAGE_BYTES,
@@ -31,24 +30,9 @@ enum virtio_net_layout {
 	VIRTIO_NET_PAGES = VIRTIO_NET_QUEUE_PAGES + VIRTIO_NET_RECEIVE_PAGES + VIRTIO_NET_TRANSMIT_PAGES,
 };
 
-/* A run of the block's pages that the device gets with one right. */
-struct virtio_net_range {
-	uint32_t first_page, pages;
-	bool writable; /* by the device */
-};
-
 enum { VIRTIO_NET_RANGES = 6 };
 /* The least that the device needs: of a queue it writes the used ring alone. */
-extern const struct virtio_net_range virtio_net_ranges[VIRTIO_NET_RANGES];
-
-struct virtio_net_counters {
-	uint64_t received, received_bytes;
-	uint64_t transmitted, transmitted_bytes;
-	uint64_t notifications; /* of the device, by us */
-	uint64_t runts;         /* received and dropped: shorter than an Ethernet header */
-	uint64_t oversized;     /* sent and dropped: longer than a buffer */
-	uint64_t no_room;       /* transmit() answered false */
-};
+extern const struct nic_range virtio_net_ranges[VIRTIO_NET_RANGES];
 
 struct virtio_net {
 	struct netd_nic *nic;
@@ -64,7 +48,7 @@ struct virtio_net {
 	bool running;
 	uint32_t generation;     /* counts starts: a frame lent before the last one goes nowhere when it is released */
 	enum virtio_fault fault; /* why it was stopped last */
-	struct virtio_net_counters counters;
+	struct nic_counters counters;
 };
 
 /*

@@ -129,7 +129,7 @@ int main(const char *args)
 	wire_run(&wire);
 	loop_counters.serving = 1;
 	loop(stack);
-	user_log(
-		"the NIC broke the rules of virtio, or failed: fault %u (enum virtio_fault)", (unsigned)wire.net.fault);
+	user_log("the NIC broke its rules, or failed: fault %u (enum virtio_fault, e1000e_fault)",
+		nic_device_fault(&wire.device));
 	return EXIT_NIC_BROKE;
 }

@@ -1,19 +1,19 @@
 /*
- * NetD's NIC on KeuOS: the PCI function that the first process granted, driven by virtio_net, with memory of its own
- * that the device may reach. The event loop calls these; the stack sees a struct netd_nic.
+ * NetD's NIC on KeuOS: the PCI function that the first process granted (nic_device.h). The event loop calls these; the
+ * stack sees a struct netd_nic.
  */
 #ifndef NETD_KEUOS_WIRE_H
 #define NETD_KEUOS_WIRE_H
 
+#include "nic_device.h"
+
 #include <netd/nic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <virtio_net.h>
 
 struct wire {
 	struct netd_nic nic;
-	struct virtio_net net;
-	uint32_t device; /* the capability */
+	struct nic_device device;
 };
 
 /* Claims the NIC and brings it up; mtu: 0 for the device's own, or less. False: said why on the console. */

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import pytest
+
 from keuos_hil.agent import Agent, Process
 from keuos_hil.dwarf import Record
 from keuos_hil.errors import TargetFailure
@@ -14,6 +16,8 @@ from keuos_hil.net.netd import Netd
 #: Ethernet's type for experiments (IEEE 802, 9.2.3): no stack answers to it.
 EXPERIMENT = 0x88B5
 HOST = bytes.fromhex("020000000001")
+#: Vendor and product of the NIC that nic_rogue drives: virtio-net.
+VIRTIO_NET = (0x1AF4, 0x1041)
 #: A step of a program, in seconds of the host's clock: generous, since it only tells a hang.
 STEP_S = 20.0
 _T = TypeVar("_T")
@@ -124,9 +128,12 @@ class Probe(_NicProgram):
 
 
 class Rogue(_NicProgram):
-    """nic_rogue: has the device read and write wherever it is told."""
+    """nic_rogue: has the device read and write wherever it is told. Skips where the NIC is not virtio's."""
 
     def __init__(self, agent: Agent) -> None:
+        nic = device_of(agent, nic_number(agent))
+        if (nic.vendor, nic.product) != VIRTIO_NET:
+            pytest.skip(f"the hostile driver drives virtio-net only; this NIC is {nic.vendor:04x}:{nic.product:04x}")
         super().__init__(agent, "nic_rogue")
         self._steps = 0
         self.process.start()

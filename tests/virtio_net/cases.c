@@ -85,14 +85,14 @@ static void frames_of_a_turn_are_shown_at_once(void)
 	up();
 	uint16_t shown = model_available(&m, 1)->index;
 	uint64_t notified = m.net.counters.notifications;
-	for (int i = 0; i < VIRTIO_NET_BURST - 1; i++)
+	for (int i = 0; i < NIC_BURST - 1; i++)
 		CHECK(m.nic.driver->transmit(m.nic.device, &part, 1));
 	CHECK(model_available(&m, 1)->index == shown && m.net.counters.notifications == notified);
 	CHECK(m.nic.driver->transmit(m.nic.device, &part, 1));
-	CHECK(model_available(&m, 1)->index == (uint16_t)(shown + VIRTIO_NET_BURST));
+	CHECK(model_available(&m, 1)->index == (uint16_t)(shown + NIC_BURST));
 	CHECK(m.nic.driver->transmit(m.nic.device, &part, 1));
 	virtio_net_flush(&m.net);
-	CHECK(model_available(&m, 1)->index == (uint16_t)(shown + VIRTIO_NET_BURST + 1));
+	CHECK(model_available(&m, 1)->index == (uint16_t)(shown + NIC_BURST + 1));
 	CHECK(m.net.counters.notifications <= notified + 2);
 }
 

@@ -1,6 +1,7 @@
 /* The bus of virtio_pci.h. */
 #include "virtio_pci.h"
 
+#include <pci_device.h>
 #include <string.h>
 #include <user.h>
 
@@ -19,7 +20,6 @@ enum {
 	COMMON_BYTES = 56,
 	CAPABILITIES_MAX = 48, /* a list that is a ring ends all the same */
 	PAGE = 4096,
-	POLL_NS = 2000000,
 };
 
 static volatile uint8_t *place_of(struct virtio_pci *pci, enum virtio_space space, uint32_t offset, uint32_t width)
@@ -71,35 +71,7 @@ static uint64_t time_now(void *context)
 
 int64_t virtio_pci_find(uint16_t product)
 {
-	for (uint32_t i = 0; i < KEUOS_CAPABILITIES; i++) {
-		struct keuos_device_info info;
-
-		if (sys_device_info(i, &info) >= 0 && info.vendor == VIRTIO_PCI_VENDOR && info.product == product)
-			return i;
-	}
-	return -KEUOS_ENOENT;
-}
-
-/* Sleeps through a reset: the kernel answers EAGAIN as long as it lasts. */
-static int64_t until_ready(uint32_t device, enum keuos_device_op operation, uint64_t argument)
-{
-	int64_t result;
-
-	while ((result = sys_device_control(device, operation, argument)) == -KEUOS_EAGAIN)
-		sys_wait(0, sys_time() + POLL_NS);
-	return result;
-}
-
-static int64_t map(struct virtio_pci *pci, uint32_t bar, uint32_t offset, uint32_t bytes, volatile uint8_t **at)
-{
-	uint32_t from = offset & ~(uint32_t)(PAGE - 1);
-	uint64_t pages = ((uint64_t)offset + bytes - from + PAGE - 1) / PAGE;
-	int64_t address = sys_device_map(pci->device, bar, from, pages);
-
-	if (address < 0)
-		return address;
-	*at = (volatile uint8_t *)(uintptr_t)(address + (offset - from));
-	return 0;
+	return pci_device_find(VIRTIO_PCI_VENDOR, product);
 }
 
 static int64_t take_capability(struct virtio_pci *pci, uint32_t at)
@@ -112,18 +84,18 @@ static int64_t take_capability(struct virtio_pci *pci, uint32_t at)
 	/* The first of a kind counts (4.1.4.1). */
 	if (kind == KIND_COMMON && !pci->common) {
 		pci->common_bytes = bytes;
-		return map(pci, bar, offset, bytes, &pci->common);
+		return pci_device_map(pci->device, bar, offset, bytes, &pci->common);
 	}
 	if (kind == KIND_DEVICE && !pci->specific) {
 		pci->specific_bytes = bytes < PAGE ? bytes : PAGE;
-		return map(pci, bar, offset, pci->specific_bytes, &pci->specific);
+		return pci_device_map(pci->device, bar, offset, pci->specific_bytes, &pci->specific);
 	}
 	if (kind == KIND_NOTIFY && !pci->notify) {
 		enum { NOTIFY_MAX = 16 * PAGE };
 
 		pci->notify_bytes = bytes < NOTIFY_MAX ? bytes : NOTIFY_MAX;
 		pci->notify_multiplier = (uint32_t)sys_device_config(pci->device, at + CAP_MULTIPLIER, 4);
-		return map(pci, bar, offset, pci->notify_bytes, &pci->notify);
+		return pci_device_map(pci->device, bar, offset, pci->notify_bytes, &pci->notify);
 	}
 	return 0;
 }
@@ -156,7 +128,7 @@ int64_t virtio_pci_open(struct virtio_pci *pci, uint32_t device)
 		.notify = notify_queue,
 		.time_ns = time_now,
 		.context = pci};
-	int64_t error = until_ready(device, KEUOS_DEVICE_CLAIM, 0);
+	int64_t error = pci_device_claim(device);
 
 	if (error < 0)
 		return error;
@@ -170,9 +142,7 @@ int64_t virtio_pci_open(struct virtio_pci *pci, uint32_t device)
 
 int64_t virtio_pci_reset(struct virtio_pci *pci)
 {
-	int64_t error = sys_device_control(pci->device, KEUOS_DEVICE_RESET, 0);
+	int64_t error = pci_device_reset(pci->device);
 
-	if (error == -KEUOS_ENOSYS)
-		return virtio_reset(&pci->bus) ? error : 0;
-	return error < 0 ? error : until_ready(pci->device, KEUOS_DEVICE_MASTER, 0);
+	return error == -KEUOS_ENOSYS && virtio_reset(&pci->bus) == VIRTIO_FAULT_NONE ? 0 : error;
 }

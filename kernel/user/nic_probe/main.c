@@ -1,23 +1,22 @@
 /*
- * A driver and nothing above it: virtio-net by netd/drivers/virtio_net.c, frames in and out of variables that the host
+ * A driver and nothing above it: the NIC by its driver of netd/drivers, frames in and out of variables that the host
  * writes and reads. With it the driver, the kernel's device calls and the wire are tested before there is a stack, and a
  * NIC's driver can be killed at will.
  */
 #include "nic_probe.h"
 
+#include <nic_device.h>
 #include <string.h>
 #include <user.h>
-#include <virtio_pci.h>
 
-enum { IOVA = 0x40000000, LOOK_NS = 2000000, BUDGET = 64 };
+enum { LOOK_NS = 2000000, BUDGET = 64 };
 
 volatile struct nic_probe_params params;
 volatile struct nic_probe_results results;
 uint8_t frame_out[NIC_PROBE_FRAME_BYTES];
 struct nic_probe_frame frames_in[NIC_PROBE_FRAMES];
 
-static struct virtio_pci pci;
-static struct virtio_net net;
+static struct nic_device device;
 static struct netd_nic nic;
 static struct netd_frame held[NIC_PROBE_HELD];
 
@@ -69,62 +68,35 @@ static void link_changed(void *stack)
 	results.link_up = nic.link_up;
 }
 
-static int64_t map_ranges(void)
-{
-	for (uint32_t i = 0; i < VIRTIO_NET_RANGES; i++) {
-		const struct virtio_net_range *range = &virtio_net_ranges[i];
-		int64_t error = sys_dma_map(results.device, results.memory, range->first_page, range->pages,
-			IOVA + (uint64_t)range->first_page * VIRTIO_PAGE_BYTES, range->writable);
-
-		if (error < 0)
-			return error;
-	}
-	return 0;
-}
-
 static int64_t start(void)
 {
-	enum virtio_fault fault =
-		virtio_net_start(&net, &nic, &pci.bus, (void *)(uintptr_t)results.memory_at, IOVA, VIRTIO_PCI_VECTOR);
-
-	results.fault = fault;
-	if (fault)
+	results.fault = nic_device_start(&device, &nic);
+	if (results.fault)
 		return -KEUOS_EINVAL;
-	int64_t error = sys_device_control(results.device, KEUOS_DEVICE_MASTER, 1);
+	int64_t error = nic_device_run(&device);
 
 	if (error < 0)
 		return error;
-	virtio_net_run(&net);
 	for (size_t i = 0; i < NETD_MAC_BYTES; i++)
 		results.mac[i] = nic.mac[i];
 	results.mtu = nic.mtu;
 	results.link_up = nic.link_up;
-	results.features = net.features;
 	results.stage = NIC_PROBE_RUNNING;
 	return 0;
 }
 
 static int64_t open(void)
 {
-	int64_t result = virtio_pci_find(VIRTIO_PCI_NET);
+	const char *what;
+	int64_t error = nic_device_find(&device);
 
-	if (result < 0)
-		return result;
-	results.device = (uint32_t)result;
-	result = virtio_pci_open(&pci, results.device);
-	if (result < 0)
-		return result;
-	result = sys_memory_create(VIRTIO_NET_PAGES);
-	if (result < 0)
-		return result;
-	results.memory = (uint32_t)result;
-	result = sys_memory_map(results.memory, 1);
-	if (result < 0)
-		return result;
-	results.memory_at = (uint64_t)result;
-	results.memory_iova = IOVA;
-	result = map_ranges();
-	return result < 0 ? result : start();
+	if (error >= 0)
+		error = nic_device_open(&device, &what);
+	results.device = device.device;
+	results.memory = device.memory;
+	results.memory_at = device.memory_at;
+	results.memory_iova = NIC_DEVICE_IOVA;
+	return error < 0 ? error : start();
 }
 
 static void let_go(void)
@@ -137,10 +109,9 @@ static void let_go(void)
 
 static int64_t restart(void)
 {
-	virtio_net_stop(&net, VIRTIO_FAULT_NONE);
-	let_go();
-	int64_t error = virtio_pci_reset(&pci);
+	int64_t error = nic_device_reset(&device);
 
+	let_go();
 	return error < 0 ? error : start();
 }
 
@@ -149,15 +120,15 @@ static void send(void)
 	struct netd_part part = {frame_out, params.send_bytes};
 
 	for (uint32_t i = 0; i < (params.copies ? params.copies : 1); i++)
-		while (!nic.driver->transmit(nic.device, &part, 1) && net.running && nic.link_up)
-			virtio_net_poll(&net, BUDGET);
+		while (!nic.driver->transmit(nic.device, &part, 1) && nic_device_runs(&device) && nic.link_up)
+			nic_device_poll(&device, BUDGET);
 	results.sent = params.send;
 }
 
 static void turn(void)
 {
-	virtio_net_disarm(&net);
-	while (virtio_net_poll(&net, BUDGET) > 0)
+	nic_device_disarm(&device);
+	while (nic_device_poll(&device, BUDGET) > 0)
 		;
 	if (params.send != results.sent)
 		send();
@@ -167,10 +138,10 @@ static void turn(void)
 		results.error = (int32_t)restart();
 		results.restarted = params.restart;
 	}
-	results.fault = net.fault;
-	if (!net.running)
+	results.fault = nic_device_fault(&device);
+	if (!nic_device_runs(&device))
 		results.stage = NIC_PROBE_STOPPED;
-	memcpy((void *)&results.counters, &net.counters, sizeof(net.counters));
+	memcpy((void *)&results.counters, nic_device_counters(&device), sizeof(results.counters));
 }
 
 int main(const char *args)
@@ -183,13 +154,13 @@ int main(const char *args)
 		return 1;
 	while (!params.die) {
 		turn();
-		if (virtio_net_arm(&net))
+		if (nic_device_arm(&device))
 			continue;
-		uint64_t bit = sys_bit(results.device);
+		uint64_t bit = sys_bit(device.device);
 
-		if (sys_device_wait(results.device, bit, sys_time() + LOOK_NS) & bit) {
+		if (sys_device_wait(device.device, bit, sys_time() + LOOK_NS) & bit) {
 			results.wakes++;
-			virtio_net_look(&net);
+			nic_device_look(&device);
 		}
 	}
 	return 0;

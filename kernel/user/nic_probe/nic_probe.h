@@ -2,8 +2,8 @@
 #ifndef NIC_PROBE_H
 #define NIC_PROBE_H
 
+#include <nic_driver.h>
 #include <stdint.h>
-#include <virtio_net.h>
 
 enum nic_probe_limit {
 	NIC_PROBE_FRAMES = 64, /* the newest received */
@@ -31,7 +31,7 @@ struct nic_probe_params {
 struct nic_probe_results {
 	uint32_t stage; /* enum nic_probe_stage */
 	int32_t error;  /* of a system call on the way to running, negative */
-	uint32_t fault; /* enum virtio_fault */
+	uint32_t fault; /* enum virtio_fault, e1000e_fault */
 	uint32_t sent;  /* requests carried out: the last params.send */
 	uint32_t restarted;
 	uint32_t received; /* frames; frame n is at n mod NIC_PROBE_FRAMES */
@@ -43,10 +43,9 @@ struct nic_probe_results {
 	uint64_t wakes;       /* returns from DEVICE_WAIT with the device's bit */
 	uint64_t memory_at;   /* of the driver's block, here */
 	uint64_t memory_iova; /* and as the device sees it */
-	uint64_t features;
-	uint32_t device; /* capability */
-	uint32_t memory; /* capability */
-	struct virtio_net_counters counters;
+	uint32_t device;      /* capability */
+	uint32_t memory;      /* capability */
+	struct nic_counters counters;
 };
 
 struct nic_probe_frame {
