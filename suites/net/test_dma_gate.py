@@ -476,7 +476,8 @@ def test_a_driver_that_dies_while_its_device_works_takes_its_frames_out_of_reach
         marker = random.Random(seed + round_number).randbytes(64)
         target.link.send(frame_of(probe.mac, marker + bytes(400)))
         probe.wait_received(1)
-        pages = pages_with(target, marker, HEADER + 14, PAGE // 2 + HEADER + 14)
+        payload_at = int(probe.results.frame_at) + 14
+        pages = pages_with(target, marker, payload_at, PAGE // 2 + payload_at)
         assert pages
         for number in range(20):
             target.link.send(frame_of(probe.mac, number.to_bytes(4, "big") * 100))

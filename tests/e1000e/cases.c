@@ -21,6 +21,7 @@ static void up(void)
 	CHECK(m.nic.link_up && m.nic.mtu == 1500 && m.resets == 1 && m.early == 0);
 	CHECK(!memcmp(m.nic.mac, "\x52\x54\x00\x12\x34\x56", 6));
 	CHECK(*model_register(&m, MODEL_RCTL) & 2 && *model_register(&m, MODEL_TCTL) & 2);
+	CHECK(*model_register(&m, MODEL_RXCSUM) == 0); /* a frame whose checksum is wrong is no damaged one */
 	CHECK(*model_register(&m, MODEL_MTA) == 0 && *model_register(&m, MODEL_IMS) == 0);
 	CHECK((*model_register(&m, MODEL_IVAR) & 0x000f0f0f) == 0x00080808);
 }

@@ -27,6 +27,7 @@ static void reset(struct model *m)
 
 	memset(m->registers, 0, sizeof(m->registers));
 	*model_register(m, MODEL_MTA) = groups; /* a table that no reset clears */
+	*model_register(m, MODEL_RXCSUM) = 3 << 8;
 	*model_register(m, MODEL_RAL) = m->own_low;
 	*model_register(m, MODEL_RAH) = m->own_high;
 	*model_register(m, MODEL_EECD) = m->never_reads_nvm ? 0 : 1 << 9;

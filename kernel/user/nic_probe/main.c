@@ -44,6 +44,7 @@ static void echo(const struct netd_frame *frame)
 static void receive(void *stack, struct netd_frame *frame)
 {
 	(void)stack;
+	results.frame_at = (uint32_t)((uintptr_t)frame->data - device.memory_at) % NIC_PROBE_FRAME_BYTES;
 	keep(frame);
 	if (params.echo)
 		echo(frame);

@@ -43,6 +43,7 @@ struct nic_probe_results {
 	uint64_t wakes;       /* returns from DEVICE_WAIT with the device's bit */
 	uint64_t memory_at;   /* of the driver's block, here */
 	uint64_t memory_iova; /* and as the device sees it */
+	uint32_t frame_at;    /* where in a driver's buffer a frame begins */
 	uint32_t device;      /* capability */
 	uint32_t memory;      /* capability */
 	struct nic_counters counters;
