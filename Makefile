@@ -52,6 +52,7 @@ test: lint kernel check-wheel linux-guest ## everything that belongs to every pu
 	$(BIN)/pytest --target=linux suites/tcp
 	$(BIN)/pytest --target=linux --link=veth suites/tcp/test_data.py suites/tcp/test_ipv4.py
 	$(BIN)/pytest --target=netd suites/tcp
+	$(BIN)/pytest --target=lwip suites/tcp
 	$(BIN)/pytest --target=linux-guest suites/tcp -m timed
 
 soak: kernel ## the long runs
@@ -65,12 +66,14 @@ native: setup ## messages between two processes of this machine: the ring, the k
 mutants: setup ## put faults into the kernel and NetD, one at a time, and see which test notices each
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-CONFORMING := linux netd qemu-x86
+CONFORMING := netd qemu-x86 linux linux-guest lwip
 
-conformance: kernel ## the network suites on every stack, on Linux slow cases too, and the page that is made of the results
+conformance: kernel linux-guest ## the network suites on every stack, on Linux slow cases too, and the page that is made of the results
 	$(BIN)/pytest --target=linux suites/tcp -m '(slow or not slow) and not soak'
 	$(BIN)/pytest --target=netd suites/tcp
 	$(BIN)/pytest --target=qemu-x86 suites/tcp
+	$(BIN)/pytest --target=linux-guest suites/tcp
+	$(BIN)/pytest --target=lwip suites/tcp
 	$(BIN)/python -m keuos_hil.conformance $(CONFORMING:%=build/results/%/latest/results.json) --output docs/tcp-conformance.md --html build/tcp-conformance.html
 
 tcp-mutants: setup ## faults done to Linux's traffic: the network suites have to notice each

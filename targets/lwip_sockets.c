@@ -53,7 +53,7 @@ struct socket {
 	struct stream stream;
 	struct socket *accepts; /* of a connection that waits: the listener */
 	uint64_t arrived;       /* of a connection that waits: its place */
-	bool connected, end;
+	bool connected, end, time_wait;
 	bool shut;         /* for sending; the stack is told once `out` is empty */
 	int failure;       /* the errno that receiving and sending answer, once */
 	int linger;        /* s; negative: off */
@@ -157,14 +157,27 @@ static err_t on_connected(void *argument, struct tcp_pcb *pcb, err_t error)
 
 static void let_go(struct tcp_pcb *pcb, bool abort);
 
+/* As much as the stack has room for, which of small pieces is less than its buffer; ERR_MEM if that is none. */
+static err_t write_some(struct tcp_pcb *pcb, const uint8_t *bytes, size_t size, bool more, size_t *taken)
+{
+	err_t result = ERR_MEM;
+	*taken = LWIP_MIN(size, tcp_sndbuf(pcb));
+	for (; *taken > 0; *taken /= 2) {
+		u8_t how = TCP_WRITE_FLAG_COPY | (more || *taken < size ? TCP_WRITE_FLAG_MORE : 0);
+		result = tcp_write(pcb, bytes, (u16_t)*taken, how);
+		if (result != ERR_MEM)
+			break;
+	}
+	return result;
+}
+
 /* The stack has room again. */
 static err_t on_sent(void *argument, struct tcp_pcb *pcb, u16_t size)
 {
 	struct socket *s = argument;
 	(void)size;
-	size_t taken = LWIP_MIN(s->out.held, tcp_sndbuf(pcb));
-	u8_t more = taken < s->out.held ? TCP_WRITE_FLAG_MORE : 0;
-	if (taken > 0 && tcp_write(pcb, s->out.bytes, (u16_t)taken, TCP_WRITE_FLAG_COPY | more) == ERR_OK)
+	size_t taken;
+	if (s->out.held > 0 && write_some(pcb, s->out.bytes, s->out.held, false, &taken) == ERR_OK)
 		drop(&s->out, taken);
 	if (s->out.held > 0)
 		return ERR_OK;
@@ -314,17 +327,15 @@ static long write_bytes(struct socket *s, const uint8_t *bytes, size_t size, con
 	errno = strchr(flags, 'u') ? EOPNOTSUPP : s->tcp == NULL || s->shut ? EPIPE : s->kind != TCP ? ENOTCONN : 0;
 	if (errno != 0)
 		return -1;
-	size_t taken = s->out.held > 0 ? 0 : LWIP_MIN(size, tcp_sndbuf(s->tcp));
-	size_t waits = s->out.held < s->out_most ? LWIP_MIN(size - taken, s->out_most - s->out.held) : 0;
-	u8_t how = TCP_WRITE_FLAG_COPY | (more || taken < size || strchr(flags, 'm') ? TCP_WRITE_FLAG_MORE : 0);
-	err_t result = taken == 0 ? ERR_OK : tcp_write(s->tcp, bytes, (u16_t)taken, how);
-	if (result == ERR_MEM) { /* the queue is full of small pieces */
-		taken = 0;
-		waits = LWIP_MIN(size, s->out_most);
-	} else if (result != ERR_OK) {
-		errno = err_to_errno(result);
-		return -1;
+	size_t taken = 0, waits;
+	if (s->out.held == 0 && size > 0) {
+		err_t result = write_some(s->tcp, bytes, size, more || strchr(flags, 'm'), &taken);
+		if (result != ERR_OK && result != ERR_MEM) {
+			errno = err_to_errno(result);
+			return -1;
+		}
 	}
+	waits = s->out.held < s->out_most ? LWIP_MIN(size - taken, s->out_most - s->out.held) : 0;
 	if (waits > 0 && !append(&s->out, bytes + taken, waits))
 		waits = 0;
 	if (taken + waits == 0 && size > 0) {
@@ -538,12 +549,14 @@ static bool set_option(struct socket *s, const char *name, int value)
 		return set_flag(pcb, SOF_REUSEADDR, value);
 	else if (strcmp(name, "broadcast") == 0)
 		return set_flag(pcb, SOF_BROADCAST, value);
+	else if (tcp != NULL && strcmp(name, "user_timeout") == 0 && value == 0)
+		return true; /* there is none */
 	else if (strcmp(name, "linger") == 0 && value <= 0)
 		s->linger = value;
 	else if (strcmp(name, "keepalive") == 0)
 		return set_flag(pcb, SOF_KEEPALIVE, value);
-	else if (strcmp(name, "oobinline") == 0 && value)
-		return true; /* urgent data stays in the stream anyway */
+	else if (strcmp(name, "rcvbuf") == 0 || (strcmp(name, "oobinline") == 0 && value))
+		return true; /* the receive window has one size; urgent data stays in the stream anyway */
 	else if (tcp != NULL && strcmp(name, "sndbuf") == 0)
 		s->out_most = value > TCP_SND_BUF ? (size_t)(value - TCP_SND_BUF) : 0;
 	else if (tcp != NULL && strcmp(name, "nodelay") == 0 && value)
@@ -642,7 +655,7 @@ static void call_info(struct socket *s)
 		"TIME-WAIT",
 	};
 	if (s->kind != TCP || s->tcp == NULL) {
-		ok(" %s 0 0 0 0", s->kind == LISTENER ? "LISTEN" : "CLOSED");
+		ok(" %s 0 0 0 0", s->kind == LISTENER ? "LISTEN" : s->time_wait ? "TIME-WAIT" : "CLOSED");
 		return;
 	}
 	const struct tcp_pcb *pcb = s->tcp;
@@ -662,6 +675,18 @@ static void call_name(struct socket *s)
 		ok(" %s %d", ipaddr_ntoa(&s->tcp->local_ip), s->tcp->local_port);
 	else
 		no(EINVAL);
+}
+
+void let_go_of_time_wait(void)
+{
+	for (int at = 0; at < SOCKETS; at++) {
+		struct socket *s = sockets + at;
+		if (s->kind != TCP || s->tcp == NULL || s->tcp->state != TIME_WAIT)
+			continue;
+		let_go(s->tcp, false);
+		s->tcp = NULL;
+		s->time_wait = true;
+	}
 }
 
 static void call_reset(void)

@@ -174,6 +174,7 @@ static void start(struct netif *netif, char **argument)
 static void step(uint64_t seen, uint64_t ns)
 {
 	uint64_t end = now_ns + ns;
+	let_go_of_time_wait();
 	while (frames_sent <= seen && now_ns < end) {
 		u32_t idle = sys_timeouts_sleeptime();
 		uint64_t next = idle == NO_TIMER ? end : (now_ns / MS + idle) * MS;

@@ -361,10 +361,15 @@ class Conversation:
         self.burst()
 
     def gone(self) -> None:
-        """The target holds nothing of this connection: an ACK is answered by RST."""
+        """The target holds nothing of this connection: an ACK is answered by RST.
+
+        What a RST has to look like is a matter of its own (RFC 9293, 3.10.7.1): the matrix of suites/tcp asks it.
+        """
         self.burst()
         self.tx("A", ack=self.rcv, remark="is the connection gone?")
-        self.rx("R", track=False)
+        segment = self.rx(track=False)
+        if not segment.flags & RST:
+            raise self.host.failure(f"expected the connection to be gone; came: {letters_of(segment.flags)}")
 
     def kill(self) -> None:
         """End it for both sides, whatever the state: RST exactly at what the target expects."""

@@ -23,7 +23,7 @@ from keuos_hil.net.tcp import Stack
 from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
 
-_DEVIATIONS = Path(__file__).with_name("deviations.toml")
+_DEVIATIONS = Path(__file__).parent.glob("deviations*.toml")
 #: Longer than this nobody waits for a case in real time.
 _PATIENCE_S = 300
 #: Longer than this a machine is not let idle whose clock jumps from one of its timers to the next.
@@ -34,19 +34,20 @@ _ports = itertools.cycle(range(2000, 32000))
 
 @dataclass(frozen=True)
 class Deviation:
-    """One table of deviations.toml."""
+    """One table of deviations.toml, or of another stack's file beside it."""
 
     system: re.Pattern[str]
     tests: list[str]
     reason: str
     text: str
+    run: bool
 
 
 @cache
 def deviations() -> list[Deviation]:
-    """What deviations.toml holds."""
-    tables = tomllib.loads(_DEVIATIONS.read_text())["deviation"]
-    return [Deviation(re.compile(t["system"]), t["tests"], t["reason"], t["text"]) for t in tables]
+    """What those files hold."""
+    tables = [table for path in sorted(_DEVIATIONS) for table in tomllib.loads(path.read_text())["deviation"]]
+    return [Deviation(re.compile(t["system"]), t["tests"], t["reason"], t["text"], t.get("run", True)) for t in tables]
 
 
 def fits(test: str, glob: str) -> bool:
@@ -99,7 +100,10 @@ def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
     known = deviation_of(without_target(request.node, target.name), target.sockets.system)
     if known is not None:
         why = f"{known.reason} ({known.text})"
-        request.node.add_marker(pytest.mark.xfail(reason=why, raises=(TargetFailure, AssertionError), strict=True))
+        if not known.run:
+            pytest.xfail(why)
+        failures = (TargetFailure, AssertionError, pytest.fail.Exception)
+        request.node.add_marker(pytest.mark.xfail(reason=why, raises=failures, strict=True))
     link = link_of(request.config, target.link, target.network)
     made = Host(link, target.network, target.clock)
     request.node.stash[frames_key] = lambda: made.transcript, target.directory

@@ -59,7 +59,7 @@ def test_slow_start_grows_by_a_segment_for_each_acknowledgment_at_most(net: Stac
     window = sum(_sizes(c.burst())) // MSS
     acked, sent = 0, window
     for acks in range(1, 2 * window // every + 1):
-        acked += every
+        acked = min(acked + every, sent)
         c.tx("A", ack=add(c.irs, 1 + acked * MSS))
         sent += len(_sizes(c.burst()))
         assert sent - acked <= window + acks, f"{sent - acked} in flight after {acks} acknowledgments"
@@ -104,12 +104,12 @@ def test_two_duplicates_do_not_make_a_retransmission(net: Stack) -> None:
 @pytest.mark.requirement("5681:FR1", "6298:5.4")
 def test_the_third_duplicate_makes_the_first_segment_be_sent_again(net: Stack) -> None:
     c = _sender(net, 14_600)
-    c.burst()
+    flight = sum(_sizes(c.burst()))
     start = add(c.irs, 1)
     for _ in range(3):
         c.tx("A", ack=start)
-    again = [segment for segment in c.burst() if segment.payload]
-    assert [_at(c, segment) for segment in again] == [0]
+    sent = [_at(c, segment) for segment in c.burst() if segment.payload]
+    assert [at for at in sent if at < flight] == [0]
 
 
 @pytest.mark.requirement("5681:FR1")
@@ -156,8 +156,8 @@ def test_limited_transmit_sends_a_new_segment_for_each_of_two_duplicates_at_most
 
 @pytest.mark.requirement("5681:FR2", "3042:1")
 def test_limited_transmit_keeps_to_the_peers_window(net: Stack) -> None:
-    c = _sender(net, window=10 * MSS, shift=None)
-    assert sum(_sizes(c.burst())) == 10 * MSS
+    c = _sender(net, window=2 * MSS, shift=None)
+    assert sum(_sizes(c.burst())) == 2 * MSS
     for _ in range(2):
         c.tx("A", ack=add(c.irs, 1))
     assert not _sizes(c.burst())
@@ -409,8 +409,9 @@ def test_a_hole_behind_thousands_of_pieces_is_filled(net: Stack) -> None:
 def test_the_earliest_segment_is_sent_again_when_nothing_is_acknowledged(net: Stack) -> None:
     c = net.est()
     c.sock.send(4 * MSS)
-    c.rx_data(4 * MSS)
+    assert len(c.burst()) > 1
     c.tx("A", ack=add(c.irs, 1 + MSS))
+    c.burst()
     segment = c.rx("A", seq=add(c.irs, 1 + MSS), within=5, track=False)
     assert len(segment.payload) == MSS
 
@@ -439,8 +440,7 @@ def test_after_a_timeout_slow_start_begins_again(net: Stack) -> None:
 def test_nothing_is_sent_again_once_everything_is_acknowledged(net: Stack) -> None:
     c = net.est()
     c.sock.send(4 * MSS)
-    c.rx_data(4 * MSS)
-    c.tx("A")
+    c.rx_data(4 * MSS, reply=True)
     c.host.elapse(0.7)
     c.silent()
 

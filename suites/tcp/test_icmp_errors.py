@@ -140,10 +140,14 @@ def test_a_source_quench_changes_nothing(net: Stack, state: str) -> None:
         c.tx("SA")
         c.rx("A", ack=c.snd)
         return
+    undisturbed = net.est()
     for _ in range(5):
         error(c, 4, 0)
-    c.sock.send(14_600)
-    assert sum(len(segment.payload) for segment in c.burst()) == 14_600
+    sent = []
+    for one in (undisturbed, c):
+        one.sock.send(14_600)
+        sent.append(sum(len(segment.payload) for segment in one.burst()))
+    assert sent[1] == sent[0] > 0
 
 
 @pytest.mark.requirement("9293:MUST-54")
@@ -237,7 +241,7 @@ def test_a_path_mtu_for_a_number_not_in_flight_is_ignored(net: Stack, distance: 
     c = _filled(net, f"192.0.2.{60 + distance % 7}")
     too_big(c, 600, seq=add(c.irs, 1 + distance))
     c.silent()
-    c.tx("A", ack=add(c.irs, 1 + 14_600))
+    c.tx("A")
     assert max(len(segment.payload) for segment in c.burst()) == 1460
 
 

@@ -274,13 +274,14 @@ def test_a_window_before_the_handshake_is_complete_is_scaled(net: Stack, active:
 @pytest.mark.parametrize("shift", [15, 30, 255])
 def test_a_shift_over_14_counts_as_14(net: Stack, shift: int) -> None:
     c = net.est(shift=shift, window=1 << 14)
-    c.sock.send(100_000)
-    first = sum(len(segment.payload) for segment in c.burst())
-    assert first <= 1 << 14
-    c.tx("A", win=1)  # twice the initial window would fit the congestion window now, and a scale of 15
-    c.sock.send(50_000)  # a small buffer has room again
-    second = sum(len(segment.payload) for segment in c.burst(0.05))  # Linux spreads it over a moment
-    assert (1 << 14) - 1460 < second <= 1 << 14
+    c.sock.send(50_000)
+    sizes = []
+    for _ in range(5):  # until more than the window would fit the congestion window, and a scale of 15
+        sizes.append(sum(len(segment.payload) for segment in c.burst(0.05)))  # Linux spreads it over a moment
+        c.tx("A", win=1)
+        c.sock.send(sizes[-1])  # a small buffer has room again
+    assert max(sizes) <= 1 << 14
+    assert sizes[-1] > (1 << 14) - 1460
 
 
 @pytest.mark.requirement("7323:WS5", "7323:WS1")
@@ -337,6 +338,7 @@ def test_an_echo_in_a_syn_without_ack_is_ignored(net: Stack) -> None:
 @pytest.mark.requirement("7323:TS3")
 def test_the_echo_is_the_value_of_the_segment_that_moved_the_window(net: Stack) -> None:
     c = net.est(ts=True)
+    assert c.timestamps
     c.tx("PA", data=100)
     first = c.clock
     assert c.rx_ack().options.ts[1] == first  # type: ignore[index]

@@ -33,6 +33,10 @@ def _copies(c: Conversation, count: int, *, within: float, data: int | None = No
     return times
 
 
+#: Longer than any timeout of a segment that was sent again a few times; reached where none comes.
+_PATIENCE_S = 30.0
+
+
 def _gaps(times: list[float]) -> list[float]:
     return [other - one for one, other in pairwise(times)]
 
@@ -54,7 +58,7 @@ def test_the_first_timeout_of_a_syn_is_one_to_three_seconds(net: Stack) -> None:
 @pytest.mark.requirement("6298:5.5", "9293:MUST-22", "9293:MUST-19")
 def test_syns_back_off(net: Stack) -> None:
     c = net.syn_sent()
-    gaps = _gaps(_copies(c, 4, within=12))
+    gaps = _gaps(_copies(c, 4, within=_PATIENCE_S))
     assert all(other > one * 1.5 for one, other in pairwise(gaps)), f"gaps of {gaps} s"
 
 
@@ -62,7 +66,7 @@ def test_syns_back_off(net: Stack) -> None:
 @pytest.mark.requirement("6298:5.5", "9293:MUST-19")
 def test_syn_acks_back_off(net: Stack) -> None:
     c, _ = net.syn_received()
-    gaps = _gaps(_copies(c, 4, within=12))
+    gaps = _gaps(_copies(c, 4, within=_PATIENCE_S))
     assert all(other > one * 1.5 for one, other in pairwise(gaps)), f"gaps of {gaps} s"
 
 
@@ -133,12 +137,12 @@ def test_an_acknowledgment_of_a_copy_is_no_sample(net: Stack) -> None:
     """Karn: the backed-off timeout stays until a segment that was sent once is acknowledged."""
     c = net.est()
     c.sock.send(100)
-    times = _copies(c, 4, within=6, data=100)
+    times = _copies(c, 4, within=_PATIENCE_S, data=100)
     backed_off = times[-1] - times[-2]
     c.rcv = add(c.rcv, 100)
     c.tx("A")
     c.sock.send(200)
-    times = _copies(c, 2, within=10, data=200)
+    times = _copies(c, 2, within=_PATIENCE_S, data=200)
     assert times[1] - times[0] > backed_off * LEAST
 
 
@@ -148,14 +152,14 @@ def test_the_round_trip_of_a_copy_is_not_measured(net: Stack) -> None:
     """A short round trip behind it brings the timeout down; one that had gone in as long would keep it up."""
     c = net.est()
     c.sock.send(100)
-    _copies(c, 4, within=6, data=100)
+    _copies(c, 4, within=_PATIENCE_S, data=100)
     c.rcv = add(c.rcv, 100)
     c.tx("A")
     c.sock.send(100)
     c.rx("A", data=100)
     c.tx("A")
     c.sock.send(200)
-    times = _copies(c, 2, within=10, data=200)
+    times = _copies(c, 2, within=_PATIENCE_S, data=200)
     assert times[1] - times[0] < 3
 
 
@@ -205,7 +209,7 @@ def test_an_application_chooses_when_a_connection_is_given_up(net: Stack) -> Non
 @pytest.mark.parametrize("state", ["FIN-WAIT-1", "LAST-ACK", "CLOSING"])
 def test_a_fin_is_sent_again_until_it_is_acknowledged(net: Stack, state: str) -> None:
     c = net.state(state)
-    _copies(c, 2, within=4)
+    _copies(c, 2, within=_PATIENCE_S)
     assert c.last is not None
     assert c.last.flags & wire.FIN
 
@@ -289,7 +293,7 @@ def test_a_connection_whose_probes_are_answered_stays_open(net: Stack) -> None:
 def test_a_connection_outlives_a_window_that_stays_shrunk(net: Stack) -> None:
     c = net.est()
     c.sock.send(14_600)
-    c.rx_data(14_600)
+    c.burst()
     for _ in range(2):
         c.tx("PA", data=1, ack=add(c.irs, 1), win=1460)
     start = c.host.clock.now()
@@ -397,15 +401,17 @@ def test_an_idle_connection_is_silent_for_two_hours(net: Stack) -> None:
 @pytest.mark.timed(80)
 @pytest.mark.requirement("9293:MUST-13")
 def test_time_wait_lasts_and_ends(net: Stack) -> None:
-    """Within 2 MSL a FIN is acknowledged again; Linux's 2 MSL are 60 s, and no stack may forget sooner than 30."""
+    """Within 2 MSL a FIN is acknowledged again, after it the connection is gone.
+
+    Nobody's 2 MSL are less than 30 s. Those of RFC 9293, 3.4.2, are four minutes, which is waited for where that costs
+    nothing, and Linux's are 60 s.
+    """
     early, late = net.time_wait(), net.time_wait()
     net.host.elapse(30)
     early.tx("FA", seq=add(early.snd, -1))
     early.rx("A", ack=early.snd)
-    net.host.elapse(45)
-    late.tx("A", ack=late.rcv)
-    segment = late.rx(track=False)
-    assert segment.flags & (wire.RST | wire.ACK)
+    net.host.elapse(215 if net.host.clock.winds else 45)
+    late.gone()
 
 
 @pytest.mark.timed(90)
