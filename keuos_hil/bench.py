@@ -12,10 +12,12 @@ from typing import Any
 import pluggy
 import pytest
 
+from . import baseline as baselines
 from . import bundled, history, registry
 from . import initrd as cpio
+from .baseline import Baseline, Judgement
 from .environment import CpuTimes, host_environment
-from .errors import UsageError
+from .errors import InfraError, UsageError
 from .hookspecs import RunOptions, TargetType
 from .image import NETD_PROGRAM, NETD_TEST_PROGRAM, NETD_VARIABLES, Elf, Grade, Image
 from .link_choice import LinkChoice
@@ -46,7 +48,11 @@ class Bench:
     seed: int
     root: Path
     results_base: Path | None
+    baseline: Baseline | None = None
+    save_baseline: Path | None = None
     results: Results = field(default_factory=Results)
+    #: What --baseline says of the run, behind it.
+    judgement: Judgement | None = None
     #: Why the results could not be written.
     unwritten: str = ""
     #: What the cores had done when the run began.
@@ -182,6 +188,7 @@ class Bench:
         if live.booted is None:
             self.results.commands[live.name] = live.session.command
             return
+        self.results.build_options[f"{live.name}/{live.booted.variant}"] = live.booted.kernel.producer
         self.results.build_ids[f"{live.name}/{live.booted.variant}"] = live.booted.kernel.build_id
         self.results.commands[f"{live.name}/{live.booted.variant}"] = live.session.command
 
@@ -218,6 +225,7 @@ class Bench:
             "seed": self.seed,
             "timebases": self.results.timebases,
             "commands": self.results.commands,
+            "build_options": self.results.build_options,
         }
         if self.results.lines:
             environment["lines"] = self.results.lines
@@ -227,6 +235,36 @@ class Bench:
             base = self.results_base or self.root / "build" / "results"
             history.append(base / history.FILE, json.loads(path.read_text()))
         return path
+
+    def judge_by_baseline(self, path: Path, *, whole: bool) -> None:
+        """What --baseline and --save-baseline ask for, of the results.json at `path`.
+
+        Args:
+            whole: whether every test passed, without which there is no baseline.
+
+        Raises:
+            InfraError: one of them can't be done; a UsageError if what is to be compared is not alike.
+        """
+        if self.baseline is None and self.save_baseline is None:
+            return
+        document = json.loads(path.read_text())
+        if self.baseline is not None:
+            self.judgement = self.baseline.judge(document, self._functions())
+        if self.save_baseline is not None and not whole:
+            raise InfraError(f"no baseline {self.save_baseline} was saved: the run failed")
+        if self.save_baseline is not None:
+            baselines.save(self.save_baseline, document, self._functions())
+
+    def _functions(self) -> dict[str, dict[str, int]]:
+        """The sizes of the functions of all that was booted."""
+        found: dict[str, dict[str, int]] = {}
+        for name in self.results.build_ids:
+            target, _, variant = name.partition("/")
+            boots = booting(self.rig.target(target))
+            if boots is not None:
+                image = self.image(boots, ("hil",) if variant == "hil" else ())
+                found |= {f"{name}/{file}": sizes for file, sizes in baselines.functions_of(image)}
+        return found
 
     def header(self) -> list[str]:
         """Lines for pytest's header."""

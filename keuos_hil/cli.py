@@ -13,20 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
 from rich.console import Console as RichConsole
-from rich.table import Table
 
 from . import history
-from .compare import THRESHOLD, Verdict, judge_pairs, judge_results, pair_ratios
+from .compare import JUDGED_ROWS, THRESHOLD, Verdict, judge_pairs, judge_results, pair_ratios
 from .errors import HilError, UsageError
 from .merge import Run, join
 from .results import SAMPLES_FILE
 from .rows_program import run
-from .terminal import number
+from .terminal import number, verdicts_table
 
-#: Judged on bare polling: a pause hides slowdowns.
-_ROWS = ("ring-56:bare", "ring-64:bare", "ring-proof-48:bare")
 EXIT_SLOWER, EXIT_USAGE = 1, 2
 #: Characters of a figure's longest bar.
 _BAR = 40
@@ -53,15 +49,9 @@ def _is_program(path: Path) -> bool:
 
 
 def _show(verdicts: Sequence[Verdict], threshold: float) -> None:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("row")
-    for heading in ("new to old", "95 %", "judged", "launches"):
-        table.add_column(heading, justify="right")
-    table.add_column(f"over {threshold}")
-    for v in verdicts:
-        interval = "exact" if v.low is None or v.high is None else f"{v.low:.3f}..{v.high:.3f}"
-        table.add_row(v.row, f"{v.ratio:.3f}", interval, f"{v.bound:.3f}", str(v.pairs), "slower" if v.slower else "")
-    RichConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
+    RichConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(
+        verdicts_table(verdicts, threshold)
+    )
 
 
 def _pairs(old: Path, new: Path, pairs: int, rounds: int, rows: Sequence[str], seed: int) -> dict[str, list[float]]:
@@ -84,7 +74,7 @@ def _pairs(old: Path, new: Path, pairs: int, rounds: int, rows: Sequence[str], s
 
 def _compare_programs(options: argparse.Namespace) -> int:
     seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
-    rows = tuple(options.row or _ROWS)
+    rows = tuple(options.row or JUDGED_ROWS)
 
     def once(seed: int) -> list[Verdict]:
         ratios = _pairs(options.old, options.new, options.pairs, options.rounds, rows, seed)
@@ -215,7 +205,9 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--threshold", type=float, default=THRESHOLD, help="%(default)s")
     compare.add_argument("--pairs", type=int, default=12, help="of programs: launches of each (%(default)s)")
     compare.add_argument("--rounds", type=int, default=20, help="of programs: rounds of each launch (%(default)s)")
-    compare.add_argument("--row", action="append", help=f"of programs: NAME:HOW, may be repeated ({' '.join(_ROWS)})")
+    compare.add_argument(
+        "--row", action="append", help=f"of programs: NAME:HOW, may be repeated ({' '.join(JUDGED_ROWS)})"
+    )
     compare.add_argument("--repeat", type=int, default=1, help="of programs: compare so often, and say how it came out")
     compare.add_argument("--seed", type=int, help="of programs: of orders and delays; by default another each time")
     compare.set_defaults(run=_compare)

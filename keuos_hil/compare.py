@@ -19,6 +19,8 @@ from .rounds import CONFIDENCE, student_t
 from .rows import Launch, Name, Session
 
 THRESHOLD = 1.02
+#: What is judged of rows of this machine: the ring's, polled barely, for a pause hides slowdowns.
+JUDGED_ROWS = ("ring-56:bare", "ring-64:bare", "ring-proof-48:bare")
 #: Below so many pairs of launches an interval is too wide to find anything.
 PAIRS_MIN = 4
 

@@ -148,6 +148,17 @@ class Layouts:
         """Whether the file has debug information at all."""
         return bool(self._elf.has_dwarf_info(strict=True))
 
+    @property
+    def producer(self) -> str:
+        """What compiled the first unit, by its own words; "" where nothing says so."""
+        if not self.present:
+            return ""
+        for unit in self._elf.get_dwarf_info().iter_CUs():
+            told = unit.get_top_DIE().attributes.get("DW_AT_producer")
+            if told is not None:
+                return str(told.value.decode(errors="replace"))
+        return ""
+
     def _index(self) -> dict[tuple[str, str], DIE]:
         if self._dies is None:
             if not self.present:

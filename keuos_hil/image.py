@@ -121,6 +121,11 @@ class Elf:
             )
 
     @cached_property
+    def producer(self) -> str:
+        """Which compiler made it, as the first unit's debug information says; "" without any."""
+        return self.layouts.producer
+
+    @cached_property
     def symbols(self) -> dict[str, Symbol]:
         """The symbol table by name; of several local ones of a name, the first."""
         table: dict[str, Symbol] = {}
@@ -267,13 +272,13 @@ class Image:
             self._programs[name] = elf
         return self._programs[name]
 
-    def _elfs(self) -> Iterator[Elf]:
-        """The kernel, then the programs, each parsed when it is its turn; a damaged one describes nothing."""
-        yield self.kernel
+    def elfs(self) -> Iterator[tuple[str, Elf]]:
+        """`kernel`, then the programs by name, each parsed when it is its turn; a damaged one is left out."""
+        yield "kernel", self.kernel
         for name, data in self.files.items():
             if data[:4] == b"\x7fELF":
                 with suppress(ImageError):  # whoever wants that very program is told by program()
-                    yield self.program(name)
+                    yield name, self.program(name)
 
     def struct(self, name: str) -> np.dtype[Any]:
         """The layout of an interface structure: the kernel's, or else that of the first program that has it."""
@@ -284,7 +289,7 @@ class Image:
         return self._having(name, "enumeration", Layouts.has_enum).enum(name)
 
     def _having(self, name: str, what: str, has: Any) -> Layouts:
-        for elf in self._elfs():
+        for _, elf in self.elfs():
             if has(elf.layouts, name):
                 return elf.layouts
         raise ImageError(
@@ -293,7 +298,7 @@ class Image:
 
     def constant(self, name: str) -> int:
         """The value of an enumerator, found like :meth:`struct`."""
-        for elf in self._elfs():
+        for _, elf in self.elfs():
             if elf.layouts.present:
                 try:
                     return elf.layouts.constant(name)

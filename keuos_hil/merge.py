@@ -87,11 +87,16 @@ def join(runs: Sequence[Run]) -> tuple[Results, dict[str, Any]]:
             "build_ids": _by_target(document["build_id"], run),
             "timebases": _by_target(environment["timebases"], run),
             "commands": _by_target(environment["commands"], run),
+            "build_options": _by_target(environment.get("build_options", {}), run),
             "lines": _by_target(environment.get("lines", {}), run),
         }
         whole.add(rows | tables | of_targets, run.samples)
     environment = dict(max((run.document["environment"] for run in runs), key=lambda e: str(e["time"])))
-    environment |= {"timebases": whole.timebases, "commands": whole.commands}
+    environment |= {
+        "timebases": whole.timebases,
+        "commands": whole.commands,
+        "build_options": whole.build_options,
+    }
     if whole.lines:
         environment["lines"] = whole.lines
     if len({fingerprint(run.document["environment"]) for run in runs}) > 1:

@@ -214,6 +214,11 @@ class RowMeter(Protocol):
     launches: int  #: how many are asked for
     rounds: int  #: of each launch
 
+    @property
+    def options(self) -> str:
+        """How the program is built: only what is built alike is compared."""
+        ...
+
     def launch(self, seed: int, *, rounds: int | None = None, rows: tuple[str, ...] = ()) -> Launch:
         """Run the measuring program once. Raises InfraError if it does not come to its end."""
         ...

@@ -20,6 +20,7 @@ import pytest
 
 from . import link_choice, options, printed_plugin, registry, reporting, requirements_plugin
 from .agent import Agent
+from .baseline import Baseline
 from .bench import Bench, bench_key
 from .capabilities import KNOWN, Kind, lookup, reason
 from .console import Console
@@ -102,6 +103,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="make an error of every skip for want of this capability; may be repeated")  # fmt: skip
     add("--results", dest="keuos_results", metavar="DIR", default=None,
         help="where each run makes a folder with its results (default: build/results/TARGET)")  # fmt: skip
+    add("--save-baseline", dest="keuos_save_baseline", metavar="FILE", default=None,
+        help="keep this run's instruction counts and the ring's timings, for --baseline of later runs")  # fmt: skip
+    add("--baseline", dest="keuos_baseline", metavar="FILE", default=None,
+        help="compare with a run that --save-baseline kept, and fail where something takes more instructions, "
+             "or is slower in two sets of launches")  # fmt: skip
     add("--seed", dest="keuos_seed", type=_whole_number, metavar="N", default=None,
         help="seed of every random choice (default: a new one, shown with each failure)")  # fmt: skip
     add("--fuzz-seed", dest="keuos_fuzz_seed", type=_whole_number, metavar="N", default=None,
@@ -158,6 +164,8 @@ def pytest_configure(config: pytest.Config) -> None:
             seed=_seed(config),
             root=config.rootpath,
             results_base=_path(config, "keuos_results"),
+            baseline=_baseline(config),
+            save_baseline=_path(config, "keuos_save_baseline"),
         )
         _try_results_base(config)
     except InfraError as error:
@@ -180,6 +188,11 @@ def _config_file(config: pytest.Config) -> Path | None:
 def _path(config: pytest.Config, dest: str) -> Path | None:
     text = config.getoption(dest)
     return None if text is None else (config.invocation_params.dir / Path(text).expanduser()).resolve()
+
+
+def _baseline(config: pytest.Config) -> Baseline | None:
+    path = _path(config, "keuos_baseline")
+    return None if path is None else Baseline.load(path)
 
 
 def _try_results_base(config: pytest.Config) -> None:
@@ -280,11 +293,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.workeroutput["keuos_results"] = bench.results.to_text()  # type: ignore[attr-defined]
     elif bench.has_directory and not config.getoption("collectonly"):
         try:
-            bench.write_results()
+            path = bench.write_results()
+            bench.judge_by_baseline(path, whole=session.exitstatus == pytest.ExitCode.OK)
         except InfraError as error:
             bench.unwritten = str(error)
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = reporting.EXIT_BENCH
+        if bench.judgement is not None and bench.judgement.slower and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -508,6 +524,12 @@ def seed(request: pytest.FixtureRequest) -> int:
     value = request.config.stash[bench_key].seed
     request.node.stash[reporting.seed_key] = value
     return value
+
+
+@pytest.fixture
+def baseline(request: pytest.FixtureRequest) -> Baseline | None:
+    """What --baseline names, for a test that can measure again what looks slower; None without the option."""
+    return request.config.stash[bench_key].baseline
 
 
 @pytest.fixture

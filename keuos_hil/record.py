@@ -87,6 +87,10 @@ class Recorder:
         """A row of the quantity `name` that can't be given, and why."""
         self._results.add_missing(name, params, self._target, reason)
 
+    def build_options(self, options: str) -> None:
+        """How that was built which the test measured, if the target did not boot it. Baselines go by it."""
+        self._results.build_options[self._target] = options
+
     def gate(self, name: str, cases: int = 1) -> Gate:
         """The test is about this gate, over so many cases: said before anything is tried. The gate does as the test."""
         self._gates.append(Gate(name, cases))

@@ -44,6 +44,7 @@ class Results:
     samples: dict[str, NDArray[Any]] = field(default_factory=dict)
     timebases: dict[str, str] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
+    build_options: dict[str, str] = field(default_factory=dict)
     lines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add_measurement(
@@ -162,6 +163,7 @@ class Results:
             "build_ids",
             "timebases",
             "commands",
+            "build_options",
             "lines",
         )
         document = {name: getattr(self, name) for name in names}
@@ -208,6 +210,7 @@ class Results:
         self.build_ids |= document["build_ids"]
         self.timebases |= document["timebases"]
         self.commands |= document["commands"]
+        self.build_options |= document["build_options"]
         for target, counts in document["lines"].items():
             self.note_line(target, LineCounts(**counts))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,14 @@ from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table
 
+from .baseline import Judgement
 from .bench import Bench
+from .compare import THRESHOLD, Verdict
 from .line import LineCounts
 from .rows_table import is_row, missing_lines, rows_table
 
+#: Functions of another size than in a baseline.
+_GROWN_MOST = 12
 #: Of a file or a pipe, which has no width of its own.
 _PLAIN_WIDTH = 160
 
@@ -132,6 +137,35 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
     return table
 
 
+def verdicts_table(verdicts: Iterable[Verdict], threshold: float) -> Table:
+    """A line for each row that was compared."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("row")
+    for heading in ("new to old", "95 %", "judged", "launches"):
+        table.add_column(heading, justify="right")
+    table.add_column(f"over {threshold}")
+    for v in verdicts:
+        interval = "exact" if v.low is None or v.high is None else f"{v.low:.3f}..{v.high:.3f}"
+        table.add_row(v.row, f"{v.ratio:.3f}", interval, f"{v.bound:.3f}", str(v.pairs), "slower" if v.slower else "")
+    return table
+
+
+def _judged(terminal: RichConsole, path: Path, judgement: Judgement) -> None:
+    """What a baseline says of the run: the rows that are slower, and of instructions whose code grew."""
+    slower = judgement.slower
+    terminal.print(f"baseline {path}: {len(judgement.verdicts)} rows compared, {len(slower)} slower")
+    if slower:
+        terminal.print(verdicts_table(slower, THRESHOLD))
+    for grown in judgement.grown[:_GROWN_MOST]:
+        terminal.print(f"  {grown.file}: {grown.function} was {grown.old} bytes, now {grown.new}")
+    if len(judgement.grown) > _GROWN_MOST:
+        terminal.print(f"  and {len(judgement.grown) - _GROWN_MOST} functions more of another size")
+    if any(v.low is None for v in slower) and not judgement.grown:
+        terminal.print("  no function has another size: the same code runs more often, or other instructions of it")
+    for note in judgement.notes:
+        terminal.print(f"  {note}")
+
+
 def fuzz_matrix(fuzz: Iterable[dict[str, Any]]) -> list[Table]:
     """What came of fuzzing the gates, by target: one line for each field and mutation, a column for each verdict."""
     made = []
@@ -201,6 +235,8 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
         terminal.print(beside)
     for line in missing_lines(bench.results.missing):
         reporter.write_line(line)
+    if bench.baseline is not None and bench.judgement is not None:
+        _judged(terminal, bench.baseline.path, bench.judgement)
     for why in bench.rig.retries:
         reporter.write_line(f"started at the second try: {why}")
     if not bench.unwritten:

@@ -56,6 +56,15 @@ class NativeRows:
         self._without: list[Missing] = []
 
     @property
+    def options(self) -> str:
+        """The compiler and what it is told. Raises InfraError if it does not run."""
+        try:
+            done = subprocess.run([self._compiler, "--version"], capture_output=True, text=True, timeout=60, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise InfraError(f"the compiler {self._compiler} does not say what it is: {error}") from None
+        return " ".join([done.stdout.splitlines()[0], *_FLAGS, *self._defines])
+
+    @property
     def program(self) -> Path:
         """The program, built when first asked for. Raises InfraError if that fails."""
         if self._program is None:

@@ -1,0 +1,173 @@
+"""A run's figures, kept to compare later runs with: `--save-baseline FILE` and `--baseline FILE`.
+
+What is compared is alike: one machine's timings, one timebase, one compiler. Instructions exactly; timings where two
+sets of launches both say so (:mod:`keuos_hil.compare`). Of instructions it is told which functions grew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .compare import JUDGED_ROWS, Verdict, judge_results
+from .errors import InfraError, UsageError
+from .image import Image
+
+SCHEMA = "keuos-hil/baseline/1"
+#: In a row's `ratio`: the medians of a second set of launches, made because the first looked slower than a baseline.
+CONFIRMING = "confirming"
+
+#: By the file they are in, such as "qemu-x86/release/kernel": bytes of each function.
+Functions = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """A function whose code has another size than in the baseline; 0 where there is none."""
+
+    file: str
+    function: str
+    old: int
+    new: int
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a baseline says of a run.
+
+    Attributes:
+        verdicts: of every row that was judged; slower means confirmed.
+        grown: of files in which rows of instructions grew, those that grew most first.
+        notes: what could not be judged, and why.
+    """
+
+    verdicts: list[Verdict]
+    grown: list[Growth] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def slower(self) -> list[Verdict]:
+        """The rows for which the run fails."""
+        return [verdict for verdict in self.verdicts if verdict.slower]
+
+
+def functions_of(image: Image) -> Iterator[tuple[str, dict[str, int]]]:
+    """The kernel's functions with their sizes, then those of each program that has symbols."""
+    for name, elf in image.elfs():
+        found = {symbol.name: symbol.size for symbol in elf.symbols.values() if symbol.kind == "func" and symbol.size}
+        if found:
+            yield name, found
+
+
+def growth(old: Functions, new: Functions) -> list[Growth]:
+    """Functions whose size differs, of files that both have; those that grew most first."""
+    made = []
+    for file in old.keys() & new.keys():
+        for name in old[file].keys() | new[file].keys():
+            sizes = old[file].get(name, 0), new[file].get(name, 0)
+            if sizes[0] != sizes[1]:
+                made.append(Growth(file, name, *sizes))
+    return sorted(made, key=lambda g: (g.old - g.new, g.file, g.function))
+
+
+def _compared(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows that can be judged: of instructions, and of the ring's bare polling."""
+    return [
+        {key: value for key, value in row.items() if key != "samples"}
+        for row in rows
+        if row["timebase"] == "instructions" or (_row_name(row) in JUDGED_ROWS and "medians" in row.get("ratio", {}))
+    ]
+
+
+def _row_name(row: Mapping[str, Any]) -> str:
+    return f"{row['params'].get('row')}:{row['params'].get('how')}"
+
+
+def _confirming(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that were measured a second time, with what came of it."""
+    again = []
+    for row in rows:
+        if CONFIRMING in row.get("ratio", {}):
+            again.append(dict(row) | {"ratio": row["ratio"] | {"medians": row["ratio"][CONFIRMING]}})
+    return again
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A file that `--save-baseline` wrote."""
+
+    path: Path
+    document: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, path: Path) -> Baseline:
+        """Raises UsageError if it is no such file."""
+        try:
+            document: Any = json.loads(path.read_text())
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise UsageError(f"--baseline {path} can't be read: {error}; --save-baseline FILE makes one") from None
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            raise UsageError(f"--baseline {path} is no baseline; --save-baseline FILE makes one")
+        return cls(path, document)
+
+    def suspects(self, rows: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> bool:
+        """Whether timings among `rows` look slower, so that a second set of launches has to say so, too.
+
+        Raises:
+            UsageError: they are another machine's.
+        """
+        verdicts, _ = judge_results(self.document, {"measurements": _compared(rows), "environment": environment})
+        return any(verdict.slower and verdict.low is not None for verdict in verdicts)
+
+    def judge(self, results: Mapping[str, Any], functions: Functions) -> Judgement:
+        """What this baseline says of a run's results.json.
+
+        Args:
+            functions: of what the run booted.
+
+        Raises:
+            UsageError: the two are not alike: another machine, timebase or compiler.
+        """
+        self._require_alike(results["environment"])
+        rows = _compared(results["measurements"])
+        if not rows:
+            return Judgement([], notes=["nothing was measured that a baseline can judge"])
+        environment = results["environment"]
+        verdicts, notes = judge_results(self.document, {"measurements": rows, "environment": environment})
+        again, _ = judge_results(self.document, {"measurements": _confirming(rows), "environment": environment})
+        confirmed = {verdict.row for verdict in again if verdict.slower}
+        made = []
+        for verdict in verdicts:
+            exact = verdict.low is None
+            if verdict.slower and not exact and verdict.row not in confirmed:
+                notes.append(f"{verdict.row}: slower in one set of launches only, which is not judged")
+                verdict = Verdict(**(vars(verdict) | {"slower": False}))  # noqa: PLW2901
+            made.append(verdict)
+        grown = growth(self.document["functions"], functions) if any(v.slower and v.low is None for v in made) else []
+        return Judgement(made, grown, notes)
+
+    def _require_alike(self, environment: Mapping[str, Any]) -> None:
+        for what, key in (("timebase", "timebases"), ("build", "build_options")):
+            old, new = self.document["environment"].get(key, {}), environment.get(key, {})
+            for name in sorted(old.keys() & new.keys()):
+                if old[name] != new[name]:
+                    raise UsageError(
+                        f"the baseline {self.path} can't be compared with: "
+                        f"the {what} of {name} was {old[name]}, now it is {new[name]}"
+                    )
+
+
+def save(path: Path, results: Mapping[str, Any], functions: Functions) -> None:
+    """Keep a run's figures. Raises InfraError if the file can't be written, or there is nothing to keep."""
+    rows = _compared(results["measurements"])
+    if not rows:
+        raise InfraError(f"no baseline {path} was saved: nothing was measured that one can judge")
+    environment = results["environment"]
+    document = {"schema": SCHEMA, "build_id": results["build_id"], "environment": environment, "measurements": rows}
+    try:
+        path.write_text(json.dumps(document | {"functions": functions}, indent=1) + "\n")
+    except OSError as error:
+        raise InfraError(f"no baseline can be written to {path}: {error.strerror}") from None

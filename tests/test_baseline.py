@@ -1,0 +1,107 @@
+"""A kept run and a later one: what is slower is told, once it was seen twice, with the functions that grew."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from keuos_hil.baseline import CONFIRMING, Baseline, growth, save
+from keuos_hil.errors import InfraError, UsageError
+
+EVEN = [1.05, 1.06, 1.05, 1.07, 1.06]
+SLOW = [1.16, 1.15, 1.17, 1.16, 1.15]
+FUNCTIONS = {"q/release/kernel": {"gate_pass": 100, "trap": 40}, "q/release/ring_ping": {"main": 900}}
+
+
+def counted(value):
+    return {"name": "ring.round_trip", "params": {"size": 56}, "target": "q", "timebase": "instructions",
+            "unit": "ticks", "value": value, "ci95": None, "samples": None}  # fmt: skip
+
+
+def timed(medians, row="ring-56", how="bare", again=None):
+    ratio = {"value": 1.0, "medians": medians} | ({CONFIRMING: again} if again else {})
+    return {"name": "linux.round_trip", "params": {"row": row, "how": how}, "target": "linux", "timebase": "silicon",
+            "unit": "ticks", "p50": 1, "ci95": None, "samples": None, "ratio": ratio}  # fmt: skip
+
+
+def results(*rows, cpu="A", compiler="clang 19", timebase="instructions"):
+    environment = {"machine": {"cpu": cpu}, "time": "2026-01-01", "timebases": {"q": timebase},
+                   "build_options": {"q/release": compiler}}  # fmt: skip
+    return {"measurements": list(rows), "environment": environment, "build_id": {}}
+
+
+@pytest.fixture
+def kept(tmp_path):
+    def keep(*rows):
+        save(tmp_path / "base.json", results(*rows), FUNCTIONS)
+        return Baseline.load(tmp_path / "base.json")
+
+    return keep
+
+
+def slower(baseline, *rows, functions=FUNCTIONS, **more):
+    return [verdict.row for verdict in baseline.judge(results(*rows, **more), functions).slower]
+
+
+def test_one_instruction_more_is_told_with_the_functions_that_grew(kept):
+    baseline = kept(counted(100))
+    now = {**FUNCTIONS, "q/release/kernel": {"gate_pass": 108, "trap": 40, "helper": 12}}
+    judgement = baseline.judge(results(counted(101)), now)
+    assert [v.row for v in judgement.slower] == ["ring.round_trip size=56 q instructions"]
+    assert [(g.function, g.old, g.new) for g in judgement.grown] == [("helper", 0, 12), ("gate_pass", 100, 108)]
+    assert not slower(baseline, counted(100))
+    assert not slower(baseline, counted(99))
+
+
+def test_functions_of_what_only_one_run_booted_are_no_growth():
+    assert growth({"a": {"f": 1}}, {"b": {"f": 2}}) == []
+
+
+def test_a_timing_is_slower_only_if_two_sets_of_launches_say_so(kept):
+    baseline = kept(timed(EVEN))
+    assert slower(baseline, timed(SLOW, again=SLOW)) == ["linux.round_trip how=bare row=ring-56"]
+    assert not slower(baseline, timed(SLOW, again=EVEN))
+    judgement = baseline.judge(results(timed(SLOW)), FUNCTIONS)
+    assert not judgement.slower
+    assert any("in one set of launches only" in note for note in judgement.notes)
+
+
+def test_what_looks_slower_is_to_be_measured_again(kept):
+    baseline = kept(timed(EVEN))
+    assert baseline.suspects([timed(SLOW)], results()["environment"])
+    assert not baseline.suspects([timed(EVEN)], results()["environment"])
+
+
+@pytest.mark.parametrize(("row", "how"), [("ring-56", "pause"), ("pipe", "sleep"), ("boost-56", "bare")])
+def test_rows_that_hide_slowdowns_or_are_not_ours_are_not_judged(kept, row, how):
+    assert not slower(kept(timed(EVEN), timed(EVEN, row, how)), timed(EVEN), timed(SLOW, row, how, again=SLOW))
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({"cpu": "B"}, "unlike machines"),
+        ({"compiler": "clang 20"}, "the build of q/release was clang 19, now it is clang 20"),
+        ({"timebase": "emulated"}, "the timebase of q was instructions, now it is emulated"),
+    ],
+)
+def test_only_like_is_compared_with_like(kept, more, wanted):
+    with pytest.raises(UsageError, match=wanted):
+        slower(kept(timed(EVEN)), timed(EVEN), **more)
+
+
+def test_what_is_no_baseline_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="--save-baseline FILE makes one"):
+        Baseline.load(tmp_path / "missing.json")
+    (tmp_path / "results.json").write_text(json.dumps({"schema": "keuos-hil/results/1"}))
+    with pytest.raises(UsageError, match="is no baseline"):
+        Baseline.load(tmp_path / "results.json")
+    with pytest.raises(InfraError, match="nothing was measured that one can judge"):
+        save(tmp_path / "empty.json", results(), {})
+
+
+def test_an_option_that_names_no_baseline_ends_the_run_before_it_begins(pytester):
+    run = pytester.runpytest_subprocess("--baseline=nowhere.json")
+    assert run.ret == pytest.ExitCode.USAGE_ERROR
+    run.stderr.fnmatch_lines(["*--baseline *nowhere.json can't be read*"])
