@@ -90,7 +90,7 @@ def join(runs: Sequence[Run]) -> tuple[Results, dict[str, Any]]:
             "build_options": _by_target(environment.get("build_options", {}), run),
             "lines": _by_target(environment.get("lines", {}), run),
         }
-        whole.add(rows | tables | of_targets, run.samples)
+        whole.add(rows | tables | of_targets | {"references": document.get("references", [])}, run.samples)
     environment = dict(max((run.document["environment"] for run in runs), key=lambda e: str(e["time"])))
     environment |= {
         "timebases": whole.timebases,

@@ -87,6 +87,10 @@ class Recorder:
         """A row of the quantity `name` that can't be given, and why."""
         self._results.add_missing(name, params, self._target, reason)
 
+    def reference(self, what: str, value: float, unit: str, source: str) -> None:
+        """What somebody else published: cited in the tables, never a measurement of this run."""
+        self._results.add_reference(what, value, unit, source)
+
     def build_options(self, options: str) -> None:
         """How that was built which the test measured, if the target did not boot it. Baselines go by it."""
         self._results.build_options[self._target] = options

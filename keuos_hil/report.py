@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
 from . import histogram
+from .netd_table import beside, packets
 from .results import VERDICTS
 from .rows_table import QUANTITY, is_row, ratio_to_floor, row_name, sorted_rows, with_interval
 from .terminal import number
@@ -46,6 +47,9 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
     rows = [row for row in measurements if is_row(row)]
     tables = [(target, *_table(list(group), samples)) for target, group in _grouped(rows, "target")]
     missing = results.get("missing", [])
+    netd_columns, netd_lines = packets(measurements, number)
+    netd_beside = beside(measurements, number) if netd_lines else []
+    references = results.get("references", [])
     failures = [test for test in results["tests"] if test.get("failure")]
     others = [row for row in measurements if not is_row(row)]
     asked = [row for row in others if {"at_most", "at_least", "beside"} & row.keys()]
@@ -65,6 +69,8 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
     counts = Counter(test["verdict"] for test in results["tests"])
     sections = [("failures", "What failed")] if failures else []
     sections += [(f"rows-{i}", f"Messages: {target}") for i, (target, *_) in enumerate(tables, 1)]
+    sections += [("references", "Published by others")] if references else []
+    sections += [("netd", "NetD's packets")] if netd_lines else []
     sections += [("missing", "Missing rows")] if missing else []
     sections += [("asked", "Asked for")] if asked else []
     sections += [("measured", "Measured")] if measured else []
@@ -80,6 +86,10 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
         failures=failures,
         tables=tables,
         missing=missing,
+        references=references,
+        netd_columns=netd_columns,
+        netd_lines=netd_lines,
+        netd_beside=netd_beside,
         asked=[{"beside": []} | row for row in asked],
         measured=[(where, [_full(row) for row in group]) for where, group in measured],
         matrices=matrices,

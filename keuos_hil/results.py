@@ -36,6 +36,7 @@ class Results:
 
     measurements: list[dict[str, Any]] = field(default_factory=list)
     missing: list[dict[str, Any]] = field(default_factory=list)
+    references: list[dict[str, Any]] = field(default_factory=list)
     tests: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     gates: dict[str, dict[str, Any]] = field(default_factory=dict)
     requirements: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -93,6 +94,12 @@ class Results:
     def add_missing(self, name: str, params: dict[str, Any], target: str, reason: str) -> None:
         """A row that was asked for and can't be given, and why."""
         self.missing.append({"name": name, "params": params, "target": target, "reason": reason})
+
+    def add_reference(self, what: str, value: float, unit: str, source: str) -> None:
+        """What somebody else published, once."""
+        entry = {"what": what, "value": float(value), "unit": unit, "source": source}
+        if entry not in self.references:
+            self.references.append(entry)
 
     def note_line(self, target: str, counts: LineCounts) -> None:
         """What a target's line did in one process; several add up."""
@@ -157,6 +164,7 @@ class Results:
         names = (
             "measurements",
             "missing",
+            "references",
             "gates",
             "requirements",
             "fuzz",
@@ -206,6 +214,8 @@ class Results:
                     if "waived" in entry:
                         mine["waived"] = list(dict.fromkeys(mine.get("waived", []) + entry["waived"]))
         self.missing += document["missing"]
+        for entry in document["references"]:
+            self.add_reference(entry["what"], entry["value"], entry["unit"], entry["source"])
         self.fuzz += document["fuzz"]
         self.build_ids |= document["build_ids"]
         self.timebases |= document["timebases"]
@@ -228,6 +238,7 @@ class Results:
             "environment": environment,
             "measurements": self.measurements,
             "missing": self.missing,
+            "references": self.references,
             "tests": list(self.tests.values()),
             "gates": self.gates,
             "requirements": self.requirements,

@@ -63,6 +63,8 @@ def filled():
     record = Recorder(results, "qemu-x86", "instructions")
     record.add("syscall.null", {}, value=58, at_most=60, beside={"seL4, null system call": 96})
     record.add("boot.to_prompt", {}, "ms", samples=[70, 75, 80], timebase="host")
+    record.add("net.syscalls", {"load": "echo", "mode": "shared"}, "1/1000 packets", value=987)
+    record.reference("Mach IPC, there and back", 2_000, "cycles", "published")
     record.gate("tag", 10)
     record.close("passed")
     record.gate("mmu")
@@ -91,7 +93,8 @@ def text_of(folder):
 def test_everything_that_a_run_has_is_in_it(folder):
     text = text_of(folder)
     for part in ("ring-56:pause", "1.060 [1.039..1.081]", "Function not implemented", "58", "at most 60", "tag", "mmu",
-                 "RFC9293-1", "assert 1 == 2", "console of qemu-x86", "boot.to_prompt", "qemu -m 1"):  # fmt: skip
+                 "RFC9293-1", "assert 1 == 2", "console of qemu-x86", "boot.to_prompt", "qemu -m 1",
+                 "echo shared (qemu-x86)", "~3,500 cycles", "Mach IPC", "Published by others"):  # fmt: skip
         assert part in text, part
     assert text.count("<svg") == 1
 

@@ -22,7 +22,26 @@ from keuos_hil.rows import Figures, Name, Session
 pytestmark = pytest.mark.needs("native-rows")
 
 #: What the article that KeuOS follows says of its rows, in cycles of another machine: cited, never compared with.
-ARTICLE = {"ring-56": 150, "ring-proof-48": 175, "pipe": 610, "eventfd+signalfd": 1_040, "copy-4096": 200}
+ARTICLE = {
+    "call": 12,
+    "ring-56": 150,
+    "ring-proof-48": 175,
+    "pipe": 610,
+    "eventfd+signalfd": 1_040,
+    "unix-dgram": 1_280,
+    "copy-4096": 200,
+}
+#: Of kernels that this machine does not run: what, how many, of what, and who says so.
+SEL4 = "seL4, commit 1326364bc, in QEMU under -icount shift=0 (docs/measuring.md)"
+REFERENCES = (
+    ("Mach IPC, there and back", 2_000, "cycles, about", "the article: published, 1989 era"),
+    ("seL4 call and reply_recv, empty, by the fastpath", 426, "instructions of x86-64", SEL4),
+    ("seL4 call and reply_recv, 32 bytes each way", 468, "instructions of x86-64", SEL4),
+    ("seL4 call and reply_recv, 64 bytes each way: not by the fastpath", 1_625, "instructions of x86-64", SEL4),
+    ("seL4 null system call", 96, "instructions of x86-64", SEL4),
+    ("seL4 call and reply_recv, empty, by the fastpath", 410, "instructions of arm64", SEL4),
+    ("seL4 null system call", 91, "instructions of arm64", SEL4),
+)
 #: What is asked of the ring's round trip, by its floor; and of its peers, by it.
 RING, RING_TWO_LINES = Name("ring-56", "pause", "cross", "pause"), Name("ring-64", "pause", "cross", "pause")
 FLOOR_MOST = {RING: 1.1, RING_TWO_LINES: 1.2}
@@ -102,6 +121,8 @@ def test_messages_between_two_processes_of_this_machine(
     assert not session.wrong, f"answers differ from what was sent: {session.wrong}"
     figures = session.figures()
     medians = session.medians()
+    for reference in REFERENCES:
+        record.reference(*reference)
     rows = []
     for found in figures:
         of_launches = medians.get((found.name, found.judged.stratum), {})
