@@ -24,6 +24,28 @@ from .qemu_session import QemuSession, shared_memory
 
 #: Each instruction takes a nanosecond of QEMU's clock.
 _ICOUNT, _COUNTED_HZ = "shift=0", 1e9
+#: The root port that a NIC is plugged into.
+_PORT = "port0"
+
+
+def plug_nic(model: str, *, iommu: bool, port: bool) -> tuple[str, list[str]]:
+    """QEMU's -device argument for a NIC ("" for none), and the arguments of what it is plugged into.
+
+    Without iommu_platform a virtio device goes past the IOMMU (VIRTIO_F_ACCESS_PLATFORM is not offered). On a root bus
+    itself QEMU makes it a conventional function, which can't be reset.
+
+    Args:
+        model: a device model, with its options behind commas; "" or "none" for no NIC.
+        iommu: whether the machine has one.
+        port: whether the machine can have a PCI Express root port, which the NIC then gets.
+    """
+    if model in ("", "none"):
+        return "", []
+    if iommu and model.startswith("virtio") and "iommu_platform" not in model:
+        model += ",iommu_platform=on,disable-legacy=on"
+    if not port or "bus=" in model:
+        return model, []
+    return f"{model},bus={_PORT}", ["-device", f"pcie-root-port,id={_PORT}"]
 
 
 class QemuOptions(Protocol):

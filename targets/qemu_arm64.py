@@ -13,7 +13,7 @@ from pathlib import Path
 from keuos_hil.plugins.arm64_image import flat_image
 from keuos_hil.plugins.gdb_registers import GdbRegisters
 from keuos_hil.plugins.guest_memory import Window
-from keuos_hil.plugins.qemu_machine import LINKS, MachineKind, QemuMachine
+from keuos_hil.plugins.qemu_machine import LINKS, MachineKind, QemuMachine, plug_nic
 
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.image import Image
@@ -46,7 +46,10 @@ class QemuArm64Options:
     memory: str = field(default="128M", metadata={"help": "RAM, such as 128M or 1G"})
     cores: int = field(default=2, metadata={"help": "number of cores"})
     machine: str = field(default="virt,gic-version=3", metadata={"help": "QEMU's machine; with options behind commas"})
-    nic: str = field(default="", metadata={"help": "device model of a NIC on the test's wire, such as virtio-net-pci"})
+    nic: str = field(
+        default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
+    )
+    iommu: bool = field(default=True, metadata={"help": "whether `virt` gets an IOMMU (SMMUv3)"})
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 
@@ -78,7 +81,11 @@ class QemuArm64:
         )
         self.name = name
         self.options = options
-        self._machine = QemuMachine(name, kind, options, run, nic="" if options.nic == "none" else options.nic)
+        is_virt = options.machine.split(",")[0].startswith("virt")
+        iommu = options.iommu and is_virt
+        nic, port = plug_nic(options.nic, iommu=iommu, port=is_virt)
+        devices = (["-machine", "iommu=smmuv3"] if iommu else []) + port
+        self._machine = QemuMachine(name, kind, options, run, nic=nic, devices=devices)
         watch = {"watch"} if self._machine.emulates else set()
         self.capabilities = self._machine.capabilities("registers", "reset-reason", *watch)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from keuos_hil.plugins import grub_iso
 from keuos_hil.plugins.accel import choose_accel
 from keuos_hil.plugins.guest_memory import Window
-from keuos_hil.plugins.qemu_machine import LINKS, MachineKind, QemuMachine
+from keuos_hil.plugins.qemu_machine import LINKS, MachineKind, QemuMachine, plug_nic
 
 from keuos_hil.errors import UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
@@ -25,8 +25,6 @@ ARCHITECTURE = "x86_64"
 _LOW_RAM = 0x8000_0000
 _SPLIT_FROM = 0xB000_0000
 _HIGH_RAM = 1 << 32
-#: The root port that the NIC is plugged into.
-_PORT = "port0"
 #: While it counts instructions, an idle machine waits for nothing: its clock jumps to the next timer.
 _IDLE = ",sleep=off"
 
@@ -70,9 +68,8 @@ class QemuX86:
         self.name = name
         self.options = options
         devices = ["-device", "intel-iommu,intremap=on"] if self._has_iommu else []
-        if f"bus={_PORT}" in self._nic():
-            devices += ["-device", f"pcie-root-port,id={_PORT}"]
-        self._machine = QemuMachine(name, kind, options, run, nic=self._nic(), devices=devices)
+        nic, port = plug_nic(options.nic, iommu=self._has_iommu, port=self._is_q35)
+        self._machine = QemuMachine(name, kind, options, run, nic=nic, devices=devices + port)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -103,21 +100,6 @@ class QemuX86:
     def _has_iommu(self) -> bool:
         """QEMU's other PCs can't have one."""
         return self.options.iommu and self._is_q35
-
-    def _nic(self) -> str:
-        """QEMU's -device argument for the NIC; "" for none.
-
-        Without iommu_platform a virtio device goes past the IOMMU (VIRTIO_F_ACCESS_PLATFORM is not offered). On q35 it
-        gets a root port: on the root bus itself QEMU makes it a conventional function, which can't be reset.
-        """
-        model = self.options.nic
-        if model in ("", "none"):
-            return ""
-        if self._has_iommu and model.startswith("virtio") and "iommu_platform" not in model:
-            model += ",iommu_platform=on,disable-legacy=on"
-        if self._is_q35 and "bus=" not in model:
-            model += f",bus={_PORT}"
-        return model
 
     def _boot_arguments(self, image: Image, directory: Path) -> list[str]:
         command_line = self._machine.command_line(image)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from keuos_hil.errors import InfraError
-from keuos_hil.page_tables import Arm64, Caching, Decoded, Rights, Walker, path, translate
+from keuos_hil.page_tables import Arm64, Caching, Decoded, Rights, SmmuStage1, Walker, path, translate
 
 FORMAT = Arm64()
 VALID, TABLE, USER, READ_ONLY, ACCESSED, NOT_GLOBAL = 1, 2, 1 << 6, 1 << 7, 1 << 10, 1 << 11
@@ -204,3 +204,21 @@ def test_the_two_ways_of_walking_agree_on_any_garbage(data):
         if mapping is not None:
             assert mapping.rights == steps[-1].permitted
             assert found.translate(where) == translate(FORMAT, read, roots, where)
+
+
+@pytest.mark.parametrize(
+    ("bits", "rights"),
+    [
+        (USER, KERNEL_RW),
+        (USER | READ_ONLY, KERNEL_R),
+        (0, Rights.NONE),  # for privileged accesses, and a device's are none
+    ],
+)
+def test_a_device_reaches_what_unprivileged_accesses_may_and_never_executes(bits, rights):
+    found = SmmuStage1().decode(1, np.array([LEAF | bits], dtype=np.uint64))
+    assert Rights(int(found.rights[0])) == rights
+
+
+def test_iovas_are_as_wide_as_the_smmus_tables_are_deep():
+    assert SmmuStage1().offset((1 << 39) - 1) == (0, (1 << 39) - 1)
+    assert SmmuStage1().offset(1 << 39) is None

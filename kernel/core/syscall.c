@@ -4,7 +4,8 @@
  */
 #include <kernel/syscall.h>
 
-system_call ARCH_MAY_BLOCK(sys_yield), ARCH_MAY_BLOCK(sys_wait), ARCH_MAY_BLOCK(sys_notify_and_wait);
+system_call ARCH_MAY_BLOCK(sys_yield), ARCH_MAY_BLOCK(sys_wait), ARCH_MAY_BLOCK(sys_notify_and_wait),
+	ARCH_MAY_BLOCK(sys_device_wait);
 
 system_call *const syscall_table[KEUOS_SYS_COUNT] = {
 	[KEUOS_SYS_NULL] = sys_null,
@@ -50,7 +51,7 @@ system_call *const syscall_table[KEUOS_SYS_COUNT] = {
 	[KEUOS_SYS_DEVICE_MAP] = sys_device_map,
 	[KEUOS_SYS_DMA_MAP] = sys_dma_map,
 	[KEUOS_SYS_DMA_UNMAP] = sys_dma_unmap,
-	[KEUOS_SYS_DEVICE_WAIT] = sys_device_wait,
+	[KEUOS_SYS_DEVICE_WAIT] = ARCH_MAY_BLOCK(sys_device_wait),
 };
 const uint64_t syscall_table_entries = KEUOS_SYS_COUNT;
 

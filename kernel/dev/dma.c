@@ -17,6 +17,11 @@ static bool overlaps_one(const struct device *device, uint64_t iova, uint64_t by
 	return false;
 }
 
+static bool in_interrupt_window(uint64_t iova, uint64_t bytes)
+{
+	return iova < INTERRUPT_WINDOW + INTERRUPT_WINDOW_BYTES && INTERRUPT_WINDOW < iova + bytes;
+}
+
 /* Entries go, then the IOMMU's memory of them and every access under way, and only then the frames. */
 static void take_away(struct device *device, struct dma_range *range)
 {
@@ -39,7 +44,7 @@ int dma_map(
 {
 	uint64_t bytes = (uint64_t)pages * KEUOS_PAGE_BYTES;
 	if (iova % KEUOS_PAGE_BYTES != 0 || iova >= arch_iommu_end() || bytes > arch_iommu_end() - iova ||
-		!arch_iommu_range(iova, bytes))
+		in_interrupt_window(iova, bytes))
 		return -KEUOS_EINVAL;
 	if (overlaps_one(device, iova, bytes))
 		return -KEUOS_ESTATE;

@@ -72,19 +72,33 @@ void frame_init(void)
 	frames_managed = frames_free;
 }
 
-uint64_t frame_alloc(enum frame_kind kind, uint16_t owner)
+/* Takes the free frame that `link` leads to. */
+static uint64_t take_frame(uint32_t *link, enum frame_kind kind, uint16_t owner)
 {
-	uint32_t index = free_head;
+	uint32_t index = *link;
 	if (index == 0)
 		return 0;
 	struct frame *frame = &frames[index];
 	assert(frame->kind == FRAME_FREE && frame->references == 0);
-	free_head = frame->next;
+	*link = frame->next;
 	*frame = (struct frame){.references = 1, .kind = (uint16_t)kind, .owner = owner};
 	frames_free--;
 	uint64_t physical = (uint64_t)index * KEUOS_PAGE_BYTES;
 	memset(arch_direct(physical), 0, KEUOS_PAGE_BYTES);
 	return physical;
+}
+
+uint64_t frame_alloc(enum frame_kind kind, uint16_t owner)
+{
+	return take_frame(&free_head, kind, owner);
+}
+
+uint64_t frame_alloc_aligned(enum frame_kind kind, uint16_t owner, uint64_t alignment)
+{
+	uint32_t *link = &free_head;
+	while (*link != 0 && (uint64_t)*link * KEUOS_PAGE_BYTES % alignment != 0)
+		link = &frames[*link].next;
+	return take_frame(link, kind, owner);
 }
 
 static struct frame *frame_of(uint64_t physical)

@@ -1,7 +1,7 @@
 """Rules on devices: what the IOMMU permits each function, held against what the function's driver holds.
 
-The tables are those that the hardware reads (VT-d 4.0, 9.1, 9.3, 9.8, 9.10), found from its root and interrupt tables
-on. That each page a device reaches is held, and paid for by its driver, is among the rules on frames and records.
+The tables are those that the hardware reads, as :mod:`keuos_hil.iommu` finds them. That each page a device reaches is
+held, and paid for by its driver, is among the rules on frames and records.
 """
 
 from __future__ import annotations
@@ -10,14 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from keuos_hil.iommu import Bound
 from keuos_hil.page_tables import Rights
 
 from .snapshot import PAGE, Snapshot
-
-#: Context entry [9.3]: translation type 0 is "through the tables"; 2 would pass everything through.
-_TYPE = 3 << 2
-#: Interrupt entry [9.10]: verify the whole requester id.
-_SVT_EXACT = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,8 @@ def reach(snapshot: Snapshot) -> Iterator[str]:
             continue
         for row in domain.pages():
             at, physical, rights = int(row["virtual"]), int(row["physical"]), Rights(int(row["rights"]))
+            if snapshot.iommu is not None and snapshot.iommu.shared.get(at) == physical:
+                continue
             allowed = next((page for page in shown.get(at, ()) if page.physical == physical), None)
             if allowed is None:
                 yield f"{name} reaches {snapshot.frame_name(physical)} at {at:#x}, which its driver did not show it"
@@ -110,10 +108,11 @@ def contexts(snapshot: Snapshot) -> Iterator[str]:
         if (context.root, context.domain) != (root, number):
             own = f"{number} at {root:#x}"
             yield f"device {index + 1} is in domain {context.domain} at {context.root:#x}; its own is {own}"
-        if context.low & _TYPE:
-            yield f"device {index + 1}'s requests are not translated by its tables: context {context.low:#x}"
-        if context.levels != snapshot.iommu.levels:
-            yield f"device {index + 1}'s tables are walked {context.levels} deep; they are {snapshot.iommu.levels}"
+        if context.wrong:
+            yield f"device {index + 1}'s requests are not translated by its tables: {context.wrong}"
+        if context.levels != snapshot.iommu.tables.levels:
+            its = snapshot.iommu.tables.levels
+            yield f"device {index + 1}'s tables are walked {context.levels} deep; they are {its}"
     for requester, (index, _, _) in driven.items():
         if requester not in snapshot.iommu.contexts:
             yield f"device {index + 1} has a driver and no domain"
@@ -123,35 +122,17 @@ def contexts(snapshot: Snapshot) -> Iterator[str]:
 
 
 def interrupts(snapshot: Snapshot) -> Iterator[str]:
-    """Each entry is one vector of a driven device, good for its requester alone, and goes to its driver's core."""
+    """What lets a function interrupt is one vector of a driven device, its own alone, and goes to its driver's core."""
     if snapshot.iommu is None:
         return
-    first, vectors = snapshot.constant("REMAP_FIRST_SLOT"), snapshot.constant("VECTOR_DEVICE")
-    bound = {
-        first + int(slot): (index, vector, device)
-        for index, device in enumerate(snapshot.devices.records)
-        for vector, slot in enumerate(device["slots"])
-        if int(device["holder"]) and int(slot) >= 0
-    }
-    for index, (low, high) in enumerate(snapshot.iommu.interrupts.tolist()):
-        if not low & 1 or index < first:
+    bound = {}
+    for index, device in enumerate(snapshot.devices.records):
+        if not int(device["holder"]):
             continue
-        if index not in bound:
-            yield f"entry {index} of the interrupt table is good, and no vector is bound there"
-            continue
-        number, vector, device = bound[index]
-        here = f"entry {index} of the interrupt table, device {number + 1}'s vector {vector},"
-        if high & 0xFFFFF != int(snapshot.function(device)["requester"]) | _SVT_EXACT:
-            yield f"{here} may be used by requester {high & 0xFFFF:#x} (check {high >> 16 & 15:#x})"
-        if low >> 16 & 0xFF != vectors + index - first:
-            yield f"{here} raises vector {low >> 16 & 0xFF:#x}"
         driver = _driver(snapshot, device)
-        core = int(snapshot.processes.records[driver]["core"]) if driver is not None else -1
-        if driver is None or low >> 40 & 0xFF != snapshot.iommu.apics[core]:
-            yield f"{here} goes to APIC {low >> 40 & 0xFF}; its driver lives on core {core}"
-        if low >> 1 & 0x7F:
-            yield f"{here} is no fixed interrupt to one core: {low:#x}"
-    for index, (number, vector, device) in bound.items():
-        blocked = int(device["blocked"]) >> vector & 1
-        if not snapshot.iommu.interrupts[index][0] & 1 and not blocked:
-            yield f"device {number + 1}'s vector {vector} is on, and entry {index} of the interrupt table is not good"
+        core = int(snapshot.processes.records[driver]["core"]) if driver is not None else None
+        requester, blocked = int(snapshot.function(device)["requester"]), int(device["blocked"])
+        for vector, slot in enumerate(device["slots"]):
+            if int(slot) >= 0:
+                bound[int(slot)] = Bound(index + 1, vector, requester, core, bool(blocked >> vector & 1))
+    yield from snapshot.iommu.interrupt_faults(bound)

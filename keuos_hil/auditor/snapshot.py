@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keuos_hil.image import Elf, Segment
+from keuos_hil.iommu import Unit, kind_of
 from keuos_hil.memory import KernelMemory
-from keuos_hil.page_tables import CpuFormat, PageMap, VtdSecondLevel, Walker, format_for
+from keuos_hil.page_tables import CpuFormat, PageMap, Walker, format_for
 from keuos_hil.page_tables.walk import PAGES
 
 PAGE = 4096
@@ -72,33 +73,6 @@ class Stack:
 
 
 @dataclass(frozen=True)
-class Context:
-    """What the IOMMU does with a function's requests: a context entry (VT-d 4.0, 9.3)."""
-
-    low: int
-    root: int
-    domain: int
-    levels: int
-
-
-@dataclass(frozen=True)
-class Iommu:
-    """The tables that it reads, as they stand.
-
-    Attributes:
-        contexts: of each function that has one, by requester id.
-        interrupts: the remapping table's entries, two words each.
-        levels: how deep the tables of domains are.
-        apics: the interrupt controller's id of each core.
-    """
-
-    contexts: dict[int, Context]
-    interrupts: NDArray[np.uint64]
-    levels: int
-    apics: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """See the module. Processes, channels and memory objects go by the index of their records.
 
@@ -131,7 +105,7 @@ class Snapshot:
     spaces: dict[int, PageMap]
     kernel: PageMap
     domains: dict[int, PageMap]
-    iommu: Iommu | None
+    iommu: Unit | None
     cores: tuple[Core, ...]
     stacks: tuple[Stack, ...]
     values: dict[str, int]
@@ -273,6 +247,7 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
     of_programs = np.flatnonzero(frames["kind"] == kernel.elf.layouts.constant("FRAME_PROGRAM")) * PAGE
     booted = kernel.read("boot_info")
     ranges = booted.ranges[: booted.ranges_count]
+    iommu = _iommu(kernel, kernel_map, cpus)
     return Snapshot(
         quiet=lock.next == lock.owner,
         elf=kernel.elf,
@@ -287,8 +262,8 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
         ranges=tuple((int(r.base) & -PAGE, -(-(int(r.base) + int(r.bytes)) // PAGE) * PAGE) for r in ranges),
         spaces=spaces,
         kernel=kernel_map,
-        domains=_domains(kernel, devices),
-        iommu=_iommu(kernel, kernel_map, cpus),
+        domains=_domains(kernel, devices, iommu),
+        iommu=iommu,
         cores=cores,
         stacks=_kernel_stacks(kernel, cpus),
         values=values,
@@ -296,37 +271,18 @@ def take(kernel: KernelMemory, architecture: str, programs: Programs) -> Snapsho
     )
 
 
-def _domains(kernel: KernelMemory, devices: Table) -> dict[int, PageMap]:
+def _domains(kernel: KernelMemory, devices: Table, iommu: Unit | None) -> dict[int, PageMap]:
     """What the kernel has told the IOMMU of each device; the tables' depth is the unit's."""
-    roots = {i: int(record["domain"]["root"]) for i, record in enumerate(devices.records) if record["domain"]["root"]}
-    if not roots:
+    if iommu is None:
         return {}
-    walker = Walker(VtdSecondLevel(int(kernel.read("levels"))), kernel.debug.read_physical)
+    roots = {i: int(record["domain"]["root"]) for i, record in enumerate(devices.records) if record["domain"]["root"]}
+    walker = Walker(iommu.tables, kernel.debug.read_physical)
     return {index: walker.walk((root,)) for index, root in roots.items()}
 
 
-_ADDRESS = 0x000F_FFFF_FFFF_F000
-
-
-def _iommu(kernel: KernelMemory, kernel_map: PageMap, cpus: NDArray[Any]) -> Iommu | None:
-    """VT-d 4.0, 9.1: a root entry for each bus, and a context entry for each of its 256 functions."""
-    if "remap_table" not in kernel.elf.symbols:
-        return None
-    root, remap = (kernel_map.translate(int(kernel.read(name))) for name in ("root_table", "remap_table"))
-    if root is None or remap is None:
-        return None
-
-    def table(physical: int) -> NDArray[np.uint64]:
-        return np.frombuffer(kernel.debug.read_physical(physical, PAGE), dtype="<u8").reshape(-1, 2)
-
-    contexts = {}
-    for bus, (entry, _) in enumerate(table(root).tolist()):
-        if entry & 1:
-            for place, (low, high) in enumerate(table(entry & _ADDRESS).tolist()):
-                if low & 1:
-                    contexts[bus << 8 | place] = Context(low, low & _ADDRESS, high >> 8 & 0xFFFF, (high & 7) + 2)
-    apics = tuple(int(cpu["arch"]["apic_id"]) for cpu in cpus)
-    return Iommu(contexts, table(remap), int(kernel.read("levels")), apics)
+def _iommu(kernel: KernelMemory, kernel_map: PageMap, cpus: NDArray[Any]) -> Unit | None:
+    kind = kind_of(kernel)
+    return kind.take(kernel, kernel_map.translate, cpus) if kind else None
 
 
 def _kernel_stacks(kernel: KernelMemory, cpus: NDArray[Any]) -> tuple[Stack, ...]:
@@ -345,5 +301,5 @@ def _kernel_stacks(kernel: KernelMemory, cpus: NDArray[Any]) -> tuple[Stack, ...
 
 
 __all__ = [
-    "PAGE", "PAGES", "UPPER_HALF", "Context", "Core", "Iommu", "Programs", "Snapshot", "Stack", "Table", "take",
+    "PAGE", "PAGES", "UPPER_HALF", "Core", "Programs", "Snapshot", "Stack", "Table", "take",
 ]  # fmt: skip

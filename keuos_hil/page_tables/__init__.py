@@ -4,7 +4,8 @@ What lives here: the formats of architectures (:mod:`.x86_64`, :mod:`.arm64`), t
 is pure: memory comes through a callable ``read(physical, size)``, as a target's Debug part has one, or a test's
 dictionary. What must not live here: what a kernel keeps where, or which mappings are right (:mod:`keuos_hil.auditor`).
 
-A new architecture adds a module with a :class:`CpuFormat` and a line in :func:`format_for`.
+An IOMMU's tables are a :class:`Format`, too (:mod:`.vtd`, :mod:`.smmu`). A new architecture adds a module with a
+:class:`CpuFormat` and a line in :func:`format_for`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from keuos_hil.errors import UsageError
 
 from .arm64 import Arm64
 from .format import Caching, CpuFormat, Decoded, Format, Rights
+from .smmu import SmmuStage1
 from .vtd import VtdSecondLevel
 from .walk import Mapping, PageMap, Read, Step, Walker, path, translate
 from .x86_64 import X86_64
@@ -28,6 +30,7 @@ __all__ = [
     "PageMap",
     "Read",
     "Rights",
+    "SmmuStage1",
     "Step",
     "VtdSecondLevel",
     "Walker",

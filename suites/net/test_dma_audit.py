@@ -5,14 +5,11 @@ The rules and their sentences are in keuos_hil.auditor; the kernel is not asked,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import pytest
 
 from keuos_hil.agent import Agent
 from keuos_hil.auditor import DEVICE_RULES, Snapshot
-from keuos_hil.page_tables import VtdSecondLevel, path
+from keuos_hil.iommu import Place
 from keuos_hil.rig import LiveTarget
 
 from ..gates.moments import Auditor, protections_of
@@ -46,7 +43,7 @@ def test_a_driver_at_work_has_its_device_in_bounds(auditor: Auditor, target: Liv
     assert snapshot.iommu is not None
     assert list(snapshot.iommu.contexts) == [device_of(agent, probe.nic).requester]
     assert len(reached(snapshot, probe.nic)) > 2
-    assert sum(entry[0] & 1 for entry in snapshot.iommu.interrupts.tolist()[1:]) >= 1, "no interrupt is bound"
+    assert snapshot.iommu.open_interrupts() >= 1, "no interrupt is bound"
 
 
 def test_pages_shown_to_a_device_are_those_of_its_drivers_capabilities(
@@ -106,60 +103,6 @@ def test_who_left_a_device_left_nothing_in_it(agent: Agent) -> None:
 # That each rule can fail ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Damage:
-    """What is changed while the machine stands still: (physical address, exclusive-or into the word there)."""
-
-    rule: str
-    place: Callable[[LiveTarget, Snapshot, int], tuple[int, int]]
-    says: str
-
-
-def _page_entry(target: LiveTarget, snapshot: Snapshot, device: int, iova: int) -> int:
-    assert snapshot.iommu is not None
-    roots = snapshot.domains[device - 1].roots
-    return path(VtdSecondLevel(snapshot.iommu.levels), target.debug.read_physical, roots, iova)[-1].where
-
-
-def _table(target: LiveTarget, snapshot: Snapshot, name: str) -> int:
-    at = snapshot.kernel.translate(int(target.kernel.read(name)))
-    assert at is not None
-    return at
-
-
-def _context(target: LiveTarget, snapshot: Snapshot, device: int) -> int:
-    requester = int(snapshot.function(snapshot.devices.records[device - 1])["requester"])
-    root = _table(target, snapshot, "root_table") + 16 * (requester >> 8)
-    table = int.from_bytes(target.debug.read_physical(root, 8), "little") & -PAGE
-    return table + 16 * (requester & 0xFF)
-
-
-def _entry(target: LiveTarget, snapshot: Snapshot, device: int) -> int:
-    slot = int(snapshot.devices.records[device - 1]["slots"][0])
-    return _table(target, snapshot, "remap_table") + 16 * (1 + slot)
-
-
-DAMAGES = {
-    "another frame": Damage("dma-reach", lambda t, s, d: (_page_entry(t, s, d, IOVA), 1 << 20), "did not show it"),
-    "writable": Damage("dma-reach", lambda t, s, d: (_page_entry(t, s, d, IOVA + PAGE), 2), "its driver may not"),
-    "no function's": Damage("dma-contexts", lambda t, s, d: (_context(t, s, d) + 16, 1), "nobody drives it"),
-    "passed through": Damage("dma-contexts", lambda t, s, d: (_context(t, s, d), 2 << 2), "are not translated"),
-    "another domain": Damage("dma-contexts", lambda t, s, d: (_context(t, s, d) + 8, 1 << 10), "is in domain"),
-    "no domain": Damage("dma-contexts", lambda t, s, d: (_context(t, s, d), 1), "and no domain"),
-    "another source": Damage("interrupt-table", lambda t, s, d: (_entry(t, s, d) + 8, 1), "may be used by requester"),
-    "any source": Damage("interrupt-table", lambda t, s, d: (_entry(t, s, d) + 8, 1 << 18), "(check 0x0)"),
-    "another vector": Damage("interrupt-table", lambda t, s, d: (_entry(t, s, d), 1 << 17), "raises vector"),
-    "another core": Damage("interrupt-table", lambda t, s, d: (_entry(t, s, d), 1 << 41), "goes to APIC"),
-    "an NMI": Damage("interrupt-table", lambda t, s, d: (_entry(t, s, d), 4 << 5), "is no fixed interrupt"),
-    "gone": Damage("interrupt-table", lambda t, s, d: (_entry(t, s, d), 1), "is not good"),
-    "nobody's": Damage("interrupt-table", lambda t, s, d: (_entry(t, s, d) + 16, 1), "no vector is bound"),
-}
-
-
-def test_every_rule_on_devices_has_a_damage_that_it_finds() -> None:
-    assert {damage.rule for damage in DAMAGES.values()} == {rule.name for rule in DEVICE_RULES}
-
-
 def test_damage_to_the_iommus_tables_is_named(auditor: Auditor, target: LiveTarget, agent: Agent) -> None:
     rogue = Rogue(agent)
     rogue.open()
@@ -168,17 +111,31 @@ def test_damage_to_the_iommus_tables_is_named(auditor: Auditor, target: LiveTarg
     reading = rogue.good("cap_grant", 0, memory, agent.image.constant("KEUOS_RIGHT_READ"))
     rogue.good("dma_map", rogue.capability, reading, 0, 1, IOVA + PAGE, 0)
     rogue.good("device_control", rogue.capability, agent.image.constant("KEUOS_DEVICE_INTERRUPT"), 0)
+    slot = int(target.kernel.read_element("devices", rogue.nic - 1).slots[0])
     wrong: dict[str, str] = {}
+    rules: set[str] = set()
 
     def damage_all(snapshot: Snapshot) -> None:
-        for name, damage in DAMAGES.items():
-            where, change = damage.place(target, snapshot, rogue.nic)
-            was = target.debug.read_physical(where, 8)
-            target.debug.write_physical(where, (int.from_bytes(was, "little") ^ change).to_bytes(8, "little"))
+        assert snapshot.iommu is not None
+        record = snapshot.devices.records[rogue.nic - 1]
+        place = Place(
+            requester=int(snapshot.function(record)["requester"]),
+            root=int(record["domain"]["root"]),
+            slot=slot,
+            writable=IOVA,
+            readable=IOVA + PAGE,
+        )
+        for name, damage in snapshot.iommu.damages(place).items():
+            rules.add(damage.rule)
+            was = target.debug.read_physical(damage.where, 8)
+            target.debug.write_physical(
+                damage.where, (int.from_bytes(was, "little") ^ damage.change).to_bytes(8, "little")
+            )
             found = auditor.audit(auditor.take(), only=[rule.name for rule in DEVICE_RULES])
-            target.debug.write_physical(where, was)
+            target.debug.write_physical(damage.where, was)
             if not any(violation.rule == damage.rule and damage.says in violation.text for violation in found):
                 wrong[name] = "; ".join(map(str, found)) or "nothing was found"
 
     assert auditor.audit(auditor.quiet_moment(damage_all)) == []
     assert wrong == {}
+    assert rules == {rule.name for rule in DEVICE_RULES}, "a rule has no damage that it is shown to find"

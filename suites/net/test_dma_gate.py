@@ -15,6 +15,7 @@ import pytest
 from keuos_hil.agent import Agent
 from keuos_hil.dwarf import Record
 from keuos_hil.errors import Refused
+from keuos_hil.iommu import INTERRUPT_WINDOW, Kind, kind_of
 from keuos_hil.rig import LiveTarget
 
 from .programs import HOST, Probe, Rogue, device_of, frame_of, until
@@ -27,8 +28,6 @@ HEADER = 12
 FRAME = 512
 #: Where the rogue's honest pages lie for the device: far from any physical address of the machines here.
 IOVA = 0x5_0000_0000
-INTERRUPT_WINDOW = 0xFEE00000
-IO_APIC, IOMMU = 0xFEC00000, 0xFED90000
 
 
 @pytest.fixture
@@ -85,6 +84,13 @@ def frames_of(target: LiveTarget) -> list[bytes]:
     return found
 
 
+def iommu(target: LiveTarget) -> Kind:
+    """The kind of the target's IOMMU."""
+    found = kind_of(target.kernel)
+    assert found is not None
+    return found
+
+
 SPOTS = ("kernel_data", "kernel_code", "process")
 #: So many bytes of a spot are compared; a frame here is shorter.
 SPOT = 1024
@@ -101,12 +107,13 @@ def spot(target: LiveTarget, agent: Agent, seed: int, where: str) -> int:
 
 def pages_with(target: LiveTarget, marker: bytes, *offsets: int) -> set[int]:
     """Physical addresses of the pages that hold `marker` at one of these offsets: the agent's copies lie at others."""
-    size, found = 1 << 20, set()
-    for base in range(0, 128 << 20, size):
-        data = target.debug.read_physical(base, size)
+    booted, found = target.kernel.read("boot_info"), set()
+    for memory in booted.ranges[: booted.ranges_count]:
+        base = int(memory.base)
+        data = target.debug.read_physical(base, int(memory.bytes))
         at = data.find(marker)
         while at >= 0:
-            if at % PAGE in offsets:
+            if (base + at) % PAGE in offsets:
                 found.add(base + at & -PAGE)
             at = data.find(marker, at + 1)
     return found
@@ -159,11 +166,13 @@ def test_a_transmit_descriptor_at_somebody_elses_page_tells_nothing(
     expect_nic_works(target, rogue, seed)
 
 
-@pytest.mark.parametrize("place", [IO_APIC, IOMMU, "bar"])
+@pytest.mark.parametrize("place", ["interrupt controller", "iommu", "bar"])
 def test_registers_of_other_devices_are_out_of_reach(
-    target: LiveTarget, agent: Agent, rogue: Rogue, seed: int, place: int | str
+    target: LiveTarget, agent: Agent, rogue: Rogue, seed: int, place: str
 ) -> None:
-    page = place if isinstance(place, int) else rogue.good("device_config", rogue.capability, 0x20, 4) & -16
+    page = iommu(target).registers(target.kernel).get(place)
+    if page is None:
+        page = rogue.good("device_config", rogue.capability, 0x20, 4) & -16
     start = agent.next_event()
     rogue.receive_into(page, PAGE, put(target, rogue, seed))
     expect_fault(rogue, start, "write", page)
@@ -276,19 +285,14 @@ def forge(target: LiveTarget, rogue: Rogue, address: int, data: int) -> tuple[in
     return seen[1][0] - seen[0][0], seen[1][1] - seen[0][1]
 
 
-def remappable(index: int) -> int:
-    """The address of a message in remappable format (VT-d 4.0, 5.1.2.2)."""
-    return INTERRUPT_WINDOW | 1 << 4 | index << 5
-
-
 @pytest.mark.parametrize("index", [0, 5, 255, 256, 0x7FFF])
 def test_a_device_cannot_raise_an_interrupt_that_is_not_its_own(
     target: LiveTarget, agent: Agent, rogue: Rogue, seed: int, index: int
 ) -> None:
-    """Entry 0 is the serial line's, 5 and 255 are nobody's, the last two lie past the table."""
-    came, strays = forge(target, rogue, remappable(index), 0)
+    """VT-d's entry 0 is the serial line's; 5 and 255 are nobody's, the last two lie past the table."""
+    came, strays = forge(target, rogue, *iommu(target).message(index))
     expect_nic_works(target, rogue, seed)
-    if came and index == 0 and "qemu" in target.session.command:
+    if came and index == 0 and iommu(target).name == "VT-d" and "qemu" in target.session.command:
         assert target.kernel.read("acpi").io_apic_requester != 0, "the entry names no source that could be checked"
         pytest.xfail("QEMU 7.2 knows no requester of a virtio device's write, so it can't check the entry's source id")
     assert (came, strays) == (0, 0)
@@ -299,8 +303,11 @@ def test_a_device_cannot_raise_an_interrupt_in_the_old_format(
     target: LiveTarget, agent: Agent, rogue: Rogue, seed: int, vector: int
 ) -> None:
     """0x21 is the serial line's vector, 0x24 the IOMMU's own, the others are nobody's."""
+    message = iommu(target).old_message(vector)
+    if message is None:
+        pytest.skip(f"{iommu(target).name} knows one format of messages")
     start = agent.next_event()
-    came, strays = forge(target, rogue, INTERRUPT_WINDOW, vector)
+    came, strays = forge(target, rogue, *message)
     agent.ping()
     if strays:
         kind = agent.image.constant("KEUOS_EVENT_STRAY")
@@ -319,11 +326,14 @@ def test_a_device_that_forges_its_own_interrupt_is_heard_twice_for_each_wait(
     rogue.good("device_control", rogue.capability, agent.image.constant("KEUOS_DEVICE_INTERRUPT"), 0)
     slot = int(target.kernel.read_element("devices", rogue.nic - 1).slots[0])
     assert slot >= 0, "the vector is not on"
-    own = remappable(1 + slot)
+    own = iommu(target).message(iommu(target).index_of(slot))
     for _ in range(2):
         before = device_of(agent, rogue.nic).interrupts
         for _ in range(5):
-            forge(target, rogue, own, 0)
+            forge(target, rogue, *own)
+        if iommu(target).checks_writers and "qemu" in target.session.command:
+            assert device_of(agent, rogue.nic).interrupts == before
+            pytest.xfail("QEMU 7.2 tells the ITS no requester of a virtio device's write: even its own is refused")
         assert 1 <= device_of(agent, rogue.nic).interrupts - before <= 2
         rogue.good("device_wait", rogue.capability, 0, 0)  # looks, and lets its vectors through again
     agent.ping()

@@ -12,6 +12,20 @@
 
 enum { NUMBERS = 9 };
 
+static void print_map(const char *name, const struct tree_id_map *map, uint32_t controller)
+{
+	static const uint32_t requesters[] = {0, 0x108, 0xffff};
+	printf("%s", name);
+	for (uint32_t i = 0; i < sizeof(requesters) / sizeof(requesters[0]); i++) {
+		uint32_t id;
+		if (tree_id_of(map, controller, requesters[i], &id))
+			printf(" %x", id);
+		else
+			printf(" none");
+	}
+	printf("\n");
+}
+
 static void print_machine(const struct machine *m)
 {
 	for (uint32_t i = 0; i < m->memory_count; i++)
@@ -32,6 +46,11 @@ static void print_machine(const struct machine *m)
 	for (uint32_t i = 0; i < m->pci_windows_count; i++)
 		printf("pci-window %lx %lx %lx\n", m->pci_windows[i].pci, m->pci_windows[i].physical,
 			m->pci_windows[i].bytes);
+	printf("smmu %lx %lx %x %d %d\n", m->smmu.base, m->smmu.bytes, m->smmu_interrupt, m->smmu_interrupt_edge,
+		m->smmu_coherent);
+	printf("its %lx %lx\n", m->its.base, m->its.bytes);
+	print_map("streams", &m->pci_streams, m->smmu_phandle);
+	print_map("messages", &m->pci_messages, m->its_phandle);
 	printf("initrd %lx %lx\n", m->initrd, m->initrd_end);
 	printf("arguments %s\n", m->arguments);
 	printf("seed %x %x\n", m->seed, m->seed_bytes);

@@ -139,6 +139,69 @@ def test_gicv2_smc_and_a_pcie_window(reader: Reader) -> None:
     assert found["pci-window"] == [["10000000", "10000000", "2eff0000"], ["8000000000", "8000000000", "8000000000"]]
 
 
+def pci(**properties: Value) -> Node:
+    """A PCI host with maps of requesters, an SMMU (phandle 7) and an ITS (phandle 8)."""
+    host: dict[str, Value | Node] = {
+        "compatible": "pci-host-ecam-generic",
+        "reg": cells(0x40_1000_0000) + cells(0x1000_0000),
+        **{name.replace("_", "-"): value for name, value in properties.items()},
+    }
+    tree = board(
+        **{
+            "pcie@10000000": Node(host),
+            "smmuv3@9050000": Node(
+                {
+                    "compatible": "arm,smmu-v3",
+                    "reg": cells(0x905_0000) + cells(0x2_0000),
+                    "interrupt-names": ["gerror", "eventq", "cmdq-sync"],
+                    "interrupts": [0, 77, 1, 0, 74, 1, 0, 76, 4],
+                    "phandle": 7,
+                }
+            ),
+        }
+    )
+    gic = tree["intc@8000000"]
+    assert isinstance(gic, Node)
+    its: dict[str, Value | Node] = {
+        "compatible": "arm,gic-v3-its",
+        "reg": cells(0x808_0000) + cells(0x2_0000),
+        "phandle": 8,
+    }
+    gic |= {"#address-cells": 2, "#size-cells": 2, "ranges": b"", "its@8080000": Node(its)}
+    return tree
+
+
+def test_an_smmu_and_an_its_are_known_by_the_names_of_interrupts_and_below_the_gic(reader: Reader) -> None:
+    found = reader.machine(make_tree(pci()))
+    assert found["smmu"] == [["9050000", "20000", "6a", "1", "0"]]
+    assert found["its"] == [["8080000", "20000"]]
+    assert found["streams"] == [["none"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("maps", "streams"),
+    [
+        ([0, 7, 0, 0x10000], ["0", "108", "ffff"]),
+        ([0, 7, 0x1000, 0x200], ["1000", "1108", "none"]),
+        ([0x100, 7, 0, 0x100], ["none", "8", "none"]),
+        ([0, 8, 0, 0x10000], ["none"] * 3),
+        ([0, 8, 0, 0x100, 0x100, 7, 0x40, 0xFF00], ["none", "48", "ff3f"]),
+    ],
+    ids=["same", "moved", "second bus", "another's", "two controllers"],
+)
+def test_requesters_are_streams_by_the_map_of_their_own_controller(
+    reader: Reader, maps: list[int], streams: list[str]
+) -> None:
+    found = reader.machine(make_tree(pci(iommu_map=maps, msi_map=[0, 8, 0x20, 0x10000])))
+    assert found["streams"] == [streams]
+    assert found["messages"] == [["20", "128", "1001f"]]
+
+
+def test_a_mask_takes_bits_of_requesters_away_before_they_are_looked_up(reader: Reader) -> None:
+    found = reader.machine(make_tree(pci(iommu_map=[0, 7, 0, 0x10000], iommu_map_mask=0xFF)))
+    assert found["streams"] == [["0", "8", "ff"]]
+
+
 def test_a_disabled_device_is_none(reader: Reader) -> None:
     tree = board()
     serial = tree["pl011@9000000"]
@@ -153,7 +216,7 @@ def test_qemu_s_own_tree_is_read(reader: Reader, tmp_path: Path, gic: int) -> No
     if shutil.which("qemu-system-aarch64") is None:
         pytest.skip("needs qemu-system-aarch64; `make setup` installs it")
     blob = tmp_path / "virt.dtb"
-    machine = f"virt,gic-version={gic},dumpdtb={blob}"
+    machine = f"virt,gic-version={gic},iommu=smmuv3,dumpdtb={blob}"
     subprocess.run(
         ["qemu-system-aarch64", "-M", machine, "-cpu", "max", "-smp", "3", "-m", "192"],
         check=True, capture_output=True, timeout=60,
@@ -169,6 +232,10 @@ def test_qemu_s_own_tree_is_read(reader: Reader, tmp_path: Path, gic: int) -> No
     assert found["conduit"] == [["1"]]
     assert found["ecam"][0][:2] == ["4010000000", "10000000"]
     assert int(found["seed"][0][1], 16) >= 16
+    assert found["smmu"] == [["9050000", "20000", "6a", "1", "1"]]
+    assert found["streams"] == [["0", "108", "ffff"]]
+    assert found["its"][0][0] == ("8080000" if gic == 3 else "0")
+    assert found["messages"] == [["0", "108", "ffff"] if gic == 3 else ["none"] * 3]
 
 
 ranges = st.lists(

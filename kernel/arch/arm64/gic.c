@@ -1,6 +1,7 @@
 /*
  * The interrupt controller: GICv2 (Arm IHI0048) by memory, GICv3 (IHI0069) by system registers, in the non-secure view.
- * Three kinds of interrupts come: the timer's, each core's own; what cores send each other; the serial port's.
+ * Interrupts come from the timer, each core's own; from other cores; from the serial port and the IOMMU; and, as messages
+ * that the translation service (its.c) makes interrupts of, from PCI functions.
  */
 #include "machine.h"
 #include <kernel/cpu.h>
@@ -12,6 +13,7 @@ enum distributor {
 	D_DISABLE = 0x180,
 	D_PRIORITY = 0x400,
 	D_TARGETS = 0x800,
+	D_TRIGGER = 0xc00,
 	D_SGI = 0xf00,
 	D_ROUTER = 0x6000,
 };
@@ -27,6 +29,7 @@ enum redistributor {
 
 enum {
 	WRITE_PENDING = 1u << 31,
+	TRIGGER_EDGE = 2,
 	AFFINITY_ROUTING = 1 << 4,
 	GROUP_1 = 1 << 1,
 	WAKER_SLEEP = 1 << 1,
@@ -90,31 +93,35 @@ void gic_init(void)
 	write32(distributor + D_CONTROL, machine.gic == GIC_V3 ? AFFINITY_ROUTING | GROUP_1 : 1);
 }
 
-/* Where a core's redistributor is: in one of the regions, the one that says so. NULL: nowhere. */
-static volatile uint8_t *find_redistributor(uint64_t affinity)
+/* Where a core's redistributor is: in one of the regions, the one that says so. False: nowhere. */
+static bool find_redistributor(struct arch_cpu *cpu)
 {
+	uint64_t affinity = cpu->affinity;
 	uint32_t wanted = (uint32_t)(affinity >> 8 & 0xff000000) | (uint32_t)(affinity & 0xffffff);
 	for (uint32_t region = 1; region <= machine.gic_redistributors && region < machine.gic_ranges_count; region++) {
 		const struct tree_range *range = &machine.gic_ranges[region];
 		for (uint64_t at = 0; at + REDISTRIBUTOR_BYTES <= range->bytes;) {
 			volatile uint8_t *base = arch_map_device(range->base + at, REDISTRIBUTOR_BYTES);
 			uint32_t type = read32(base + R_TYPE);
-			if (read32(base + R_TYPE + 4) == wanted)
-				return base;
+			if (read32(base + R_TYPE + 4) == wanted) {
+				cpu->redistributor = base;
+				cpu->redistributor_physical = range->base + at;
+				return true;
+			}
 			if (type & TYPE_LAST)
 				break;
 			uint64_t step = REDISTRIBUTOR_BYTES * (type & TYPE_VLPIS ? 2 : 1);
 			at += machine.gic_stride ? machine.gic_stride : step;
 		}
 	}
-	return NULL;
+	return false;
 }
 
-static void init_core_v3(const struct cpu *cpu)
+static void init_core_v3(struct cpu *cpu)
 {
-	volatile uint8_t *own = find_redistributor(cpu->arch.affinity);
-	if (own == NULL)
+	if (!find_redistributor(&cpu->arch))
 		panic("no GICv3 redistributor for core %lx", cpu->arch.affinity);
+	volatile uint8_t *own = cpu->arch.redistributor;
 	write32(own + R_WAKER, read32(own + R_WAKER) & ~(uint32_t)WAKER_SLEEP);
 	wait_for(own + R_WAKER, WAKER_ASLEEP);
 	silence(own + R_PRIVATE, 0, PRIVATE_COUNT, true);
@@ -148,10 +155,13 @@ void gic_init_core(struct cpu *cpu)
 		init_core_v2(cpu);
 }
 
-void gic_enable(uint32_t interrupt)
+void gic_enable(uint32_t interrupt, bool edge)
 {
 	if (interrupt < PRIVATE_COUNT || interrupt >= lines)
 		return;
+	volatile uint8_t *trigger = distributor + D_TRIGGER + interrupt / 16 * 4;
+	uint32_t bit = (uint32_t)TRIGGER_EDGE << interrupt % 16 * 2;
+	write32(trigger, (read32(trigger) & ~bit) | (edge ? bit : 0));
 	if (machine.gic == GIC_V3)
 		*(volatile uint64_t *)(distributor + D_ROUTER + 8 * interrupt) = cpus[0].arch.affinity;
 	else
@@ -201,7 +211,7 @@ bool gic_next(uint32_t *taken, uint32_t *interrupt)
 		*interrupt = *taken & 0xffffff;
 		__asm__ volatile("dsb sy" ::: "memory");
 	}
-	return *interrupt < SPURIOUS_FROM;
+	return *interrupt < SPURIOUS_FROM || *interrupt >= LPI_FIRST;
 }
 
 void gic_end(uint32_t taken)

@@ -5,6 +5,7 @@
 #include "asm_offsets.h"
 #include "tree.h"
 #include <kernel/arch.h>
+#include <kernel/iommu.h>
 #include <kernel/pci.h>
 
 #define READ_SYSTEM(name)                                                                                              \
@@ -36,12 +37,22 @@ uint64_t make_stack(void);    /* its top */
 
 void gic_init(void);
 void gic_init_core(struct cpu *cpu);
-void gic_enable(uint32_t interrupt); /* a shared one, to the first core */
+void gic_enable(uint32_t interrupt, bool edge); /* a shared one, to the first core */
 void gic_send(const struct cpu *cpu, uint32_t sgi);
 void gic_broadcast(uint32_t sgi);
 /* The interrupt that this core has to serve, to be handed to gic_end afterwards; false: none. */
 bool gic_next(uint32_t *taken, uint32_t *interrupt);
 void gic_end(uint32_t taken);
+
+/* Interrupts of messages (LPIs) have numbers from here on; kernel/iommu.h's slots are the first of them. */
+enum { LPI_FIRST = 8192 };
+
+/* its.c: what PCI functions write becomes interrupts. False: it can't. Functions are known by now. */
+bool its_init(void);
+uint64_t its_doorbell(void); /* physical: the page whose word at ITS_MESSAGE takes messages */
+enum { ITS_MESSAGE = 0x40 };
+
+void smmu_interrupt(void);
 
 void clock_begin(void);
 void clock_init_core(void);

@@ -141,7 +141,7 @@ void arch_init_devices(void)
 {
 	room_wanted = true;
 	if (port != NULL) {
-		gic_enable(machine.serial_interrupt);
+		gic_enable(machine.serial_interrupt, false);
 		arch_serial_interrupt_on_room(false);
 	}
 	console_begin_interrupts();

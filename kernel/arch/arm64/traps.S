@@ -184,6 +184,7 @@ blocking_\call:
 	BLOCKING sys_yield
 	BLOCKING sys_wait
 	BLOCKING sys_notify_and_wait
+	BLOCKING sys_device_wait
 
 	.globl return_to_user
 	.type return_to_user, %function

@@ -1,5 +1,6 @@
 /* What each exception and interrupt means. Entry and exit are in traps.S; classes are ESR_EL1.EC (Arm ARM D17.2.37). */
 #include "machine.h"
+#include <kernel/device.h>
 #include <kernel/lock.h>
 #include <kernel/process.h>
 
@@ -85,6 +86,12 @@ static void interrupt(void)
 			schedule_tick();
 		} else if (number == machine.serial_interrupt) {
 			serial_interrupt();
+		} else if (number >= LPI_FIRST + INTERRUPT_SLOTS) {
+			stray_interrupt(number);
+		} else if (number >= LPI_FIRST) {
+			device_interrupt(number - LPI_FIRST);
+		} else if (number == machine.smmu_interrupt) {
+			smmu_interrupt();
 		} else if (number == SGI_STOP && __atomic_load_n(&stopping, __ATOMIC_RELAXED)) {
 			arch_halt();
 		}

@@ -12,10 +12,11 @@ struct value {
 struct node {
 	const char *name;
 	bool done; /* it was looked at: its properties were complete */
-	bool no_map;
-	struct value compatible, status, type, reg, ranges, interrupts, method, bus_range;
+	bool no_map, coherent;
+	struct value compatible, status, type, reg, ranges, interrupts, interrupt_names, method, bus_range, streams,
+		messages;
 	uint32_t address_cells, size_cells; /* of its children */
-	uint32_t interrupt_cells, regions, shift, width;
+	uint32_t interrupt_cells, regions, shift, width, phandle, streams_mask, messages_mask;
 	uint64_t stride;
 };
 
@@ -27,7 +28,7 @@ struct reader {
 	uint32_t console_bytes;
 	bool console_found;
 	uint32_t interrupt_cells; /* of the GIC */
-	struct value timer, serial;
+	struct value timer, serial, smmu, smmu_names;
 };
 
 static bool same(const char *a, const char *b)
@@ -91,6 +92,20 @@ static void keep_property(struct node *node, const struct fdt_item *item)
 		node->method = value;
 	else if (same(item->name, "bus-range"))
 		node->bus_range = value;
+	else if (same(item->name, "interrupt-names"))
+		node->interrupt_names = value;
+	else if (same(item->name, "iommu-map"))
+		node->streams = value;
+	else if (same(item->name, "iommu-map-mask"))
+		node->streams_mask = word(item, UINT32_MAX);
+	else if (same(item->name, "msi-map"))
+		node->messages = value;
+	else if (same(item->name, "msi-map-mask"))
+		node->messages_mask = word(item, UINT32_MAX);
+	else if (same(item->name, "phandle"))
+		node->phandle = word(item, 0);
+	else if (same(item->name, "dma-coherent"))
+		node->coherent = true;
 	else if (same(item->name, "no-map"))
 		node->no_map = true;
 	else if (same(item->name, "#address-cells"))
@@ -228,6 +243,51 @@ static void read_serial(struct reader *reader, struct node *node, enum tree_seri
 	reader->serial = node->interrupts;
 }
 
+/* Four cells a range: first requester, controller, its number there, how many. */
+static void read_id_map(struct value from, uint32_t mask, struct tree_id_map *map)
+{
+	map->mask = mask;
+	uint64_t requester, controller, id, count;
+	while (map->count < TREE_ID_RANGES_MAX && take(&from, 1, &requester) && take(&from, 1, &controller) &&
+		take(&from, 1, &id) && take(&from, 1, &count))
+		map->ranges[map->count++] = (struct tree_id_range){
+			(uint32_t)requester, (uint32_t)controller, (uint32_t)id, (uint32_t)count};
+}
+
+bool tree_id_of(const struct tree_id_map *map, uint32_t controller, uint32_t requester, uint32_t *id)
+{
+	requester &= map->mask;
+	for (uint32_t i = 0; i < map->count; i++) {
+		const struct tree_id_range *range = &map->ranges[i];
+		if (range->controller != controller || requester < range->requester ||
+			requester - range->requester >= range->count)
+			continue;
+		*id = range->id + (requester - range->requester);
+		return true;
+	}
+	return false;
+}
+
+/* Bindings arm,smmu-v3. */
+static void read_smmu(struct reader *reader, struct node *node)
+{
+	struct machine *machine = reader->machine;
+	if (machine->smmu.bytes != 0 || !take_range(reader, &node->reg, &machine->smmu))
+		return;
+	machine->smmu_phandle = node->phandle;
+	machine->smmu_coherent = node->coherent;
+	reader->smmu = node->interrupts;
+	reader->smmu_names = node->interrupt_names;
+}
+
+/* Bindings arm,gic-v3-its: below the GIC's own node. */
+static void read_its(struct reader *reader, struct node *node)
+{
+	struct machine *machine = reader->machine;
+	if (machine->its.bytes == 0 && take_range(reader, &node->reg, &machine->its))
+		machine->its_phandle = node->phandle;
+}
+
 /* Bindings of pci-host-ecam-generic: `ranges` has three cells for a PCI address, the first of which says its space. */
 static void read_pci(struct reader *reader, struct node *node)
 {
@@ -240,6 +300,8 @@ static void read_pci(struct reader *reader, struct node *node)
 		machine->pci_first_bus = fdt_read32(node->bus_range.bytes);
 		machine->pci_last_bus = fdt_read32(node->bus_range.bytes + 4);
 	}
+	read_id_map(node->streams, node->streams_mask, &machine->pci_streams);
+	read_id_map(node->messages, node->messages_mask, &machine->pci_messages);
 	struct value ranges = node->ranges;
 	uint64_t space;
 	struct tree_pci_window window;
@@ -275,6 +337,10 @@ static void read_device(struct reader *reader, struct node *node)
 								       : CONDUIT_NONE;
 	else if (holds(kind, "pci-host-ecam-generic"))
 		read_pci(reader, node);
+	else if (holds(kind, "arm,smmu-v3"))
+		read_smmu(reader, node);
+	else if (holds(kind, "arm,gic-v3-its"))
+		read_its(reader, node);
 }
 
 /* The node at the end of the path has no more properties to come. */
@@ -308,6 +374,36 @@ static uint32_t interrupt_of(const struct value *specifiers, uint32_t cells, uin
 	if (kind == KIND_PRIVATE)
 		return number < PRIVATE_MAX ? GIC_PRIVATE + number : 0;
 	return kind == 0 && number < SHARED_MAX ? GIC_SHARED + number : 0;
+}
+
+/* The third cell's low bits: 1 is a rising edge, 4 a high level. */
+static bool is_edge(const struct value *specifiers, uint32_t cells, uint32_t index)
+{
+	return interrupt_of(specifiers, cells, index) != 0 &&
+		(fdt_read32(specifiers->bytes + 4ull * cells * index + 8) & 15) == 1;
+}
+
+/* Which of a list's strings is `text`; `otherwise` if none is. */
+static uint32_t index_of(const struct value *list, const char *text, uint32_t otherwise)
+{
+	uint32_t index = 0;
+	for (uint32_t at = 0; at < list->count; index++) {
+		struct value rest = {list->bytes + at, 0};
+		while (at < list->count && list->bytes[at] != 0)
+			at++;
+		at++;
+		rest.count = (uint32_t)(list->bytes + (at < list->count ? at : list->count) - rest.bytes);
+		if (holds(&rest, text))
+			return index;
+	}
+	return otherwise;
+}
+
+static void find_smmu_interrupt(const struct reader *reader, struct machine *machine)
+{
+	uint32_t index = index_of(&reader->smmu_names, "eventq", index_of(&reader->smmu_names, "combined", 0));
+	machine->smmu_interrupt = interrupt_of(&reader->smmu, reader->interrupt_cells, index);
+	machine->smmu_interrupt_edge = is_edge(&reader->smmu, reader->interrupt_cells, index);
 }
 
 static void read_reservations(const struct fdt *fdt, struct machine *machine)
@@ -429,6 +525,8 @@ bool tree_read(const struct fdt *fdt, struct machine *machine)
 					.size_cells = SIZE_CELLS,
 					.interrupt_cells = INTERRUPT_CELLS,
 					.regions = 1,
+					.streams_mask = UINT32_MAX,
+					.messages_mask = UINT32_MAX,
 					.width = 1};
 		} else if (token == FDT_NODE_END) {
 			if (too_deep > 0) {
@@ -446,5 +544,6 @@ bool tree_read(const struct fdt *fdt, struct machine *machine)
 	/* Bindings arm,armv8-timer: secure, physical, virtual, hypervisor. */
 	machine->timer_interrupt = interrupt_of(&reader.timer, reader.interrupt_cells, 2);
 	machine->serial_interrupt = interrupt_of(&reader.serial, reader.interrupt_cells, 0);
+	find_smmu_interrupt(&reader, machine);
 	return token == FDT_FINISHED;
 }

@@ -18,6 +18,7 @@ enum tree_limit {
 	TREE_CORES_MAX = 16,
 	TREE_GIC_RANGES_MAX = 8,
 	TREE_PCI_WINDOWS_MAX = 4,
+	TREE_ID_RANGES_MAX = 4,
 	TREE_ARGUMENTS_BYTES = 512,
 	TREE_PATH_BYTES = 128,
 	TREE_SEED_BYTES = 256,
@@ -35,6 +36,17 @@ struct tree_reserved {
 /* PCI's memory window: what the buses call `pci` and the cores `physical`. */
 struct tree_pci_window {
 	uint64_t pci, physical, bytes;
+};
+
+/* By what numbers a controller (named by its phandle) knows PCI's requesters: bindings pci-iommu and pci-msi. */
+struct tree_id_range {
+	uint32_t requester, controller, id, count;
+};
+
+struct tree_id_map {
+	uint32_t mask; /* of requesters, before they are looked up */
+	uint32_t count;
+	struct tree_id_range ranges[TREE_ID_RANGES_MAX];
 };
 
 struct machine {
@@ -62,6 +74,16 @@ struct machine {
 	uint32_t pci_first_bus, pci_last_bus;
 	uint32_t pci_windows_count;
 	struct tree_pci_window pci_windows[TREE_PCI_WINDOWS_MAX];
+	struct tree_id_map pci_streams, pci_messages; /* of the IOMMU, and of who takes interrupts as messages */
+
+	struct tree_range smmu; /* SMMUv3; 0 bytes: none */
+	uint32_t smmu_phandle;
+	uint32_t smmu_interrupt; /* of its event queue; 0: unknown */
+	bool smmu_interrupt_edge;
+	bool smmu_coherent;
+
+	struct tree_range its; /* GICv3's interrupt translation service; 0 bytes: none */
+	uint32_t its_phandle;
 
 	uint64_t initrd, initrd_end; /* 0: none */
 	char arguments[TREE_ARGUMENTS_BYTES];
@@ -71,5 +93,7 @@ struct machine {
 
 /* False: the tree is damaged, and `machine` holds what came before the damage. */
 bool tree_read(const struct fdt *fdt, struct machine *machine);
+/* A requester's number at a controller; false: it is not connected there. */
+bool tree_id_of(const struct tree_id_map *map, uint32_t controller, uint32_t requester, uint32_t *id);
 
 #endif

@@ -9,7 +9,7 @@
  */
 #include "machine.h"
 #include <kernel/device.h>
-#include <kernel/frame.h>
+#include <kernel/iommu_tables.h>
 
 enum vtd_register {
 	VTD_CAPABILITIES = 0x08,
@@ -73,11 +73,7 @@ enum { FAULT_OVERFLOW = 1, FAULT_QUEUE_ERROR = 1 << 4 | 1 << 5 | 1 << 6, FAULT_M
 #define MESSAGE_BASE 0xfee00000u
 #define MESSAGE_REMAPPABLE 0x10u
 
-#define INTERRUPT_WINDOW 0xfee00000ull
-#define INTERRUPT_WINDOW_BYTES 0x100000ull
-
 enum {
-	TABLE_WORDS = 512,
 	CONTEXTS = 256,
 	QUEUE_ENTRIES = 256, /* one page */
 	REMAP_SIZE = 7,      /* 2^(7+1) entries: one page */
@@ -99,7 +95,6 @@ struct unit {
 static struct unit units[VTD_UNITS_MAX];
 static uint32_t unit_count;
 static uint64_t *root_table, *remap_table;
-static uint32_t levels;
 static bool coherent = true;
 
 static uint32_t read32(const struct unit *unit, uint32_t at)
@@ -129,14 +124,6 @@ static void publish(const void *at, size_t bytes)
 	for (uint64_t line = (uint64_t)at & ~63ull; !coherent && line < (uint64_t)at + bytes; line += 64)
 		__asm__ volatile("clflush (%0)" : : "r"(line) : "memory");
 	arch_fence();
-}
-
-static uint64_t make_table(uint16_t owner)
-{
-	uint64_t frame = frame_alloc(FRAME_IOMMU, owner);
-	if (frame != 0)
-		publish(arch_direct(frame), KEUOS_PAGE_BYTES);
-	return frame;
 }
 
 static bool wait_until(
@@ -272,6 +259,10 @@ static void start_unit(struct unit *unit)
 
 static bool find_units(void)
 {
+	iommu_tables = (struct iommu_tables){.present = PAGE_READ | PAGE_WRITE,
+		.table = PAGE_READ | PAGE_WRITE,
+		.address = PAGE_ADDRESS,
+		.publish = publish};
 	for (uint32_t i = 0; i < acpi.iommus; i++) {
 		struct unit *unit = &units[i];
 		unit->registers = arch_map_device(acpi.iommu[i], KEUOS_PAGE_BYTES);
@@ -285,10 +276,10 @@ static bool find_units(void)
 		}
 		coherent = coherent && unit->extended & EXT_COHERENT;
 		uint32_t wanted = CAP_PAGED(unit->capabilities) & 2 ? 3 : 4;
-		levels = wanted > levels ? wanted : levels;
+		iommu_tables.levels = wanted > iommu_tables.levels ? wanted : iommu_tables.levels;
 	}
 	for (uint32_t i = 0; i < acpi.iommus; i++)
-		if (!(CAP_PAGED(units[i].capabilities) & (levels == 3 ? 2 : 4))) {
+		if (!(CAP_PAGED(units[i].capabilities) & (iommu_tables.levels == 3 ? 2 : 4))) {
 			print("IOMMU: the VT-d units have no depth of tables in common\n");
 			return false;
 		}
@@ -297,7 +288,7 @@ static bool find_units(void)
 
 static void *kernel_page(void)
 {
-	uint64_t frame = make_table(0);
+	uint64_t frame = iommu_page(0);
 	if (frame == 0)
 		panic("no memory for the IOMMU's tables");
 	return arch_direct(frame);
@@ -305,16 +296,10 @@ static void *kernel_page(void)
 
 uint64_t arch_iommu_end(void)
 {
-	uint64_t width = 12 + 9 * levels;
+	uint64_t width = 12 + 9 * iommu_tables.levels;
 	for (uint32_t i = 0; i < unit_count; i++)
 		width = CAP_WIDTH(units[i].capabilities) < width ? CAP_WIDTH(units[i].capabilities) : width;
 	return 1ull << width;
-}
-
-/* A write there is an interrupt, whatever the tables say [3.14]. */
-bool arch_iommu_range(uint64_t iova, uint64_t bytes)
-{
-	return iova + bytes <= INTERRUPT_WINDOW || iova >= INTERRUPT_WINDOW + INTERRUPT_WINDOW_BYTES;
 }
 
 /* The context entry of a function, its table made on the way; NULL: no memory. */
@@ -322,7 +307,7 @@ static uint64_t *context_of(uint16_t requester)
 {
 	uint64_t *root = &root_table[2 * (requester >> 8)];
 	if (!(*root & ENTRY_PRESENT)) {
-		uint64_t table = make_table(0);
+		uint64_t table = iommu_page(0);
 		if (table == 0)
 			return NULL;
 		*root = table | ENTRY_PRESENT;
@@ -360,18 +345,8 @@ bool arch_iommu_init(void)
 	}
 	io_apic_route_remapped(REMAP_SERIAL);
 	print("IOMMU: VT-d, %u %s of %u bits, interrupt remapping\n", unit_count, unit_count == 1 ? "unit" : "units",
-		12 + 9 * levels);
+		12 + 9 * iommu_tables.levels);
 	return true;
-}
-
-static uint64_t paid_table(struct iommu_domain *domain)
-{
-	if (!process_charge_pages(domain->payer, 1))
-		return 0;
-	uint64_t table = make_table((uint16_t)domain->payer->pid);
-	if (table == 0)
-		process_refund_pages(domain->payer, 1);
-	return table;
 }
 
 bool arch_iommu_attach(uint16_t requester, struct iommu_domain *domain)
@@ -379,26 +354,16 @@ bool arch_iommu_attach(uint16_t requester, struct iommu_domain *domain)
 	uint64_t *context = context_of(requester);
 	if (context == NULL)
 		return false;
-	domain->root = paid_table(domain);
-	if (domain->root == 0)
+	if (!iommu_tables_begin(domain))
 		return false;
-	context[1] = (uint64_t)domain->number << 8 | (levels - 2); /* address width: 1 for three levels */
+	uint64_t width = iommu_tables.levels - 2; /* 1 for three levels */
+	context[1] = (uint64_t)domain->number << 8 | width;
 	publish(context, 16);
 	context[0] = domain->root | ENTRY_PRESENT;
 	publish(context, 16);
 	invalidate(INVALIDATE_CONTEXT);
 	arch_iommu_flush(domain);
 	return true;
-}
-
-static void free_tables(struct iommu_domain *domain, uint64_t physical, uint32_t level)
-{
-	const uint64_t *table = arch_direct(physical);
-	for (uint32_t i = 0; level > 1 && i < TABLE_WORDS; i++)
-		if (table[i] & (PAGE_READ | PAGE_WRITE))
-			free_tables(domain, table[i] & PAGE_ADDRESS, level - 1);
-	frame_release(physical);
-	process_refund_pages(domain->payer, 1);
 }
 
 void arch_iommu_detach(uint16_t requester, struct iommu_domain *domain)
@@ -408,46 +373,17 @@ void arch_iommu_detach(uint16_t requester, struct iommu_domain *domain)
 	publish(context, 16);
 	invalidate(INVALIDATE_CONTEXT);
 	arch_iommu_flush(domain);
-	free_tables(domain, domain->root, levels);
-	domain->root = 0;
-}
-
-static uint64_t *page_entry(struct iommu_domain *domain, uint64_t iova, bool make)
-{
-	uint64_t *table = arch_direct(domain->root);
-	for (uint32_t level = levels; level > 1; level--) {
-		uint64_t *entry = &table[iova >> (12 + 9 * (level - 1)) & (TABLE_WORDS - 1)];
-		if (!(*entry & (PAGE_READ | PAGE_WRITE))) {
-			uint64_t below = make ? paid_table(domain) : 0;
-			if (below == 0)
-				return NULL;
-			*entry = below | PAGE_READ | PAGE_WRITE;
-			publish(entry, 8);
-		}
-		table = arch_direct(*entry & PAGE_ADDRESS);
-	}
-	return &table[iova >> 12 & (TABLE_WORDS - 1)];
+	iommu_tables_end(domain);
 }
 
 bool arch_iommu_map(struct iommu_domain *domain, uint64_t iova, uint64_t physical, bool writable)
 {
-	uint64_t *entry = page_entry(domain, iova, true);
-	if (entry == NULL)
-		return false;
-	*entry = physical | PAGE_READ | (writable ? PAGE_WRITE : 0);
-	publish(entry, 8);
-	return true;
+	return iommu_tables_map(domain, iova, physical | PAGE_READ | (writable ? PAGE_WRITE : 0));
 }
 
 uint64_t arch_iommu_unmap(struct iommu_domain *domain, uint64_t iova)
 {
-	uint64_t *entry = page_entry(domain, iova, false);
-	if (entry == NULL || !(*entry & PAGE_READ))
-		return 0;
-	uint64_t physical = *entry & PAGE_ADDRESS;
-	*entry = 0;
-	publish(entry, 8);
-	return physical;
+	return iommu_tables_unmap(domain, iova);
 }
 
 void arch_iommu_flush(struct iommu_domain *domain)

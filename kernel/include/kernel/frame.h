@@ -31,6 +31,8 @@ extern uint64_t frames_managed, frames_free;
 
 void frame_init(void);
 uint64_t frame_alloc(enum frame_kind kind, uint16_t owner); /* zeroed, one reference; 0 if there is none left */
+/* One whose address is a multiple of `alignment`. It is searched for: at boot, when low memory comes first. */
+uint64_t frame_alloc_aligned(enum frame_kind kind, uint16_t owner, uint64_t alignment);
 void frame_hold(uint64_t physical);
 void frame_release(uint64_t physical); /* frees it with the last reference */
 

@@ -1,6 +1,6 @@
 /*
- * The seam between devices and an architecture's IOMMU and message-signalled interrupts: VT-d on x86-64. kernel/dev knows
- * no register of either.
+ * The seam between devices and an architecture's IOMMU and message-signalled interrupts: VT-d on x86-64,
+ * SMMUv3 and the GIC's translation service on arm64. kernel/dev knows no register of any of them.
  *
  * From arch_iommu_init on, a function reaches nothing until a domain is attached to it, and then only what is mapped
  * there; its interrupts arrive only through a slot bound for it.
@@ -22,8 +22,12 @@ struct iommu_domain {
 /* True: translation and interrupt remapping are on and everything is blocked. False: there is none that can do both. */
 bool arch_iommu_init(void);
 uint64_t arch_iommu_end(void); /* IOVAs lie below */
-/* Whether a device can be shown memory there: interrupts may have a window of their own. */
-bool arch_iommu_range(uint64_t iova, uint64_t bytes);
+/*
+ * No memory is shown there: to write there is to interrupt. On x86-64 it is so whatever the tables say (VT-d 4.0, 3.14); on
+ * arm64 the page that takes messages is mapped there.
+ */
+#define INTERRUPT_WINDOW 0xfee00000ull
+#define INTERRUPT_WINDOW_BYTES 0x100000ull
 bool arch_iommu_attach(uint16_t requester, struct iommu_domain *domain); /* an empty one; false: no memory or quota */
 /* Blocks the function again, waits until that holds, frees the tables. Every page has been unmapped. */
 void arch_iommu_detach(uint16_t requester, struct iommu_domain *domain);

@@ -24,11 +24,13 @@ struct process;
 /* The head of struct cpu, as assembly reads it through TPIDR_EL1. */
 struct arch_cpu {
 	struct process *current;
-	uint64_t attention;       /* nonzero: schedule_attend before going on */
-	uint64_t kernel_stack;    /* top of this core's kernel stack */
-	uint64_t emergency_stack; /* for the report that the other has overflown */
-	uint64_t affinity;        /* of MPIDR_EL1 */
-	uint32_t gic_target;      /* GICv2: this core's bit */
+	uint64_t attention;              /* nonzero: schedule_attend before going on */
+	uint64_t kernel_stack;           /* top of this core's kernel stack */
+	uint64_t emergency_stack;        /* for the report that the other has overflown */
+	uint64_t affinity;               /* of MPIDR_EL1 */
+	uint32_t gic_target;             /* GICv2: this core's bit */
+	volatile uint8_t *redistributor; /* GICv3: its registers ... */
+	uint64_t redistributor_physical; /* ... and where they are */
 };
 
 /* A call that may block saves more: traps.S has a stub before each. */
