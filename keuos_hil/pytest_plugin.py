@@ -519,6 +519,13 @@ def channel(agent: Agent) -> Callable[..., Any]:
 
 
 @pytest.fixture
+def transfer_bytes(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """How much a bulk transfer moves: what --net-bytes says, or else what the case says."""
+    given: int | None = request.config.getoption("keuos_net_bytes")
+    return lambda usual: usual if given is None else given
+
+
+@pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """The seed for this test's random choices; shown when the test fails, set by --seed."""
     value = request.config.stash[bench_key].seed

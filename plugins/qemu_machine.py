@@ -201,11 +201,21 @@ class QemuMachine:
     ) -> Session:
         """Start it; `boot_arguments` makes those that load an image, of it and a folder for files. See Target.open."""
         image.kernel.require_machine(self._kind.architecture, self.name)
+        return self.start(boot_arguments(image, directory), directory, image.kernel.describe, exit_status_of_guest)
+
+    def start(
+        self,
+        boot: Sequence[str],
+        directory: Path,
+        describe: Callable[[int], str] = hex,
+        exit_status_of_guest: Callable[[int], bool] = lambda status: False,
+    ) -> QemuSession:
+        """Start it with the arguments `boot`, which load whatever system. `describe` tells addresses in its code."""
         options, size = self._options, self.memory_bytes
         accel = self._chosen_accel()
         cpu = options.cpu + (self._kind.counter if accel == "tcg" else "")
         machine = [options.binary, "-accel", accel, "-cpu", cpu, "-m", f"{size >> 20}M", "-smp", str(options.cores)]
-        machine += ["-nodefaults", "-display", "none", "-no-reboot", *boot_arguments(image, directory)]
+        machine += ["-nodefaults", "-display", "none", "-no-reboot", *boot]
         machine += self._devices
         if self._counting:
             machine += ["-icount", _ICOUNT + self._kind.idle]
@@ -224,6 +234,6 @@ class QemuMachine:
             tests_by_tap=not self._hosts,
             stand_alone=[*machine, "-M", options.machine, "-serial", "stdio"],
             panic_patterns=self._panic_patterns,
-            describe=image.kernel.describe,
+            describe=describe,
             exit_status_of_guest=exit_status_of_guest,
         )

@@ -22,11 +22,11 @@
  */
 #define _GNU_SOURCE
 #include "call_text.h"
+#include "linux_guest_start.h"
 #include "linux_program.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -36,18 +36,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define ETHERTYPE 0x88B6 /* IEEE Std 802: local experimental ethertype 2 */
-#define GIVEN_NAME "eth0"
-#define NAME "wire0"
-#define ROOM (64 << 20) /* bytes of frames noticed and not yet counted */
-#define SECOND 1000000000LL
+#define ROOM (64 << 20)  /* bytes of frames noticed and not yet counted */
 
 struct head {
 	uint32_t number;
@@ -68,13 +62,6 @@ static struct frame frame; /* the one that goes out */
 static size_t carried;     /* bytes of text in a frame at most */
 static uint32_t number;    /* the request's that is dealt with */
 
-static long long now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * SECOND + time.tv_nsec;
-}
-
 void reply(const char *text)
 {
 	if (number == 0)
@@ -94,58 +81,12 @@ void reply(const char *text)
 
 /* Starting ------------------------------------------------------------------------------------------------------- */
 
-/* The lines of a file of the initrd. */
-static int lines_of(const char *path, char **line, int most)
-{
-	static char texts[2][16384];
-	static int used;
-	char *text = texts[used++], *rest = NULL;
-	int n = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof texts[0] - 1);
-	if (size < 0 || size == sizeof texts[0] - 1)
-		give_up("the initrd's file %s can't be read: %s", path, size < 0 ? strerror(errno) : "too long");
-	close(fd);
-	text[size] = 0;
-	for (char *one = strtok_r(text, "\n", &rest); one != NULL; one = strtok_r(NULL, "\n", &rest)) {
-		if (n == most)
-			give_up("the initrd's file %s has more than %d lines", path, most);
-		line[n++] = one;
-	}
-	return n;
-}
-
-static void load_modules(void)
-{
-	char *module[32];
-	int modules = lines_of("/modules", module, 32);
-	for (int at = 0; at < modules; at++) {
-		int fd = open(module[at], O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) != 0)
-			give_up("the module %s can't be loaded: %s", module[at], strerror(errno));
-		close(fd);
-	}
-}
-
-/* The drivers find the NIC a moment after they are loaded. */
-static void rename_interface(void)
-{
-	int any = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = {.ifr_name = GIVEN_NAME, .ifr_newname = NAME};
-	long long end = now() + 10 * SECOND;
-	while (ioctl(any, SIOCSIFNAME, &request) != 0) {
-		if (errno != ENODEV || now() > end)
-			give_up("no interface %s: %s", GIVEN_NAME, strerror(errno));
-		usleep(1000);
-	}
-	close(any);
-}
-
 static int packet_socket(int protocol)
 {
 	struct sockaddr_ll where = {
 		.sll_family = AF_PACKET,
 		.sll_protocol = htons((uint16_t)protocol),
-		.sll_ifindex = (int)if_nametoindex(NAME),
+		.sll_ifindex = (int)if_nametoindex(GUEST_INTERFACE),
 	};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), room = ROOM;
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
@@ -164,16 +105,16 @@ static int packet_socket(int protocol)
 			give_up("frames can't be filtered: %s", strerror(errno));
 	}
 	if (bind(fd, (struct sockaddr *)&where, sizeof where) != 0)
-		give_up("a packet socket can't be bound to %s: %s", NAME, strerror(errno));
+		give_up("a packet socket can't be bound to %s: %s", GUEST_INTERFACE, strerror(errno));
 	return fd;
 }
 
 /* The header of all frames that go out: to the test, from the interface. */
 static void address_frames(const char *peer)
 {
-	struct ifreq request = {.ifr_name = NAME};
+	struct ifreq request = {.ifr_name = GUEST_INTERFACE};
 	if (ioctl(calls, SIOCGIFHWADDR, &request) != 0)
-		give_up("%s has no hardware address: %s", NAME, strerror(errno));
+		give_up("%s has no hardware address: %s", GUEST_INTERFACE, strerror(errno));
 	memcpy(frame.ethernet.h_source, request.ifr_hwaddr.sa_data, ETH_ALEN);
 	unsigned octet[ETH_ALEN];
 	if (sscanf(peer, "%x:%x:%x:%x:%x:%x", octet, octet + 1, octet + 2, octet + 3, octet + 4, octet + 5) != 6)
@@ -186,18 +127,10 @@ static void address_frames(const char *peer)
 static void start(void)
 {
 	char *argument[64];
-	mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
-	if (mkdir("/proc", 0555) != 0 && errno != EEXIST)
-		give_up("/proc can't be made: %s", strerror(errno));
-	if (mount("proc", "/proc", "proc", 0, NULL) != 0)
-		give_up("/proc can't be mounted: %s", strerror(errno));
-	int arguments = lines_of("/arguments", argument, 64);
+	int arguments = start_guest(argument, 64, false);
 	if (arguments < 5)
 		give_up("the initrd's file /arguments has %d lines; expected at least 5", arguments);
 	prepare_sockets();
-	load_modules();
-	rename_interface();
-	set_up_interface(&(struct interface){NAME, NULL, argument[0], argument[1], argument[2], atoi(argument[3])});
 	carried = (size_t)atoi(argument[3]) - sizeof(struct head);
 	sendings = packet_socket(ETH_P_ALL);
 	calls = packet_socket(ETHERTYPE);

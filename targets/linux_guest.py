@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
@@ -30,7 +31,7 @@ from keuos_hil.net.side_line import SideLine
 from keuos_hil.parts import AnyTarget, Link, Network, Session, Timebase
 from keuos_hil.units import parse_size
 
-from .linux_program import all_settings, build, compiler, require_mtu
+from .linux_program import SHARED, all_settings, compile_program, compiler, require_mtu
 
 #: In the order of their loading: each needs those before it. The kernel has them as modules.
 _MODULES = (
@@ -43,6 +44,7 @@ _MODULES = (
     "net_failover",
     "virtio_net",
 )
+_SOURCES = ("linux_guest.c", "linux_guest_start.c", *SHARED)
 #: Where an unpacked package is looked for if the user names none: what `make linux-guest` made, and an installed one.
 _ROOTS = (Path(__file__).parent.parent / "build" / "linux-guest", Path("/"))
 _KERNEL = re.compile(r"vmlinuz-(.*-cloud-amd64)")
@@ -224,14 +226,14 @@ class LinuxGuestSession:
 
 
 @dataclass(frozen=True)
-class _Kernel:
+class GuestKernel:
     """An unpacked kernel package: the image, and the modules by name."""
 
     image: Path
     modules: dict[str, Path]
 
 
-def _find_kernel(name: str, root: str) -> _Kernel:
+def find_kernel(name: str, root: str = "") -> GuestKernel:
     """The newest kernel below `root`, or in the usual places. Raises InfraError, saying how to get one."""
     for folder in (Path(root),) if root else _ROOTS:
         images = sorted((folder / "boot").glob("vmlinuz-*-cloud-amd64"), key=lambda path: path.stat().st_mtime)
@@ -240,12 +242,45 @@ def _find_kernel(name: str, root: str) -> _Kernel:
             assert found is not None, "the pattern is narrower than the glob"
             modules = {path.name[:-3]: path for path in (folder / "lib" / "modules" / found[1]).rglob("*.ko")}
             if all(module in modules for module in _MODULES):
-                return _Kernel(image, modules)
+                return GuestKernel(image, modules)
     where = f"in {root}" if root else "for the guest"
     raise InfraError(
         f"target {name}: no Debian kernel {where}. In a checkout: make linux-guest. Elsewhere: apt-get install"
         " linux-image-cloud-amd64, or apt-get download it, unpack it by dpkg-deb -x and give --linux-guest-root=FOLDER"
     )
+
+
+def make_initrd(kernel: GuestKernel, sources: Sequence[str], arguments: Sequence[object], directory: Path) -> Path:
+    """An archive of a program, compiled as the first process, of the drivers and of what it has to know.
+
+    Args:
+        sources: files of this folder; linux_guest_start.c among them, which reads the rest.
+        arguments: the lines of the file `arguments`.
+
+    Raises:
+        InfraError: something can't be compiled or packed.
+    """
+    folder = directory / "initrd"
+    folder.mkdir()
+    compile_program(sources, folder / "init", "-static")
+    for module in _MODULES:
+        shutil.copyfile(kernel.modules[module], folder / f"{module}.ko")
+    (folder / "arguments").write_text("".join(f"{argument}\n" for argument in arguments))
+    (folder / "modules").write_text("".join(f"/{module}.ko\n" for module in _MODULES))
+    for empty in ("dev", "proc"):
+        (folder / empty).mkdir()
+    names = "".join(f"{path.relative_to(folder)}\n" for path in sorted(folder.rglob("*")))
+    archive = directory / "initrd.cpio"
+    command = ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", f"--file={archive}"]
+    try:
+        done = subprocess.run(
+            command, input=names, cwd=folder, capture_output=True, text=True, timeout=_ARCHIVE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InfraError(f"the guest's initrd can't be made: {error}") from None
+    if done.returncode:
+        raise InfraError(f"the guest's initrd can't be made: {done.stderr.strip()}")
+    return archive
 
 
 class LinuxGuest:
@@ -270,44 +305,20 @@ class LinuxGuest:
             if shutil.which(tool) is None:
                 raise InfraError(f"{tool} is not installed; Debian: apt-get install {package}")
         compiler()
-        _find_kernel(self.name, self.options.root)
+        find_kernel(self.name, self.options.root)
 
     def lease(self) -> AbstractContextManager[object]:
         """Any number can run side by side."""
         return nullcontext()
 
-    def _make_initrd(self, kernel: _Kernel, network: Network, directory: Path) -> Path:
-        """An archive of the program, the drivers and what they have to know."""
-        folder = directory / "initrd"
-        folder.mkdir()
-        build("linux_guest.c", folder / "init", "-static")
-        for module in _MODULES:
-            shutil.copyfile(kernel.modules[module], folder / f"{module}.ko")
-        mask = IPv4Interface(f"{network.address}/{network.prefix}").netmask
-        arguments = [network.address, mask, network.gateway, network.mtu, OWN_MAC.hex(":"), *self._settings]
-        (folder / "arguments").write_text("".join(f"{argument}\n" for argument in arguments))
-        (folder / "modules").write_text("".join(f"/{module}.ko\n" for module in _MODULES))
-        for empty in ("dev", "proc"):
-            (folder / empty).mkdir()
-        names = "".join(f"{path.relative_to(folder)}\n" for path in sorted(folder.rglob("*")))
-        archive = directory / "initrd.cpio"
-        command = ["cpio", "--create", "--format=newc", "--owner=0:0", "--quiet", f"--file={archive}"]
-        try:
-            done = subprocess.run(
-                command, input=names, cwd=folder, capture_output=True, text=True, timeout=_ARCHIVE_S, check=False
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise InfraError(f"the guest's initrd can't be made: {error}") from None
-        if done.returncode:
-            raise InfraError(f"the guest's initrd can't be made: {done.stderr.strip()}")
-        return archive
-
     def attach(self, directory: Path) -> Session:
         """See Resident.attach: boot it."""
         network = Network("192.0.2.2", bytes.fromhex("02000000ad03"), 24, "192.0.2.1", self.options.mtu)
-        kernel = _find_kernel(self.name, self.options.root)
+        kernel = find_kernel(self.name, self.options.root)
         if self._initrd is None or not self._initrd.exists():
-            self._initrd = self._make_initrd(kernel, network, directory)
+            mask = IPv4Interface(f"{network.address}/{network.prefix}").netmask
+            own = [network.address, mask, network.gateway, network.mtu, OWN_MAC.hex(":")]
+            self._initrd = make_initrd(kernel, _SOURCES, [*own, *self._settings], directory)
         size = self._memory_bytes
         argv = [self.options.binary, "-accel", "tcg", "-cpu", self.options.cpu, "-m", f"{size >> 20}M", "-smp", "1"]
         argv += ["-nodefaults", "-display", "none", "-no-reboot", "-icount", _ICOUNT, "-bios", "qboot.rom"]

@@ -147,9 +147,11 @@ void set_up_interface(const struct interface *wanted)
 		set_hardware_address(any, &request, wanted->mac);
 	set_address(any, &request, SIOCSIFADDR, wanted->address);
 	set_address(any, &request, SIOCSIFNETMASK, wanted->mask);
-	send_segments_singly(wanted->name);
-	take_segments_singly(any, request);
-	fill_in_checksums(any, request);
+	if (!wanted->offloads) {
+		send_segments_singly(wanted->name);
+		take_segments_singly(any, request);
+		fill_in_checksums(any, request);
+	}
 	bring_up(any, wanted->name, wanted->mtu);
 	bring_up(any, "lo", LOOPBACK_MTU);
 	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};

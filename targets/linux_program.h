@@ -24,6 +24,7 @@ bool write_file(const char *path, const char *text);
 struct interface {
 	const char *name, *mac, *address, *mask, *gateway;
 	int mtu;
+	bool offloads; /* as Linux has them by default; else segments are sent and taken singly, checksums filled in */
 };
 
 /* linux_interface.c: one request to rtnetlink(7) of this namespace, with NLM_F_ACK; 0, or what was wrong with it. */

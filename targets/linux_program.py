@@ -10,7 +10,8 @@ from pathlib import Path
 from keuos_hil.errors import InfraError, UsageError
 
 _COMPILERS = ("cc", "clang", "gcc")
-_SHARED = ("linux_sockets.c", "linux_interface.c", "call_text.c")
+#: Sources of both programs that make socket calls.
+SHARED = ("linux_sockets.c", "linux_interface.c", "call_text.c")
 _BUILD_S = 120
 
 #: What differs from Linux's defaults, below /proc/sys/net, and why. Paths that a kernel lacks are passed over.
@@ -72,4 +73,4 @@ def compile_program(sources: Sequence[str], output: Path, *flags: str, libraries
 
 def build(main: str, output: Path, *more: str) -> Path:
     """Compile `main` and what both of Linux's programs share; see :func:`compile_program`."""
-    return compile_program((main, *_SHARED), output, *more)
+    return compile_program((main, *SHARED), output, *more)

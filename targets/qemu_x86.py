@@ -6,6 +6,7 @@ PCI BARs: the kernel has to).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from keuos_hil.plugins import grub_iso
 from keuos_hil.plugins.accel import choose_accel
 from keuos_hil.plugins.guest_memory import Window
 from keuos_hil.plugins.qemu_machine import LINKS, MachineKind, QemuMachine, plug_nic
+from keuos_hil.plugins.qemu_session import QemuSession
 
 from keuos_hil.errors import UsageError
 from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
@@ -114,6 +116,10 @@ class QemuX86:
     def open(self, image: Image, directory: Path) -> Session:
         """See Target.open."""
         return self._machine.open(image, directory, self._boot_arguments, self._is_debug_exit)
+
+    def start(self, boot: Sequence[str], directory: Path) -> QemuSession:
+        """The same machine with another system: `boot` are QEMU's arguments that load it, by a direct boot."""
+        return self._machine.start(["-bios", self.options.firmware, *boot], directory)
 
     def _is_debug_exit(self, status: int) -> bool:
         """isa-debug-exit, which a kernel may be given by `extra`, ends QEMU with an odd status."""

@@ -16,10 +16,9 @@ from keuos_hil.net.linux_peer import LinuxPeer, why_not
 from keuos_hil.net.netd import Netd, NetdSockets
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Conversation, Stack
+from keuos_hil.net.transfer import Transfer
 from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
-
-from .programs import Transfer
 
 _ports = itertools.cycle(range(2000, 32000))
 
@@ -118,10 +117,3 @@ def start_peer(
 def transfer(netd: Netd) -> Transfer:
     """The program that moves bulk data."""
     return Transfer(netd)
-
-
-@pytest.fixture
-def transfer_bytes(request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How much a bulk transfer moves: what --net-bytes says, or else what the case says."""
-    given: int | None = request.config.getoption("keuos_net_bytes")
-    return lambda usual: usual if given is None else given

@@ -238,22 +238,6 @@ class Rogue(_NicProgram):
         return address
 
 
-class Transfer:
-    """The program `transfer`, bound to NetD and listening: moves bulk data by itself, checked against the pattern."""
-
-    def __init__(self, netd: Netd) -> None:
-        self.process = netd.agent.spawn("transfer")
-        netd.bind(self.process)
-        until("transfer to listen", lambda: self.results, lambda r: r.listening)
-        constant = self.process.elf.layouts.constant
-        self.sink, self.source = constant("TRANSFER_SINK"), constant("TRANSFER_SOURCE")
-
-    @property
-    def results(self) -> Any:
-        """What it counts."""
-        return self.process.read_struct("results")
-
-
 class HeldClock:
     """The clock of a `netd_hil` (netd/keuos/test_clock.h), by the agent: it needs no wire."""
 

@@ -10,10 +10,9 @@ from keuos_hil.net.host import Host
 from keuos_hil.net.linux_peer import LinuxPeer
 from keuos_hil.net.netd import Netd
 from keuos_hil.net.tcp import Conversation
+from keuos_hil.net.transfer import Transfer
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
-
-from .programs import Transfer
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 

@@ -8,9 +8,8 @@ import pytest
 
 from keuos_hil.net.impaired_link import Impairments
 from keuos_hil.net.linux_peer import LinuxPeer
+from keuos_hil.net.transfer import Transfer
 from keuos_hil.record import Recorder
-
-from .programs import Transfer
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 

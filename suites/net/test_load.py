@@ -14,12 +14,13 @@ from keuos_hil.net import wire
 from keuos_hil.net.host import OWN_MAC
 from keuos_hil.net.linux_peer import LinuxPeer
 from keuos_hil.net.netd import Netd
+from keuos_hil.net.transfer import Transfer
 from keuos_hil.parts import Network
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
 from .conftest import fenced
-from .programs import Transfer, device_of, until
+from .programs import device_of, until
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
