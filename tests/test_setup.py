@@ -124,6 +124,7 @@ def test_a_python_that_is_too_old_is_named(checkout: Path):
         "xorriso",
         "mformat",
         "ip",
+        "nc.openbsd",
     ):
         program(checkout, name, "exit 0")
     program(checkout, "python3", 'case "$2" in *version_info*) echo 3.9; exit 1 ;; esac')

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ import numpy as np
 TUNSETIFF = 0x400454CA
 TAP_WITHOUT_INFORMATION = 0x1002
 DEVICE = "wire0"
+#: Debian's name of OpenBSD's netcat, of which `nc` may be another's.
+NETCAT = "nc.openbsd"
 _MESSAGE_MAX = 1 << 16
 _PIECE = 1 << 16
 #: A connection without any progress for so long is broken, however slow the machine.
@@ -57,6 +60,12 @@ def digest_of(count: int) -> str:
     return digest.hexdigest()
 
 
+def _sink_report(report: bytes) -> dict[str, Any]:
+    """What `transfer`'s sink says in the end."""
+    received, bad = struct.unpack("<Qq", report)
+    return {"received": received, "bad": bad}
+
+
 class Peer:
     """What can be asked of it: its methods, by name. Bytes are sent and expected in the pattern."""
 
@@ -86,8 +95,7 @@ class Peer:
                 end.sendall(piece)
             end.shutdown(socket.SHUT_WR)
             report = b"".join(iter(lambda: end.recv(4096), b""))
-        received, bad = struct.unpack("<Qq", report)
-        return {"received": received, "bad": bad, "seconds": time.monotonic() - begun}
+        return _sink_report(report) | {"seconds": time.monotonic() - begun}
 
     def receive(self, port: int, count: int) -> dict[str, Any]:
         """From `transfer`'s source: how much came, and its SHA-256 beside the one that it has to have."""
@@ -100,6 +108,31 @@ class Peer:
                 length += len(piece)
         seconds = time.monotonic() - begun
         return {"received": length, "digest": digest.hexdigest(), "right": digest_of(count), "seconds": seconds}
+
+    def netcat_send(self, port: int, count: int) -> dict[str, Any]:
+        """As `send`, by a program that nobody here wrote: nc ends its half where its input ends."""
+        return _sink_report(self._netcat(["-N"], port, pieces(count)))
+
+    def netcat_receive(self, port: int, count: int) -> dict[str, Any]:
+        """As `receive`, by nc, which ends when the target does."""
+        got = self._netcat([], port, iter([struct.pack("<Q", count)]))
+        return {"received": len(got), "digest": hashlib.sha256(got).hexdigest(), "right": digest_of(count)}
+
+    def _netcat(self, options: list[str], port: int, input_pieces: Iterator[bytes]) -> bytes:
+        """What nc wrote to its standard output when it was given that input."""
+        command = [NETCAT, *options, self._target, str(port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as netcat:
+            assert netcat.stdin is not None
+            assert netcat.stdout is not None
+            reader = ThreadPoolExecutor(max_workers=1)
+            output = reader.submit(netcat.stdout.read)
+            for piece in input_pieces:
+                netcat.stdin.write(piece)
+            netcat.stdin.close()
+            got = output.result(_PATIENCE_S)
+            reader.shutdown()
+            assert netcat.wait(_PATIENCE_S) == 0, f"{NETCAT} ended with status {netcat.returncode}"
+        return got
 
     def connections(self, port: int, count: int, size: int, first: int, ports: int) -> dict[str, Any]:
         """One after the other: `transfer`'s source is asked for `size` bytes, and closes. Own ports take turns."""

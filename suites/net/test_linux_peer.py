@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
 
 from keuos_hil.net.impaired_link import Impairments
 from keuos_hil.net.linux_peer import LinuxPeer
+from keuos_hil.net.linux_peer_program import NETCAT
 from keuos_hil.net.transfer import Transfer
 from keuos_hil.record import Recorder
 
@@ -70,3 +72,13 @@ def test_every_byte_arrives_over_a_bad_wire(
     assert peer.bridge is not None
     for way in (peer.bridge.to_target, peer.bridge.from_target):
         assert min(way.counts.values()) > 0, f"the wire was to do each of these: {way.counts}"
+
+
+@pytest.mark.skipif(shutil.which(NETCAT) is None, reason=f"no {NETCAT} on this machine (Debian: netcat-openbsd)")
+def test_netcat_sends_and_receives_every_byte(start_peer: Callable[..., LinuxPeer], transfer: Transfer) -> None:
+    peer = start_peer()
+    told = peer.do("netcat_send", port=transfer.sink, count=MIB)
+    assert (told["received"], told["bad"]) == (MIB, -1)
+    told = peer.do("netcat_receive", port=transfer.source, count=MIB)
+    assert (told["received"], told["digest"]) == (MIB, told["right"])
+    assert (transfer.results.finished, transfer.results.failed) == (2, 0)
