@@ -50,6 +50,8 @@ class Bench:
     results_base: Path | None
     baseline: Baseline | None = None
     save_baseline: Path | None = None
+    #: Whether --report was given.
+    reports: bool = False
     results: Results = field(default_factory=Results)
     #: What --baseline says of the run, behind it.
     judgement: Judgement | None = None
@@ -235,6 +237,13 @@ class Bench:
             base = self.results_base or self.root / "build" / "results"
             history.append(base / history.FILE, json.loads(path.read_text()))
         return path
+
+    def write_report(self, path: Path) -> None:
+        """What --report asks for, of the results.json at `path`. Raises UsageError if it can't be made."""
+        if self.reports:
+            from . import report  # jinja2 and matplotlib are a moment that no other run shall pay for
+
+            report.write(path.with_name("report.html"), json.loads(path.read_text()), self.results.samples, path.parent)
 
     def judge_by_baseline(self, path: Path, *, whole: bool) -> None:
         """What --baseline and --save-baseline ask for, of the results.json at `path`.

@@ -155,17 +155,12 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from .net.kept_frames import told
-    from .report import render  # matplotlib is half a second that the other commands shall not pay for
+    from .report import write  # jinja2 is a moment that the other commands shall not pay for
 
     results = load_results(options.results)
     folder = _folder(options.results)
     output = options.output or folder / "report.html"
-    samples = _load_samples(folder)
-    try:
-        output.write_text(render(told(results, folder), samples), encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no report can be made of {folder}: {error}") from None
+    write(output, results, _load_samples(folder), folder)
     print(output)
     return 0
 

@@ -108,6 +108,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     add("--baseline", dest="keuos_baseline", metavar="FILE", default=None,
         help="compare with a run that --save-baseline kept, and fail where something takes more instructions, "
              "or is slower in two sets of launches")  # fmt: skip
+    group.addoption("--report", dest="keuos_report", action="store_true",
+        help="write report.html beside results.json, as `keuos-hil report` does")  # fmt: skip
     add("--seed", dest="keuos_seed", type=_whole_number, metavar="N", default=None,
         help="seed of every random choice (default: a new one, shown with each failure)")  # fmt: skip
     add("--fuzz-seed", dest="keuos_fuzz_seed", type=_whole_number, metavar="N", default=None,
@@ -166,6 +168,7 @@ def pytest_configure(config: pytest.Config) -> None:
             results_base=_path(config, "keuos_results"),
             baseline=_baseline(config),
             save_baseline=_path(config, "keuos_save_baseline"),
+            reports=config.getoption("keuos_report"),
         )
         _try_results_base(config)
     except InfraError as error:
@@ -294,6 +297,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     elif bench.has_directory and not config.getoption("collectonly"):
         try:
             path = bench.write_results()
+            bench.write_report(path)
             bench.judge_by_baseline(path, whole=session.exitstatus == pytest.ExitCode.OK)
         except InfraError as error:
             bench.unwritten = str(error)

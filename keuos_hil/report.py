@@ -7,11 +7,13 @@ the plots drawn (matplotlib, as SVG within the page, in the page's own text colo
 from __future__ import annotations
 
 import io
+import math
 import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
 from . import histogram
+from .errors import UsageError
+from .net.kept_frames import told
 from .netd_table import beside, packets
 from .results import VERDICTS
 from .rows_table import QUANTITY, is_row, ratio_to_floor, row_name, sorted_rows, with_interval
@@ -32,6 +36,25 @@ _DASHES = ("-", "--", ":", "-.", (0, (1, 3)), (0, (8, 2)))
 _BINS = 60
 _BLOCKS = 28
 _CURVE = 200
+#: Of a plot, in inches: without its legend, of that what is below the axis, and a line of the legend.
+_PLOT_HEIGHT, _AXIS_HEIGHT, _LEGEND_LINE = 3.3, 0.55, 0.19
+_LEGEND_COLUMNS = 4
+
+
+def write(output: Path, results: Mapping[str, Any], samples: Mapping[str, ArrayLike], folder: Path) -> None:
+    """Write the page.
+
+    Args:
+        results, samples: as for :func:`render`.
+        folder: the run's, where the frames of its failed tests are.
+
+    Raises:
+        UsageError: it can't be made of these, or not be written.
+    """
+    try:
+        output.write_text(render(told(results, folder), samples), encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no report can be made of {folder}: {error}") from None
 
 
 def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
@@ -200,11 +223,16 @@ def plot(curves: Mapping[str, NDArray[np.float64]]) -> str:
     """An SVG element: a histogram and the cumulative curve of each row, over one logarithmic axis of ticks."""
     from matplotlib import rc_context  # half a second that no test run shall pay for
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axis = histogram.common_axis(curves, _BINS)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "keuos-hil", "font.size": 9}):
-        figure = Figure(figsize=(10, 3.2 + 0.11 * len(curves)), layout="constrained")
+        # Placed by hand, and without mathematics in the labels: matplotlib's own ways take half of the time.
+        legend = _LEGEND_LINE * math.ceil(len(curves) / _LEGEND_COLUMNS)
+        height = _PLOT_HEIGHT + legend
+        figure = Figure(figsize=(10, height))
         above, below = figure.subplots(1, 2, sharex=True)
+        figure.subplots_adjust(0.085, (_AXIS_HEIGHT + legend) / height, 0.985, 0.98, wspace=0.19)
         for number_, (name, values) in enumerate(curves.items()):
             colour = _COLOURS[number_ % len(_COLOURS)]
             dash = _DASHES[number_ // len(_COLOURS) % len(_DASHES)]
@@ -222,13 +250,17 @@ def plot(curves: Mapping[str, NDArray[np.float64]]) -> str:
             part.set_xlabel("ticks")
             part.grid(alpha=0.25)
             part.patch.set_alpha(0)
-            for text in (part.xaxis.label, part.yaxis.label, *part.get_xticklabels(), *part.get_yticklabels()):
+            part.xaxis.set_major_formatter(FuncFormatter(lambda ticks, _: f"{ticks:,.0f}"))
+            part.xaxis.set_minor_formatter(NullFormatter())
+            for text in (part.xaxis.label, part.yaxis.label):
                 text.set_color(_TEXT)
             part.tick_params(which="both", colors=_TEXT)
             for spine in part.spines.values():
                 spine.set_color(_TEXT)
+        above.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}"))
+        above.yaxis.set_minor_formatter(NullFormatter())
         figure.patch.set_alpha(0)
-        figure.legend(loc="outside lower center", ncols=4, frameon=False, labelcolor=_TEXT)
+        figure.legend(loc="lower center", ncols=_LEGEND_COLUMNS, frameon=False, labelcolor=_TEXT)
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     svg = drawn.getvalue()

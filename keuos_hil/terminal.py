@@ -6,18 +6,21 @@ from collections import Counter
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from .baseline import Judgement
-from .bench import Bench
 from .compare import THRESHOLD, Verdict
 from .line import LineCounts
 from .rows_table import is_row, missing_lines, rows_table
+
+if TYPE_CHECKING:  # the command keuos-hil shall not pay for pytest
+    import pytest
+
+    from .baseline import Judgement
+    from .bench import Bench
 
 #: Functions of another size than in a baseline.
 _GROWN_MOST = 12
@@ -245,3 +248,5 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
         for line in boards(bench.results.tests.values()):
             reporter.write_line(line)
         reporter.write_line(f"results: {bench.directory / 'results.json'}")
+        if bench.reports:
+            reporter.write_line(f"report: {bench.directory / 'report.html'}")

@@ -210,9 +210,10 @@ def test_x(target, request):
 
 def test_the_frames_of_a_failed_test_are_kept_and_shown_by_the_report(pytester):
     pytester.makepyfile(FAILING)
-    result = pytester.runpytest_subprocess("--target=linux", f"--results={pytester.path}/r", timeout=120)
+    result = pytester.runpytest_subprocess("--target=linux", f"--results={pytester.path}/r", "--report", timeout=120)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*- frames -*", "*/test_x-linux.pcap", "*/test_x-linux.frames.txt"])
+    result.stdout.fnmatch_lines(["*- frames -*", "*/test_x-linux.pcap", "*/test_x-linux.frames.txt", "report: *"])
+    by_the_run = (pytester.path / "r" / "latest" / "report.html").read_text()
     moved = (pytester.path / "r" / "latest").resolve().rename(pytester.path / "elsewhere")
     (pcap,) = moved.rglob("*.pcap")
     assert [packet.haslayer(ICMP) for packet in rdpcap(str(pcap))].count(1) == 2
@@ -220,3 +221,4 @@ def test_the_frames_of_a_failed_test_are_kept_and_shown_by_the_report(pytester):
     page = (moved / "report.html").read_text()
     assert "ICMP type 8 code 0" in page
     assert "# &lt;and then&gt;" in page
+    assert by_the_run == page, "a run writes the same as the command"
