@@ -24,19 +24,28 @@ class GdbOptions:
     """`part = "gdb"`: a server that speaks gdb's remote protocol."""
 
     server: str = field(metadata={"help": "HOST:PORT, or the path of a socket"})
+    physical: bool = field(
+        default=True,
+        metadata={
+            "help": "whether it can go by physical addresses, as QEMU's does and OpenOCD's and J-Link's don't; "
+            "false: tests that look from outside are skipped, and gdb can attach"
+        },
+    )
 
 
 class GdbDebug:
     """See :class:`keuos_hil.board_parts.BoardDebug`."""
 
-    capabilities = frozenset({"debug", "pause"})
-
     def __init__(self, options: GdbOptions, context: PartContext) -> None:
+        self.capabilities = frozenset({"debug", "pause"} if options.physical else ())
+        self._physical = options.physical
         self._server = options.server
         self._where = context.where
 
-    def open(self, values: Mapping[str, str]) -> tuple[Debug, AbstractContextManager[object]]:
+    def open(self, values: Mapping[str, str]) -> tuple[Debug | None, AbstractContextManager[object]]:
         """See BoardDebug.open: connects when it is first used, so that a board is not stopped for nothing."""
+        if not self._physical:
+            return None, nullcontext()
         remote = GdbRemote(fill(self._server, values, self._where))
         return remote, remote
 

@@ -46,7 +46,7 @@ class GdbRemote:
             self._connection.close()
             raise InfraError(
                 f"the gdb server {self._server} does not go by physical addresses; gdb itself can attach, but tests "
-                'that need `debug` can\'t run on it: leave out the table debug, or say part = "none"'
+                "that need `debug` can't run on it: say physical = false in the table debug"
             )
         return self._connection
 

@@ -51,6 +51,13 @@ class BoardOptions:
         default=False,
         metadata={"help": "the line is known to damage bytes: tests that judge text meant for a person are skipped"},
     )
+    processor: str = field(
+        default="",
+        metadata={
+            "help": "what its processor is, for the report; of one that QEMU emulates it says -accel tcg, and tests "
+            "allow for what that does not raise"
+        },
+    )
     power: dict[str, Any] = field(default_factory=dict, metadata={"help": "how it is switched"})
     load: dict[str, Any] = field(default_factory=dict, metadata={"help": "how it gets its image"})
     link: dict[str, Any] = field(default_factory=dict, metadata={"help": "the wire to its NIC"})
@@ -74,7 +81,8 @@ class BoardSession:
         self._closed = False
         self._stack = ExitStack()
         self.started = time.monotonic()
-        self.command = f"{board.name}: {board.console_url}, {board.options.baud} baud"
+        said = f", {board.options.processor}" if board.options.processor else ""
+        self.command = f"{board.name}: {board.console_url}, {board.options.baud} baud{said}"
         try:
             board.loader.prepare(image, directory)
             self._line = line = SerialLine(board.console_url, board.options.baud)

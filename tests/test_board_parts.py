@@ -89,6 +89,15 @@ def test_a_board_without_anything_but_a_line_has_few_capabilities(make):
     assert board.capabilities == frozenset()
 
 
+def test_a_debug_probe_without_physical_addresses_lets_gdb_attach_and_no_test_look(make):
+    tables = GOOD + '[targets.rpi.debug]\npart = "gdb"\nserver = "localhost:3333"\n'
+    assert {"debug", "pause"} <= make(tables).capabilities
+    board = make(tables + "physical = false\n")
+    assert not {"debug", "pause"} & board.capabilities
+    assert board.debug.open({})[0] is None
+    assert board.debug.attach_command({}) == "gdb -ex 'target remote localhost:3333'"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

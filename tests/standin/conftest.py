@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ def stick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def make_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
-    """Makes stand-ins; they are gone behind the test.
+@contextmanager
+def _benches(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
+    """What makes stand-ins; they are gone behind it.
 
     Their folders, of which `name` is the last part, are short, as paths of sockets have to be.
     """
@@ -62,6 +63,20 @@ def make_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]
         yield make
         for bench in benches:
             bench.close()
+
+
+@pytest.fixture
+def make_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
+    """Makes stand-ins for one test."""
+    with _benches(request) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
+def lasting_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """An arm64 stand-in that many tests share: what one has left running on it, the next need not load."""
+    with _benches(request) as make:
+        yield make("arm64")
 
 
 @pytest.fixture
