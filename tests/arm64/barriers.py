@@ -68,8 +68,8 @@ _TRAPS = "arch/arm64/traps.S"
 ACCESSES = (
     # What produces and consumes: the word that releases a message, the counters that give room back, the sleep flags.
     _store(_RING, "keuos_send_inline", "first->word", RINGS),
-    _store(_RING, "keuos_send_descriptor", "slot->word", RINGS),
-    _store(_RING, "keuos_send_descriptor", "p->ring.own->slots", RINGS),
+    _store(_RING, "keuos_post_descriptor", "slot->word", RINGS),
+    _store(_RING, "keuos_post_descriptor", "p->ring.own->slots", RINGS),
     _store(_RING, "keuos_consumer_publish", "c->ring.own->data", RINGS),
     _store(_RING, "keuos_consumer_publish", "c->ring.own->slots", RINGS),
     _load(_RING, "keuos_producer_refresh", "p->ring.peer->slots", RINGS),
@@ -78,6 +78,7 @@ ACCESSES = (
     _load(_RING, "keuos_receive_inline", "slot->word", RINGS),
     _load(_RING, "keuos_receive_verified", "slot->word", RINGS),
     _load(_RING, "keuos_receive_cookie", "slot->word", RINGS),
+    _load("include/keuos/batch.h", "keuos_open_batch", "slot->word", RINGS),
     _fence(_SLEEP, "keuos_ring_sleeping", RINGS),
     _fence(_SLEEP, "keuos_ring_peer_sleeps", RINGS),
     # The kernel's end of a verified channel: head and word in, word out, the tail, the end of the channel.

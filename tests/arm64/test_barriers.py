@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,6 +31,20 @@ def images(pytestconfig: pytest.Config) -> list[Path]:
 def test_every_access_that_a_peer_synchronises_with_is_an_ordered_instruction(images: list[Path]) -> None:
     wrong = faults(SOURCES, images)
     assert not wrong, "\n".join(f"{access}: {what}" for access, what in wrong.items())
+
+
+@pytest.mark.parametrize("folder", ["include/keuos", "include/kernel", "ipc"])
+def test_no_order_is_asked_for_in_the_ring_and_at_its_gates_that_is_not_looked_at(folder: str) -> None:
+    """A statement may take two lines, the order on the second."""
+    orders = re.compile("__ATOMIC_(ACQUIRE|RELEASE|ACQ_REL|SEQ_CST)")
+    ordered, known = set(), set()
+    for path in (SOURCES / folder).glob("*.[ch]"):
+        file = f"{folder}/{path.name}"
+        ordered |= {(file, i) for i, line in enumerate(path.read_text().splitlines(), 1) if orders.search(line)}
+        of_file = [one for one in ACCESSES if one.file == file]
+        known |= {(file, line + more) for one in of_file for line in origin(SOURCES, one) for more in (0, 1)}
+    assert ordered
+    assert not ordered - known, f"who looks at {sorted(ordered - known)}? Not ACCESSES in barriers.py"
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,10 @@ enum { LITMUS_MESSAGE_MAX = 1024, LITMUS_EDGE_MAX = 10000 };
 enum litmus_turn { LITMUS_RECEIVER_LATE, LITMUS_SENDER_LATE, LITMUS_RACE, LITMUS_OTHER_RACE, LITMUS_TURNS };
 
 struct ring_litmus_params {
-	uint64_t seed;  /* not 0; the same on both sides */
-	uint32_t turns; /* together; each process sends in every second */
-	uint32_t first; /* nonzero: begins as the sender */
-	uint32_t
-		burst; /* messages in a turn, 2 at least and this at most; more than a ring's slots have to wait for room */
+	uint64_t seed;       /* not 0; the same on both sides */
+	uint32_t turns;      /* together; each process sends in every second */
+	uint32_t first;      /* nonzero: begins as the sender */
+	uint32_t burst;      /* messages in a turn, from 2 to this; more than a ring's slots wait for room */
 	uint32_t length_max; /* bytes of a message, 8 to LITMUS_MESSAGE_MAX */
 	uint32_t jitter;     /* pauses before a side begins in a race, at most, beside what the race itself asks for */
 };
