@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from keuos_hil.targets import linux_native
 
 from keuos_hil.baseline import CONFIRMING, Baseline, growth, save
 from keuos_hil.errors import InfraError, UsageError
@@ -105,3 +106,35 @@ def test_an_option_that_names_no_baseline_ends_the_run_before_it_begins(pytester
     run = pytester.runpytest_subprocess("--baseline=nowhere.json")
     assert run.ret == pytest.ExitCode.USAGE_ERROR
     run.stderr.fnmatch_lines(["*--baseline *nowhere.json can't be read*"])
+
+
+COUNTING = """
+import os
+
+def test_x(target, record):
+    record.add("x", {"a": 1}, value=float(os.environ["COUNT"]), timebase="instructions")
+    assert "FAIL" not in os.environ
+"""
+
+
+@pytest.mark.skipif(not linux_native.can_measure(), reason="target linux needs a checkout")
+def test_a_run_is_kept_and_a_later_one_fails_by_what_it_takes_more(pytester, monkeypatch):
+    pytester.makepyfile(COUNTING)
+
+    def run(count, *options):
+        monkeypatch.setenv("COUNT", str(count))
+        return pytester.runpytest_subprocess("--target=linux", f"--results={pytester.path}/r", *options, timeout=120)
+
+    monkeypatch.setenv("FAIL", "1")
+    refused = run(100, "--save-baseline=base.json")
+    refused.stdout.fnmatch_lines(["*no baseline *base.json was saved: the run failed"])
+    assert not (pytester.path / "base.json").exists()
+    monkeypatch.delenv("FAIL")
+    assert run(100, "--save-baseline=base.json").ret == pytest.ExitCode.OK
+    same = run(100, "--baseline=base.json")
+    assert same.ret == pytest.ExitCode.OK
+    same.stdout.fnmatch_lines(["baseline *base.json: 1 rows compared, 0 slower"])
+    more = run(101, "--baseline=base.json")
+    assert more.ret == pytest.ExitCode.TESTS_FAILED
+    more.stdout.fnmatch_lines(["baseline *base.json: 1 rows compared, 1 slower", "*x a=1 linux instructions*1.010*"])
+    more.stdout.fnmatch_lines(["*no function has another size*"])
