@@ -1,0 +1,136 @@
+"""Standing credit (docs/sockets.md): data comes as it arrives, until it is used up; and a ring that runs full."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keuos_hil.net.host import Host
+from keuos_hil.net.netd import Netd
+from keuos_hil.net.sockets import App
+from keuos_hil.net.tcp import Conversation
+
+from .conftest import connect_to
+from .programs import until
+
+pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
+
+PLENTY = 1 << 24
+#: Of an application's events ring (docs/sockets.md).
+RING = 1 << 16
+
+
+class Reader:
+    """The program `reader`, with a connection to us that it has accepted."""
+
+    def __init__(self, host: Host, netd: Netd) -> None:
+        self.process = netd.agent.spawn("reader")
+        netd.bind(self.process)
+        until("reader to listen", lambda: self.results, lambda r: r.listening)
+        self.peer = Conversation(host, self.constant("READER_PORT"), 4900)
+        self.peer.tx("S")
+        self.peer.rx("SA", ack=self.peer.snd)
+        self.peer.tx("A")
+        until("the connection to be accepted", lambda: self.results, lambda r: r.accepted)
+
+    def constant(self, name: str) -> int:
+        """An enumerator of the program."""
+        return self.process.elf.layouts.constant(name)
+
+    @property
+    def results(self) -> Any:
+        """What it counts."""
+        return self.process.read_struct("results")
+
+    def credit(self, size: int) -> None:
+        """Have it give so much, and wait until it has."""
+        wanted = int(self.results.credits) + 1
+        self.process.write_struct("params", bytes=size)
+        self.process.write_struct("params", credits=wanted)
+        until("the credit to be given", lambda: int(self.results.credits), lambda given: given == wanted)
+
+    def hold(self, stop: bool) -> None:
+        """Have it take nothing out of its ring, from its next turn on; or go on."""
+        self.process.write_struct("params", hold=int(stop))
+        self.turn()
+
+    def turn(self) -> None:
+        """Wait until it has looked at its ring once more, from beginning to end."""
+        now = int(self.results.turns)
+        until("two turns", lambda: int(self.results.turns), lambda turns: turns >= now + 2)
+
+    def received(self, count: int) -> Any:
+        """Wait until it has so many bytes; then no more come by themselves."""
+        until(f"{count} bytes", lambda: int(self.results.received), lambda n: n >= count)
+        self.peer.host.fence()
+        self.turn()
+        results = self.results
+        assert (results.received, results.bad, results.after) == (count, -1, 0)
+        return results
+
+
+@pytest.fixture
+def reader(host: Host, netd: Netd) -> Reader:
+    """It, with a connection that nothing was sent on yet."""
+    return Reader(host, netd)
+
+
+def test_credits_add_up_and_are_used_to_the_last_byte_and_no_further(reader: Reader) -> None:
+    reader.credit(700)
+    reader.credit(300)
+    for size in (500, 1400, 900):
+        reader.peer.tx("PA", data=size)
+    reader.received(1000)
+    reader.credit(1)
+    reader.received(1001)
+    reader.credit(PLENTY)
+    assert reader.received(2800).error == 0
+    reader.peer.tx("PA", data=50)
+    reader.received(2850)
+    reader.peer.kill()
+
+
+def test_the_end_of_the_stream_is_told_behind_all_data_and_once(reader: Reader) -> None:
+    reader.peer.tx("PA", data=1200)
+    reader.peer.tx("FA")
+    reader.credit(1200)
+    assert not reader.received(1200).ended, "the credit is used up: not even the end is told without one"
+    reader.credit(1)
+    until("the end", lambda: reader.results, lambda r: r.ended)
+    results = reader.received(1200)
+    assert (results.ended, results.error) == (results.messages + 1, 0)
+    reader.peer.kill()
+
+
+def test_a_reset_ends_a_credit_with_an_error(reader: Reader) -> None:
+    reader.credit(PLENTY)
+    reader.peer.tx("PA", data=300)
+    reader.received(300)
+    reader.peer.tx("R")
+    results = until("the error", lambda: reader.results, lambda r: r.error)
+    reset = reader.process.elf.layouts.enum("keuos_socket_result")["KEUOS_SOCKET_RESET"]
+    assert (results.error, results.ended, results.received) == (reset, 0, 300)
+
+
+def test_a_ring_that_runs_full_closes_the_window_and_loses_nothing(host: Host, netd: Netd, reader: Reader) -> None:
+    living = connect_to(host, App(netd.application(), host), 4910, 4911)
+    reader.credit(PLENTY)
+    reader.hold(True)
+    peer, sent = reader.peer, 0
+    while peer.target_window:
+        size = min(1460, peer.target_window)
+        peer.tx("PA", data=size)
+        peer.rx_ack()
+        sent += size
+    assert sent > RING, "ring and receive buffer are filled, and the peer is told so"
+    assert reader.results.received == 0
+    living.tx("PA", data=1000)
+    assert living.sock.recv_exactly(1000).bad is None, "others have theirs"
+    reader.hold(False)
+    reader.received(sent)
+    host.wait(lambda: peer.target_window > 0, 5)
+    assert peer.target_window > 0, "the window opens again, unasked"
+    peer.tx("PA", data=100)
+    reader.received(sent + 100)
+    peer.kill()
