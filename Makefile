@@ -24,6 +24,9 @@ PYTEST := $(BIN)/pytest $(addprefix --target=,$(TARGET))
 # the gates are shown to take as many wherever two tags differ.
 COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(filter qemu-%,$(TARGET))) --timebase=instructions suites/ring suites/gates/test_ticks.py)
 
+# The emulated PC with its other NIC: the driver, and TCP through it.
+OTHER_NIC = $(if $(filter qemu-x86,$(TARGET)),$(BIN)/pytest --target=qemu-x86 --qemu-nic=e1000e suites/net/test_nic.py suites/tcp/test_handshake.py)
+
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
 C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
@@ -49,6 +52,7 @@ run: kernel ## run the suites on TARGET and show the ring table; on an emulator 
 test: lint kernel check-wheel linux-guest ## everything that belongs to every push
 	$(PYTEST) tests suites $(ARGS)
 	$(COUNTED)
+	$(OTHER_NIC)
 	$(BIN)/pytest --target=linux suites/tcp
 	$(BIN)/pytest --target=linux --link=veth suites/tcp/test_data.py suites/tcp/test_ipv4.py
 	$(BIN)/pytest --target=netd suites/tcp
