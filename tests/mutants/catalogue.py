@@ -51,6 +51,7 @@ class Fault:
         tests: arguments for pytest, by words: these tests must notice. Several runs: each by itself must.
         product: what it is put into; see products.py.
         requirements: what it violates, by the names of keuos_hil/net/requirements.csv.
+        harmless_on_arm64: why it is no fault there, "" if it is one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Fault:
     tests: tuple[str, ...]
     product: str
     requirements: tuple[str, ...] = ()
+    harmless_on_arm64: str = ""
 
     def apply(self, read: Callable[[str], str]) -> dict[str, str]:
         """The changed files by name, each as `read` gives it with all its edits made.
@@ -88,6 +90,7 @@ class _Entry:
     find: str
     replace: str
     requirements: list[str] = field(default_factory=list)
+    harmless_on_arm64: str = ""
 
 
 def load(files: Iterable[Path] = FILES) -> list[Fault]:
@@ -122,14 +125,12 @@ def _fault(table: dict[str, Any], product: str, where: str) -> Fault:
         tuple(entry.tests),
         product,
         requirements=tuple(requirements),
+        harmless_on_arm64=entry.harmless_on_arm64,
     )
 
 
 def shared(faults: Iterable[Fault]) -> list[Fault]:
-    """Faults of the kernel in what both architectures have, or in each one's own of the same, put into arm64's.
-
-    Drivers' devices are left out: nobody gets one where there is no IOMMU, and the board `virt` has none that we drive.
-    """
+    """Faults of the kernel in what both architectures have, or in each one's own of the same, put into arm64's."""
     return [
         replace(fault, product="kernel-arm64") for fault in faults if fault.product == "kernel" and _is_arm64s(fault)
     ]
@@ -137,7 +138,7 @@ def shared(faults: Iterable[Fault]) -> list[Fault]:
 
 def _is_arm64s(fault: Fault) -> bool:
     of_an_architecture = [edit.file for edit in fault.edits if edit.file.startswith("kernel/arch/")]
-    return not any(edit.file.startswith("kernel/dev/") for edit in fault.edits) and (
+    return not fault.harmless_on_arm64 and (
         not of_an_architecture or any(name.startswith("kernel/arch/arm64/") for name in of_an_architecture)
     )
 
