@@ -90,6 +90,13 @@ def test_a_capability_that_is_missing_is_one_line_that_says_how_to_grant_it(case
     assert "\n" not in said
 
 
+def test_an_interface_is_held_without_the_right_to_make_namespaces_of_ones_own() -> None:
+    less = "-sys_admin"
+    if subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False).returncode:
+        pytest.skip("no user namespaces on this machine")
+    run_program("setpriv", "--bounding-set", less, "--inh-caps", less, case="held")
+
+
 @pytest.mark.parametrize(("part", "word"), [("raw", "`ip link` lists them"), ("tap", "ip tuntap add no-such")])
 def test_an_interface_that_is_not_there_is_one_clear_line(part: str, word: str) -> None:
     kinds = {kind.name: kind for kind in board_link.keuos_hil_part_types()}
