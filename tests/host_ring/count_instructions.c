@@ -26,6 +26,7 @@ static const struct kind {
 	{"nop", KEUOS_POLLED, round_trips_nop},
 	{"56", KEUOS_POLLED, round_trips_56},
 	{"64", KEUOS_POLLED, round_trips_64},
+	{"64-batch", KEUOS_POLLED, round_trips_64_batch},
 	{"64-verified", KEUOS_VERIFIED, round_trips_64_verified},
 	{"deliver", KEUOS_VERIFIED, round_trips_deliver},
 	{"48-proof", KEUOS_POLLED_PROOF, round_trips_48_proof},

@@ -11,6 +11,7 @@ struct round_trip {
 /* Runs n round trips of each kind. Messages are private at both ends. Fails if a message arrives changed. */
 void round_trips_56(struct round_trip *trip, uint32_t n);
 void round_trips_64(struct round_trip *trip, uint32_t n);
+void round_trips_64_batch(struct round_trip *trip, uint32_t n);
 void round_trips_48_proof(struct round_trip *trip, uint32_t n);
 void round_trips_64_verified(struct round_trip *trip, uint32_t n);
 void round_trips_deliver(struct round_trip *trip, uint32_t n);

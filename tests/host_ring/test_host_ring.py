@@ -66,7 +66,7 @@ INTERLEAVINGS = (
 )
 
 #: Instructions of a round trip, both sides and both directions together, that must not be exceeded: (name, limit).
-INSTRUCTION_LIMITS = (("56", 100), ("48-proof", 110), ("64", 140), ("64-verified", 350))
+INSTRUCTION_LIMITS = (("56", 100), ("48-proof", 110), ("64", 140), ("64-batch", 80), ("64-verified", 350))
 
 
 def compiler() -> str:

@@ -68,9 +68,12 @@ KEUOS_INLINE int keuos_send_batch(
 	/* The peer has the lines from when it read them: all are asked for before the first is waited for. */
 	for (uint32_t at = start; at != start + sent * stride; at += KEUOS_DATA_ALIGNMENT)
 		keuos_prefetch_write(p->ring.payload + (at & (data_bytes - 1)));
-	for (uint32_t i = 0; i < sent; i++)
-		keuos_copy_in(
-			p->ring.payload, data_bytes, start + i * stride, (const uint8_t *)messages + i * size, size);
+	if (size == stride) /* they lie as closely there as here */
+		keuos_copy_in(p->ring.payload, data_bytes, start, messages, sent * size);
+	else
+		for (uint32_t i = 0; i < sent; i++)
+			keuos_copy_in(p->ring.payload, data_bytes, start + i * stride,
+				(const uint8_t *)messages + i * size, size);
 	keuos_post_descriptor(p, sealed, template_index, start, sent * stride, 0);
 	return (int)sent;
 }
@@ -142,8 +145,12 @@ KEUOS_INLINE int keuos_receive_batch(struct keuos_consumer *c, struct keuos_batc
 	at = batch->at;
 	taken = keuos_bounded(batch->left < capacity ? batch->left : capacity, capacity);
 	keuos_prefetch_batch(c, at, taken * stride);
-	for (uint32_t i = 0; i < taken; i++)
-		keuos_copy_out(c->ring.payload, data_bytes, at + i * stride, (uint8_t *)messages + i * size, size);
+	if (size == stride)
+		keuos_copy_out(c->ring.payload, data_bytes, at, messages, taken * size);
+	else
+		for (uint32_t i = 0; i < taken; i++)
+			keuos_copy_out(
+				c->ring.payload, data_bytes, at + i * stride, (uint8_t *)messages + i * size, size);
 	batch->at = at + taken * stride;
 	batch->left -= taken;
 	if (!batch->left) {
