@@ -43,6 +43,7 @@ _ERRORS = {
     "reset": "ECONNRESET",
     "timed-out": "ETIMEDOUT",
     "unreachable": "EHOSTUNREACH",
+    "no-name": "ENOENT",
     "not-connected": "ENOTCONN",
     "shut": "EPIPE",
     "too-long": "EMSGSIZE",
@@ -204,6 +205,11 @@ class NetdSockets:
             return [str(self._add(_Socket(str(arguments[0]))))]
         if name == "network":
             return self._network(str(arguments[0]))
+        if name == "resolve":
+            self._control("resolve", arguments[0])
+            return ["0"]  # the host build keeps one
+        if name == "resolved":
+            return [str(IPv4Address(int(self._control("resolved"))))]
         if name == "reset":
             for number in list(self._sockets):
                 self._abort(number)
@@ -218,8 +224,8 @@ class NetdSockets:
         return values
 
     def _network(self, what: str) -> list[str]:
-        if what == "dhcp":
-            self._control("dhcp")
+        if what in ("dhcp", "renew", "release"):
+            self._control(what)
         elif what == "as_given":
             self._control("address", self._given)
         address, *_, state = self._control("net").split()
@@ -543,7 +549,8 @@ class NetdSession:
             "connections=400",
         )
         own = IPv4Interface(f"{network.address}/{network.prefix}")
-        given = f"{int(own)} {int(own.netmask)} {int(IPv4Address(network.gateway))} 0"
+        gateway = int(IPv4Address(network.gateway))  # and name server
+        given = f"{int(own)} {int(own.netmask)} {gateway} {gateway}"
         control("address", given)
         self.link = SocketPairLink(wire_near)
         self.sockets = NetdSockets(control, given)

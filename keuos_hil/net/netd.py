@@ -77,7 +77,7 @@ class Netd:
         core: int | None = None,
     ) -> None:
         self.agent = agent
-        words = f"ip={address} gw={gateway} {arguments}".strip() if address else arguments
+        words = f"ip={address} gw={gateway} dns={gateway} {arguments}".strip() if address else arguments
         self.nic = nic_number(agent)
         self.process: Process = agent.spawn(program, words, suspended=True, pages=_PAGES[program], core=core)
         self.channels: list[ChannelHandle] = []
@@ -105,12 +105,13 @@ class Netd:
         if answer != "serving":
             raise TargetFailure(f"netd {answer} before it served anybody\n{self.agent.console.describe()}")
 
-    def bind(self, application: Process, *, observer: bool = False) -> list[ChannelHandle]:
+    def bind(self, application: Process, *, observer: bool = False, administrator: bool = False) -> list[ChannelHandle]:
         """Give `application` a pair of channels with NetD."""
         constant = self.process.elf.layouts.constant
         label = constant("KEUOS_SOCKET_MARK") << constant("KEUOS_SOCKET_MARK_SHIFT")
         label |= next(self._pairs) * constant("KEUOS_SOCKET_PAIR")
         label |= constant("KEUOS_SOCKET_OBSERVER") if observer else 0
+        label |= constant("KEUOS_SOCKET_ADMINISTRATOR") if administrator else 0
         order = constant("KEUOS_SOCKET_ORDER")
         made = [
             self.agent.bind(application, self.process, "polled_proof", order=order, label=label),
@@ -119,9 +120,9 @@ class Netd:
         self.channels += made
         return made
 
-    def application(self, line: NetdLine | None = None) -> NetdSockets:
+    def application(self, line: NetdLine | None = None, *, administrator: bool = True) -> NetdSockets:
         """A program of its own that makes socket calls, bound and ready; told by its mailbox, or by frames."""
-        return NetdSockets(self, line)
+        return NetdSockets(self, line, administrator=administrator)
 
     def counters(self) -> dict[str, int]:
         """What it counts about rings, its loop and the NIC; the stack's counters are :meth:`NetdSockets.counters`."""
@@ -206,9 +207,10 @@ class NetdSockets:
 
     Args:
         line: to a `netd_hil`: calls go by frames instead, which takes one round trip of the wire.
+        administrator: it may say where NetD's address comes from.
     """
 
-    def __init__(self, netd: Netd, line: NetdLine | None = None) -> None:
+    def __init__(self, netd: Netd, line: NetdLine | None = None, *, administrator: bool = True) -> None:
         self.netd = netd
         self._line = line
         self.process = netd.agent.spawn(SOCKETS_PROGRAM)
@@ -222,7 +224,7 @@ class NetdSockets:
         self._room = self.process.elf.layouts.constant("SOCKETS_TEXT")
         self._piece = self.process.elf.layouts.struct("sockets_piece")
         self._number = 0
-        self.channels = netd.bind(self.process, observer=True)
+        self.channels = netd.bind(self.process, observer=True, administrator=administrator)
         until("the application to be bound", lambda: int(self._read()[0].open), lambda state: state == 1)
 
     @property

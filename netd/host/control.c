@@ -5,7 +5,7 @@
  *   reset [NAME=VALUE ...]                a new stack: limits, mtu, msl (ms), ecn, up to what struct netd_config has
  *   step [MICROSECONDS]                   the manual clock: to the next deadline, but no further than that
  *   advance MICROSECONDS                  by that much, over all deadlines between
- *   address A MASK GATEWAY DNS | dhcp | route NETWORK MASK GATEWAY | net | link 0|1
+ *   address A MASK GATEWAY DNS | dhcp | renew | release | route NETWORK MASK GATEWAY | net | link 0|1
  *   listen A PORT BACKLOG | accept ID | open | connect ID A PORT A PORT
  *   send ID FLAGS HEX | recv ID BYTES | peek ID BYTES | urgent ID | hold ID BYTES | held ID
  *   shutdown ID | close ID | abort ID | set ID OPTION VALUE | get ID OPTION
@@ -452,6 +452,10 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 		say_result(answer, netd_set_address(stack, &own));
 	} else if (!strcmp(verb, "dhcp")) {
 		say_result(answer, netd_dhcp_start(stack));
+	} else if (!strcmp(verb, "renew")) {
+		say_result(answer, netd_dhcp_renew(stack));
+	} else if (!strcmp(verb, "release")) {
+		say_result(answer, netd_dhcp_release(stack));
 	} else if (!strcmp(verb, "route") && count >= 3) {
 		say_result(answer, netd_add_route(stack, a, b, c));
 	} else if (!strcmp(verb, "net")) {

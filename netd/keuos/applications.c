@@ -37,6 +37,8 @@ KEUOS_ACCEPTS(KEUOS_SOCKET_INFO, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(KEUOS_SOCKET_NETWORK, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(KEUOS_SOCKET_LOOK, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(KEUOS_SOCKET_COUNTERS, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_RESOLVE, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_CONFIGURE, REQUEST_MAX, KEUOS_DATA_ALIGNMENT, 0);
 
 static KEUOS_TEMPLATE(template_reply, KEUOS_SOCKET_REPLY, sizeof(struct keuos_socket_reply), KEUOS_DATA_ALIGNMENT, 0);
 static KEUOS_TEMPLATE(template_data, KEUOS_SOCKET_DATA, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
@@ -56,9 +58,9 @@ static void keuos_ring_doorbell(uint32_t capability)
 	sys_doorbell(capability);
 }
 
-void applications_start(struct netd *stack, const struct netd_nic *nic)
+void applications_start(struct netd *stack, const struct netd_nic *nic, const struct netd_address *own)
 {
-	sockets_start(stack, nic);
+	sockets_start(stack, nic, own);
 }
 
 unsigned applications_count(void)
@@ -210,7 +212,7 @@ static int take(struct application *application)
 		return bytes;
 	opcode = application->requests.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode;
 	application_counters.requests++;
-	if (opcode == KEUOS_SOCKET_SEND || opcode == KEUOS_SOCKET_SEND_TO) {
+	if (opcode == KEUOS_SOCKET_SEND || opcode == KEUOS_SOCKET_SEND_TO || opcode == KEUOS_SOCKET_RESOLVE) {
 		application_counters.sent_copied += (uint32_t)bytes;
 		request = request_of(opcode, cookie);
 		sockets_carry_out(application, opcode, &request, buffer, (uint32_t)bytes);

@@ -2,8 +2,8 @@
  * The applications of NetD: who is at the other end of its rings, which sockets are whose, and the traffic on the rings.
  * docs/sockets.md has the protocol. Every ring is hostile: what an application does can end its own connections only.
  *
- * applications.c pairs ends, takes requests off the rings and ends applications; sockets.c carries requests out. Both
- * are called from the event loop alone.
+ * applications.c pairs ends, takes requests off the rings and ends applications; sockets.c carries requests out, names.c those that
+ * wait for an answer from the network. All are called from the event loop alone.
  */
 #ifndef NETD_KEUOS_APPLICATIONS_H
 #define NETD_KEUOS_APPLICATIONS_H
@@ -57,7 +57,8 @@ struct application_counters {
 
 extern struct application_counters application_counters;
 
-void applications_start(struct netd *stack, const struct netd_nic *nic);
+/* `own`: the address that the arguments name, or none, for DHCP. */
+void applications_start(struct netd *stack, const struct netd_nic *nic, const struct netd_address *own);
 
 /* New ends have been bound to this process: takes them. */
 void applications_accept(void);
@@ -73,7 +74,9 @@ unsigned applications_count(void);
 
 /* --- sockets.c, for applications.c --- */
 
-void sockets_start(struct netd *stack, const struct netd_nic *nic);
+void sockets_start(struct netd *stack, const struct netd_nic *nic, const struct netd_address *own);
+/* As the arguments say. Returns netd_result. */
+int sockets_configure(struct netd *stack, const struct netd_address *own);
 void sockets_carry_out(struct application *application, uint16_t opcode, const struct keuos_socket_request *request,
 	const uint8_t *data, uint32_t bytes);
 /* What a socket has to tell: events, and data on credit, as far as there is room. */
@@ -86,7 +89,14 @@ unsigned sockets_count(void);
 extern bool (*sockets_stranger)(struct application *application, uint16_t opcode,
 	const struct keuos_socket_request *request, const uint8_t *data, uint32_t bytes);
 
-/* --- applications.c, for sockets.c --- */
+/* --- names.c, for sockets.c --- */
+
+/* Asks for a name's address. NETD_OK: the application will be answered by itself. */
+int names_resolve(struct netd *stack, struct application *application, uint32_t id, const char *name, uint32_t bytes);
+void names_attend(struct application *application); /* answers what is known by now, as far as there is room */
+void names_end(const struct application *application);
+
+/* --- applications.c, for sockets.c and names.c --- */
 
 /* Sends an event of at most 104 bytes; the caller knows that there is room, or looks at the result: false if not. */
 bool application_tell(struct application *application, uint16_t opcode, const void *message, uint32_t bytes);

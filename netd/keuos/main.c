@@ -38,7 +38,7 @@ static struct netd *start(void)
 {
 	size_t bytes = netd_bytes(&arguments.config.limits);
 	struct netd *stack;
-	int result = NETD_OK;
+	int result;
 
 	if (!bytes || bytes > stack_memory_bytes) {
 		user_log("these limits need %lu bytes, and there are %lu for the stack", (unsigned long)bytes,
@@ -54,10 +54,7 @@ static struct netd *start(void)
 		user_log("the stack refuses its limits or the NIC: an MTU of %u", wire.nic.mtu);
 		return NULL;
 	}
-	if (arguments.own.address)
-		result = netd_set_address(stack, &arguments.own);
-	else
-		result = netd_dhcp_start(stack);
+	result = sockets_configure(stack, &arguments.own);
 	if (result == NETD_OK && arguments.services)
 		result = netd_services_bytes(SERVICE_SESSIONS) <= SERVICE_BYTES
 			? netd_services_start(stack, service_memory, SERVICE_SESSIONS)
@@ -124,7 +121,7 @@ int main(const char *args)
 	if (!stack)
 		return EXIT_NO_STACK;
 	clock_wire(&wire.nic);
-	applications_start(stack, &wire.nic);
+	applications_start(stack, &wire.nic, &arguments.own);
 	applications_accept();
 	wire_run(&wire);
 	loop_counters.serving = 1;

@@ -17,13 +17,20 @@ bool (*sockets_stranger)(struct application *application, uint16_t opcode, const
 
 static struct netd *stack;
 static const struct netd_nic *nic;
+static const struct netd_address *given;
 static struct socket sockets[KEUOS_SOCKETS];
 static unsigned in_use;
 
-void sockets_start(struct netd *the_stack, const struct netd_nic *the_nic)
+void sockets_start(struct netd *the_stack, const struct netd_nic *the_nic, const struct netd_address *own)
 {
 	stack = the_stack;
 	nic = the_nic;
+	given = own;
+}
+
+int sockets_configure(struct netd *the_stack, const struct netd_address *own)
+{
+	return own->address ? netd_set_address(the_stack, own) : netd_dhcp_start(the_stack);
 }
 
 unsigned sockets_count(void)
@@ -237,6 +244,7 @@ static void pass_on_credit(struct socket *socket)
 void sockets_attend(struct application *application)
 {
 	application->attention = false;
+	names_attend(application);
 	for (struct socket *socket = application->sockets; socket; socket = socket->next) {
 		if (socket->credit)
 			pass_on_credit(socket);
@@ -438,6 +446,32 @@ static void observe(struct application *application, uint16_t opcode, const stru
 		reply(application, request, NETD_INVALID, 0);
 }
 
+static void configure(struct application *application, const struct keuos_socket_request *request)
+{
+	int result = NETD_INVALID;
+
+	if (!(application->label & KEUOS_SOCKET_ADMINISTRATOR))
+		result = KEUOS_SOCKET_NOT_ALLOWED;
+	else if (request->value == KEUOS_SOCKET_AS_GIVEN)
+		result = sockets_configure(stack, given);
+	else if (request->value == KEUOS_SOCKET_DHCP)
+		result = netd_dhcp_start(stack);
+	else if (request->value == KEUOS_SOCKET_DHCP_RENEW)
+		result = netd_dhcp_renew(stack);
+	else if (request->value == KEUOS_SOCKET_DHCP_RELEASE)
+		result = netd_dhcp_release(stack);
+	reply(application, request, result, 0);
+}
+
+static void resolve(struct application *application, const struct keuos_socket_request *request, const uint8_t *data,
+	uint32_t bytes)
+{
+	int result = names_resolve(stack, application, request->id, (const char *)data, bytes);
+
+	if (result != NETD_OK)
+		reply(application, request, result, 0);
+}
+
 static void give_up(struct socket *socket, bool abort)
 {
 	if (socket->kind == SOCKET_DATAGRAM)
@@ -557,6 +591,12 @@ void sockets_carry_out(struct application *application, uint16_t opcode, const s
 	case KEUOS_SOCKET_COUNTERS:
 		observe(application, opcode, request);
 		return;
+	case KEUOS_SOCKET_RESOLVE:
+		resolve(application, request, data, bytes);
+		return;
+	case KEUOS_SOCKET_CONFIGURE:
+		configure(application, request);
+		return;
 	default:
 		break;
 	}
@@ -578,6 +618,7 @@ void sockets_carry_out(struct application *application, uint16_t opcode, const s
 
 void sockets_end(struct application *application)
 {
+	names_end(application);
 	while (application->sockets)
 		give_up(application->sockets, true);
 }

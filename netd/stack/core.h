@@ -101,6 +101,7 @@ struct dhcp {
 	struct netd_address offered;
 	uint32_t lease, renewal, rebinding; /* seconds */
 	unsigned tries;
+	bool releasing;      /* the lease was given back: the address goes at `due` */
 	netd_time due;       /* of the next step */
 	netd_time requested; /* when the REQUEST that was granted was sent: the lease counts from there */
 	netd_time started;

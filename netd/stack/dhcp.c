@@ -8,6 +8,7 @@
 
 static const netd_time CHECK_FOR = 1 * NETD_S;     /* RFC 2131, 4.4.1: an ARP probe before the address is used */
 static const netd_time DECLINED_FOR = 10 * NETD_S; /* RFC 2131, 3.1 (5): at least, before it starts again */
+static const netd_time RELEASED_FOR = 1 * NETD_S;  /* the address stays so long, for ARP to find the server */
 static const uint32_t LEASE_MOST = UINT32_MAX;     /* RFC 2131, 3.3: for ever */
 
 enum {
@@ -34,8 +35,10 @@ static void transmit(struct netd *stack, uint8_t type)
 	/* RFC 2131, table 5: a client that holds an address names it as its own, and no server. */
 	if (dhcp->state >= NETD_DHCP_BOUND) {
 		message.client = stack->net.address;
-		if (dhcp->state != NETD_DHCP_REBINDING)
+		if (dhcp->state != NETD_DHCP_REBINDING || type == WIRE_DHCP_RELEASE)
 			server.address = dhcp->server;
+		if (type == WIRE_DHCP_RELEASE)
+			message.server = dhcp->server;
 	} else {
 		message.broadcast = true;
 		if (type != WIRE_DHCP_DISCOVER) {
@@ -121,7 +124,7 @@ static bool deliver(void *owner, struct netd_udp *socket, struct netd_endpoint f
 
 	(void)socket;
 	(void)to;
-	if (from.port != WIRE_DHCP_SERVER_PORT || !wire_dhcp_parse(&message, data, bytes) ||
+	if (dhcp->releasing || from.port != WIRE_DHCP_SERVER_PORT || !wire_dhcp_parse(&message, data, bytes) ||
 		message.transaction != dhcp->transaction || memcmp(message.mac, stack->nic->mac, WIRE_MAC))
 		return true;
 	switch (message.type) {
@@ -175,11 +178,16 @@ static void ask_again(struct netd *stack, netd_time until)
 
 netd_time dhcp_run(struct netd *stack)
 {
+	static const struct netd_address none;
 	struct dhcp *dhcp = &stack->dhcp;
 	netd_time rebinding = dhcp->granted + dhcp->rebinding * NETD_S, end = dhcp->granted + dhcp->lease * NETD_S;
 
 	if (stack->now < dhcp->due)
 		return dhcp->due;
+	if (dhcp->releasing) {
+		netd_set_address(stack, &none);
+		return dhcp->due;
+	}
 	switch (dhcp->state) {
 	case NETD_DHCP_OFF:
 		dhcp->due = NETD_NEVER;
@@ -240,6 +248,33 @@ int netd_dhcp_start(struct netd *stack)
 	apply(stack, &none);
 	/* RFC 2131, 4.4.1: not all at once after a power failure. */
 	discover(stack, stack_random(stack) % NETD_S);
+	return NETD_OK;
+}
+
+static bool leased(const struct dhcp *dhcp)
+{
+	return dhcp->state >= NETD_DHCP_BOUND && !dhcp->releasing;
+}
+
+int netd_dhcp_renew(struct netd *stack)
+{
+	if (!leased(&stack->dhcp))
+		return NETD_INVALID;
+	stack->dhcp.due = stack->now;
+	return NETD_OK;
+}
+
+int netd_dhcp_release(struct netd *stack)
+{
+	struct dhcp *dhcp = &stack->dhcp;
+
+	if (!leased(dhcp))
+		return NETD_INVALID;
+	dhcp->transaction = stack_random(stack);
+	dhcp->started = stack->now;
+	transmit(stack, WIRE_DHCP_RELEASE);
+	dhcp->releasing = true;
+	dhcp->due = stack->now + RELEASED_FOR;
 	return NETD_OK;
 }
 

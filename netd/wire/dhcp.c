@@ -110,7 +110,8 @@ void wire_dhcp_emit(uint8_t data[static WIRE_DHCP_BYTES], const struct wire_dhcp
 	at[2] = dhcp->type;
 	at = put_option(at + 3, OPTION_REQUESTED, dhcp->requested);
 	at = put_option(at, OPTION_SERVER, dhcp->server);
-	if (dhcp->type != WIRE_DHCP_DECLINE) { /* RFC 2131, table 5: a DECLINE asks for nothing */
+	/* RFC 2131, table 5: who gives an address up asks for nothing. */
+	if (dhcp->type != WIRE_DHCP_DECLINE && dhcp->type != WIRE_DHCP_RELEASE) {
 		memcpy(at, parameters, sizeof(parameters));
 		at += sizeof(parameters);
 	}

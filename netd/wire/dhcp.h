@@ -11,6 +11,7 @@ enum wire_dhcp_type {
 	WIRE_DHCP_DECLINE = 4,
 	WIRE_DHCP_ACK = 5,
 	WIRE_DHCP_NAK = 6,
+	WIRE_DHCP_RELEASE = 7,
 };
 
 enum wire_dhcp_constants {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 import time
 
 import pytest
@@ -26,16 +27,16 @@ def say(target: LiveTarget, line: str) -> None:
     target.console.write(line + "\r")
 
 
-def spawn_netd(target: LiveTarget) -> int:
+def spawn_netd(target: LiveTarget, more: str = "") -> int:
     """NetD by the prompt; its pid."""
     target.end_netd()
     _ = target.agent
-    say(target, f"spawn netd ip={ADDRESS}/{PREFIX} gw={GATEWAY}")
+    say(target, f"spawn netd ip={ADDRESS}/{PREFIX} gw={GATEWAY} {more}".strip())
     return int(target.console.expect(re.compile(rb"\[(\d+)\] netd on core"), SOON_S)[1])
 
 
-def answers(target: LiveTarget, within: float = SOON_S) -> None:
-    """Wait until NetD answers for its address, and then a ping."""
+def answers(target: LiveTarget, within: float = SOON_S) -> Host:
+    """Wait until NetD answers for its address, and then a ping. The host that asked."""
     host = Host(target.link, Network(ADDRESS, _BROADCAST, PREFIX, GATEWAY))
     host.judging = False
     ask = wire.arp(1, host.mac, host.address, bytes(6), host.target)
@@ -50,6 +51,7 @@ def answers(target: LiveTarget, within: float = SOON_S) -> None:
     pinger = Host(target.link, Network(ADDRESS, mac, PREFIX, GATEWAY))
     pinger.judging = False
     pinger.fence()
+    return pinger
 
 
 def end_netd(target: LiveTarget) -> None:
@@ -67,6 +69,24 @@ def test_net_at_the_prompt_shows_addresses_counters_and_connections(target: Live
     target.console.expect(re.compile(rb"icmp_echoes \d+"), SOON_S)
     target.console.expect(re.compile(rb"LISTEN +0\.0\.0\.0:7 "), SOON_S)
     target.console.expect(re.compile(rb"\] net: exit 0"), SOON_S)
+    end_netd(target)
+
+
+def test_net_resolve_at_the_prompt_tells_a_names_address(target: LiveTarget) -> None:
+    spawn_netd(target, f"dns={GATEWAY}")
+    host = answers(target)
+    say(target, "net resolve www.example")
+    assert host.wait(lambda: bool(host.udps), SOON_S), "nobody is asked"
+    question = host.udps.popleft()
+    record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + wire.ip("198.51.100.7")
+    answer = question.payload[:2] + b"\x81\x80" + question.payload[4:6] + b"\0\1" + question.payload[8:] + record
+    data = wire.udp(host.address, host.target, 53, question.source_port, answer)
+    host.send_ip(wire.ipv4(host.address, host.target, wire.PROTOCOL_UDP, data))
+    target.console.expect("www.example is 198.51.100.7", SOON_S)
+    say(target, "net resolve a..b")
+    target.console.expect("a..b: that is no name", SOON_S)
+    say(target, "net resolve")
+    target.console.expect("net: expected nothing, 'off' or 'resolve' and a name, got 'resolve'", SOON_S)
     end_netd(target)
 
 

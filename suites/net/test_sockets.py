@@ -186,6 +186,34 @@ def test_an_application_that_breaks_the_rings_rules_is_cut_off_alone(host: Host,
     assert not liar.bound
 
 
+def test_an_application_that_dies_while_it_waits_for_a_name_disturbs_nobody(host: Host, netd: Netd) -> None:
+    victim, survivor = netd.application(), netd.application()
+    ended = netd.counters()["ended"]
+    for count in range(2):
+        victim.call("resolve", f"host{count}.example")
+    assert host.wait(lambda: len(host.udps) >= 2, 10), "both are asked for"
+    victim.process.kill()
+    until("NetD to have noticed", lambda: netd.counters()["ended"], lambda n: n == ended + 1)
+    for question in list(host.udps):
+        refused = question.payload[:2] + b"\x81\x83" + question.payload[4:]
+        data = wire.udp(host.address, host.target, 53, question.source_port, refused)
+        host.send_ip(wire.ipv4(host.address, host.target, wire.PROTOCOL_UDP, data))
+    host.fence()
+    host.udps.clear()
+    for count in range(2):  # what it had asked for is no longer in the way
+        survivor.call("resolve", f"again{count}.example")
+    assert host.wait(lambda: len(host.udps) >= 2, 10)
+
+
+def test_only_an_administrator_says_where_the_address_comes_from(netd: Netd) -> None:
+    other = netd.application(administrator=False)
+    before = other.call("network", "-")
+    for what in ("dhcp", "as_given", "renew", "release"):
+        with pytest.raises(SocketError, match="EACCES"):
+            other.call("network", what)
+    assert other.call("network", "-") == before
+
+
 def test_the_limit_of_udp_sockets_is_a_value(host: Host, netd: Netd) -> None:
     app = App(netd.application(), host)
 

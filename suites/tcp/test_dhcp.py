@@ -20,7 +20,7 @@ from keuos_hil.net.sockets import App
 pytestmark = [pytest.mark.needs("link", "sockets"), pytest.mark.timed(3600)]
 
 _CLIENT, _SERVER = 68, 67
-_DISCOVER, _OFFER, _REQUEST, _DECLINE, _ACK, _NAK = 1, 2, 3, 4, 5, 6
+_DISCOVER, _OFFER, _REQUEST, _DECLINE, _ACK, _NAK, _RELEASE = range(1, 8)
 #: RFC 2132: option codes.
 _MASK, _ROUTER, _REQUESTED, _LEASE, _OVERLOAD, _TYPE, _NAMES, _T1, _T2 = 1, 3, 50, 51, 52, 53, 54, 58, 59
 _COOKIE = bytes((99, 130, 83, 99))
@@ -228,6 +228,42 @@ def test_an_address_whose_lease_has_ended_is_given_up(app: App, server: Server) 
     assert network(app)[0] == "0.0.0.0"
     server.host.udps.clear()
     assert server.next(_DISCOVER, 120).client == bytes(4)
+
+
+@pytest.mark.requirement("2131:1")
+def test_a_lease_is_renewed_when_somebody_asks_for_it(app: App, server: Server) -> None:
+    server.bound(app)
+    server.silent(100)
+    app.sockets.call("network", "renew")
+    renewal = server.next(_REQUEST, 1)
+    assert (renewal.destination, renewal.client) == (server.address, _OFFERED)
+    assert network(app)[1] == "renewing"
+    server.answer(renewal, server.options(_ACK))
+    server.silent(_LEASE_S / 2 - 30)
+    assert network(app) == (wire.dotted(_OFFERED), "bound"), "the lease counts from the renewal"
+
+
+@pytest.mark.requirement("2131:1")
+def test_a_lease_that_is_given_back_is_told_to_its_server(app: App, server: Server) -> None:
+    """RFC 2131, 4.4.6 and table 5."""
+    server.bound(app)
+    app.sockets.call("network", "release")
+    release = server.next(_RELEASE, 1)
+    assert (release.destination, release.client) == (server.address, _OFFERED)
+    assert release.options[_NAMES] == server.address
+    assert _REQUESTED not in release.options
+    server.silent(5)
+    assert network(app) == ("0.0.0.0", "off")
+
+
+@pytest.mark.requirement("2131:1")
+@pytest.mark.parametrize("what", ["renew", "release"])
+def test_without_a_lease_there_is_nothing_to_renew_or_to_give_back(app: App, server: Server, what: str) -> None:
+    server.discovered()
+    with pytest.raises(SocketError) as refused:
+        app.sockets.call("network", what)
+    assert refused.value.name == "EINVAL"
+    assert network(app)[1] == "selecting"
 
 
 @pytest.mark.requirement("2131:1")

@@ -19,14 +19,16 @@ enum keuos_socket_limit {
 	KEUOS_SOCKETS = 256,            /* of all applications */
 	KEUOS_SOCKETS_EACH = 128,       /* of one. Reached: NO_ROOM */
 	KEUOS_SOCKET_STATE_BYTES = 16,
+	KEUOS_SOCKET_NAMES_EACH = 2, /* names that one application may be waiting for. Reached: NO_ROOM */
 };
 
 /* The label of both channels: the mark in the upper half, flags and the binder's own number below. */
 enum keuos_socket_label {
 	KEUOS_SOCKET_MARK = 0x736f636b,
 	KEUOS_SOCKET_MARK_SHIFT = 32,
-	KEUOS_SOCKET_OBSERVER = 1, /* may look at everybody's connections and counters */
-	KEUOS_SOCKET_PAIR = 256,   /* the lowest bit of the binder's number */
+	KEUOS_SOCKET_OBSERVER = 1,      /* may look at everybody's connections and counters */
+	KEUOS_SOCKET_ADMINISTRATOR = 2, /* may say where the address comes from */
+	KEUOS_SOCKET_PAIR = 256,        /* the lowest bit of the binder's number */
 };
 
 static inline int keuos_is_socket_label(uint64_t label)
@@ -34,7 +36,7 @@ static inline int keuos_is_socket_label(uint64_t label)
 	return label >> KEUOS_SOCKET_MARK_SHIFT == KEUOS_SOCKET_MARK;
 }
 
-/* Opcodes. Requests carry struct keuos_socket_request, but for SEND and SEND_TO. */
+/* Opcodes. Requests carry struct keuos_socket_request, but for SEND, SEND_TO and RESOLVE. */
 enum keuos_socket_opcode {
 	KEUOS_SOCKET_OPEN = 0x5300,   /* -> REPLY: a TCP socket that is not connected yet */
 	KEUOS_SOCKET_LISTEN = 0x5301, /* address, port, value: backlog -> REPLY: socket */
@@ -59,6 +61,10 @@ enum keuos_socket_opcode {
 	KEUOS_SOCKET_LOOK = 0x5311,     /* value: index -> CONNECTION of anybody, or REPLY INVALID past the last */
 	KEUOS_SOCKET_COUNTERS = 0x5312, /* -> DATA: enum netd_counter's values, 64 bits each */
 
+	KEUOS_SOCKET_RESOLVE = 0x5313, /* data: a name -> REPLY, when it is known: its address, or why there is none */
+	/* For administrators. */
+	KEUOS_SOCKET_CONFIGURE = 0x5314, /* value: enum keuos_socket_configuration -> REPLY */
+
 	KEUOS_SOCKET_REPLY = 0x5381,      /* struct keuos_socket_reply */
 	KEUOS_SOCKET_DATA = 0x5382,       /* in the data ring; cookies below */
 	KEUOS_SOCKET_EVENT = 0x5383,      /* struct keuos_socket_event; answers nothing */
@@ -80,7 +86,7 @@ struct keuos_socket_request {
 };
 
 /*
- * The cookies of SEND, SEND_TO and DATA. The first is the id below and the socket above; the second the flags below, and
+ * The cookies of SEND, SEND_TO, RESOLVE and DATA. The first is the id below and the socket above; the second the flags below, and
  * for datagrams the peer: address in bits 63 to 32, port in 31 to 16.
  */
 #define KEUOS_SOCKET_COOKIE(low, high) ((uint64_t)(high) << 32 | (uint32_t)(low))
@@ -103,8 +109,16 @@ struct keuos_socket_reply {
 	uint32_t socket;
 	int32_t result; /* enum keuos_socket_result */
 	uint32_t value;
-	uint32_t address; /* ACCEPT: the peer; CONNECT, LISTEN, BIND: the own end */
+	uint32_t address; /* ACCEPT: the peer; CONNECT, LISTEN, BIND: the own end; RESOLVE: the name's */
 	uint32_t port;
+};
+
+/* Where NetD's address comes from. */
+enum keuos_socket_configuration {
+	KEUOS_SOCKET_AS_GIVEN = 0,     /* as its arguments say, from the start */
+	KEUOS_SOCKET_DHCP = 1,         /* a server of DHCP is asked; the address there is is given up */
+	KEUOS_SOCKET_DHCP_RENEW = 2,   /* the server is asked now to extend the lease; INVALID without one */
+	KEUOS_SOCKET_DHCP_RELEASE = 3, /* the lease is given back, and there is no address; INVALID without one */
 };
 
 struct keuos_socket_event {
@@ -133,8 +147,8 @@ enum keuos_socket_result {
 	KEUOS_SOCKET_NOT_CONNECTED = -9, /* and never was */
 	KEUOS_SOCKET_SHUT = -10,         /* this direction was shut down here */
 	KEUOS_SOCKET_TOO_LONG = -11,     /* no datagram can be so long */
-	KEUOS_SOCKET_NO_NAME = -12,
-	KEUOS_SOCKET_NOT_ALLOWED = -13, /* for observers only */
+	KEUOS_SOCKET_NO_NAME = -12,      /* there is no such name, or it has no address */
+	KEUOS_SOCKET_NOT_ALLOWED = -13,  /* the label of the channels does not say so */
 };
 
 enum keuos_socket_option {

@@ -199,16 +199,19 @@ static void command_spawn(char *rest)
 static void command_net(char *rest)
 {
 	struct keuos_spawn spawn = {.name = "net", .priority = KEUOS_PRIORITY_NORMAL, .suspended = 1};
+	const char *word = take_word(&rest);
 	struct child *child;
 
 	spawn.core = child_default_core();
-	if (!strcmp(rest, "off")) {
+	if (!strcmp(word, "off") && !*rest) {
 		if (network_end() == -KEUOS_ESTATE)
 			output_text("net: there is no NetD\n");
 		return;
 	}
-	if (*rest) {
-		output_text("net: expected nothing or 'off', got '%s'\n", rest);
+	if (!strcmp(word, "resolve") && *rest && strlen(rest) < sizeof(spawn.args)) {
+		memcpy(spawn.args, rest, strlen(rest));
+	} else if (*word) {
+		output_text("net: expected nothing, 'off' or 'resolve' and a name, got '%s'\n", word);
 		return;
 	}
 	child = spawn_for_prompt(&spawn);
@@ -430,7 +433,8 @@ static const struct command {
 	{"files", "files", "the programs of the initrd", command_files},
 	{"channels", "channels", "channels, their sides and counters", command_channels},
 	{"devices", "devices", "PCI functions that drivers can have", command_devices},
-	{"net", "net [off]", "NetD's addresses, counters and connections; or end it", command_net},
+	{"net", "net [off | resolve NAME]",
+		"NetD's addresses, counters and connections; or end it; or a name's address", command_net},
 	{"events", "events [FROM]", "what gates, faults and ends were recorded", command_events},
 	{"info", "info", "cores, memory, features", command_info},
 	{"reboot", "reboot [off]", "reset the machine, or switch it off", command_reboot},

@@ -50,6 +50,8 @@ SOCKET_REQUEST_TEMPLATE(socket_template_info, KEUOS_SOCKET_INFO);
 SOCKET_REQUEST_TEMPLATE(socket_template_network, KEUOS_SOCKET_NETWORK);
 SOCKET_REQUEST_TEMPLATE(socket_template_look, KEUOS_SOCKET_LOOK);
 SOCKET_REQUEST_TEMPLATE(socket_template_counters, KEUOS_SOCKET_COUNTERS);
+static KEUOS_TEMPLATE(socket_template_resolve, KEUOS_SOCKET_RESOLVE, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
+SOCKET_REQUEST_TEMPLATE(socket_template_configure, KEUOS_SOCKET_CONFIGURE);
 
 KEUOS_ACCEPTS(KEUOS_SOCKET_REPLY, sizeof(struct keuos_socket_reply), KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(KEUOS_SOCKET_DATA, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0);
@@ -160,7 +162,7 @@ static inline int socket_request(
 		keuos_send(&client->out, keuos_template_index(template), request, sizeof(*request)));
 }
 
-/* The same with data: socket_template_send or socket_template_send_to, and at most KEUOS_SOCKET_DATA_MAX bytes. */
+/* The same with data: of SEND, SEND_TO or RESOLVE, and at most KEUOS_SOCKET_DATA_MAX bytes. */
 static inline int socket_request_data(struct socket_client *client, const struct keuos_template *template,
 	struct keuos_socket_request *request, const void *data, uint32_t bytes)
 {
@@ -255,7 +257,7 @@ static inline int socket_answer(
 }
 
 /*
- * Makes a call and waits for its answer; data: NULL but for SEND and SEND_TO. 1, 0 if the deadline (ns of TIME) has
+ * Makes a call and waits for its answer; data: NULL but for SEND, SEND_TO and RESOLVE. 1, 0 if the deadline (ns of TIME) has
  * passed, or negative as socket_next().
  */
 static inline int socket_call(struct socket_client *client, const struct keuos_template *template,
@@ -280,6 +282,25 @@ static inline int socket_call(struct socket_client *client, const struct keuos_t
 		socket_wait(client, deadline);
 	}
 	return result < 0 ? result : socket_answer(client, request->id, message, deadline);
+}
+
+/*
+ * Looks up a name's address. enum keuos_socket_result, TIMED_OUT when the deadline (ns of TIME) has passed too, or what socket_next()
+ * says of a NetD that is gone: below KEUOS_SOCKET_NOT_ALLOWED.
+ */
+static inline int socket_resolve(struct socket_client *client, const char *name, uint32_t *address, uint64_t deadline)
+{
+	struct keuos_socket_request request = {0};
+	struct socket_message message;
+	int result = socket_call(
+		client, &socket_template_resolve, &request, name, (uint32_t)strlen(name), &message, deadline);
+
+	if (result < 0)
+		return KEUOS_SOCKET_NOT_ALLOWED + result;
+	if (!result)
+		return KEUOS_SOCKET_TIMED_OUT;
+	*address = message.reply.address;
+	return message.reply.result;
 }
 
 #endif

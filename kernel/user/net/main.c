@@ -1,6 +1,7 @@
 /*
- * What `net` at the prompt shows: NetD's addresses, its counters that are not zero, everybody's connections. An application of NetD
- * like any other, but bound as an observer; it asks, tells on the console, and leaves.
+ * What `net` at the prompt shows: NetD's addresses, its counters that are not zero, everybody's connections; or, with a name as its
+ * arguments, that name's address. An application of NetD like any other, but bound as an observer; it asks, tells on the console, and
+ * leaves.
  */
 #include <format.h>
 #include <netd/statistics.h>
@@ -8,6 +9,7 @@
 
 enum {
 	ANSWER_NS = 2000000000, /* NetD answers at once; so long means that it does not */
+	NAME_SECONDS = 20,      /* it gives up after 14 */
 	LINE_BYTES = 200,
 	CONNECTIONS_SHOWN = 64,
 	PAUSE_NS = 2000000, /* until the console has room for a line again */
@@ -99,13 +101,36 @@ static int tell_connections(void)
 	return 1;
 }
 
+static int tell_name(const char *name)
+{
+	static const char *const reasons[] = {
+		[-KEUOS_SOCKET_INVALID] = "that is no name",
+		[-KEUOS_SOCKET_NO_ROOM] = "too many names are asked for at once",
+		[-KEUOS_SOCKET_TIMED_OUT] = "the server does not answer",
+		[-KEUOS_SOCKET_UNREACHABLE] = "there is no server (dns=A.B.C.D, or DHCP's), or it has failed",
+		[-KEUOS_SOCKET_NO_NAME] = "there is no such name, or it has no address",
+	};
+	uint32_t address = 0;
+	int result = socket_resolve(&client, name, &address, sys_time() + NAME_SECONDS * 1000000000ull);
+
+	if (result == KEUOS_SOCKET_OK) {
+		tell_line("%s is %u.%u.%u.%u", name, DOTTED(address));
+		return 1;
+	}
+	tell_line("%s: %s", name,
+		result > -(int)(sizeof(reasons) / sizeof(*reasons)) && reasons[-result] ? reasons[-result]
+											: "NetD is gone");
+	return 0;
+}
+
 int main(const char *args)
 {
-	(void)args;
 	if (socket_open(&client, sys_time() + ANSWER_NS) < 0) {
 		tell("nobody bound this program to NetD: 'net' at the prompt does");
 		return 1;
 	}
+	if (*args)
+		return tell_name(args) ? 0 : 1;
 	if (!ask(&socket_template_network, 0)) {
 		tell("NetD does not answer");
 		return 1;

@@ -19,6 +19,7 @@ enum {
 	STREAM_CHUNK = KEUOS_SOCKET_DATA_MAX,
 	USER_TIMEOUT_MS = 300000, /* NetD's own */
 	OPTIONS = 11,             /* enum keuos_socket_option */
+	NAMES = 4,                /* whose answers are kept */
 };
 
 volatile struct sockets_request request;
@@ -59,6 +60,14 @@ static struct {
 	uint32_t bytes;
 	uint8_t data[KEUOS_SOCKET_DATA_MAX];
 } kept;
+
+/* Names that NetD was asked for. */
+static struct {
+	uint32_t id; /* 0: none */
+	int known;
+	struct keuos_socket_reply reply;
+} names[NAMES];
+static unsigned next_name;
 
 /* The line of text that comes by frames. */
 static struct {
@@ -141,6 +150,12 @@ static void note(struct socket_client *of, const struct socket_message *what)
 		notices++;
 	else if (what->opcode == KEUOS_SOCKET_DATA && what->id == frames.id)
 		take_piece(of->buffer, what->bytes);
+	for (unsigned i = 0; i < NAMES; i++) {
+		if (what->opcode != KEUOS_SOCKET_REPLY || what->id != names[i].id)
+			continue;
+		names[i].known = 1;
+		names[i].reply = what->reply;
+	}
 }
 
 /* Makes a call. The result; what NetD said is in `message`. 1: NetD is gone or silent. */
@@ -723,17 +738,67 @@ static void call_counters(void)
 	}
 }
 
-/* Where the address comes from was settled when NetD was started: it can be told, and not changed. */
+static int look_at_network(void)
+{
+	struct keuos_socket_request look = {0};
+
+	return call(&socket_template_network, &look);
+}
+
+/* Asks, and does not wait: the answer may take seconds. A refusal comes at once. */
+static void call_resolve(const char *name)
+{
+	struct keuos_socket_request ask = {0};
+	unsigned at = next_name;
+
+	if (socket_request_data(&client, &socket_template_resolve, &ask, name, (uint32_t)strlen(name)) !=
+		KEUOS_RING_OK) {
+		no("ENETDOWN");
+		return;
+	}
+	next_name = (at + 1) % NAMES;
+	names[at].id = ask.id;
+	names[at].known = 0;
+	if (refused(look_at_network()) || (names[at].known && refused(names[at].reply.result)))
+		return;
+	say("ok %u", ask.id);
+}
+
+static void call_resolved(int64_t id)
+{
+	/* What was told before is there when this is answered. */
+	if (refused(look_at_network()))
+		return;
+	for (unsigned i = 0; i < NAMES; i++) {
+		uint32_t address = names[i].reply.address;
+
+		if (!names[i].id || names[i].id != id)
+			continue;
+		if (!names[i].known)
+			no("EAGAIN");
+		else if (!refused(names[i].reply.result))
+			say("ok %u.%u.%u.%u", address >> 24, address >> 16 & 255, address >> 8 & 255, address & 255);
+		return;
+	}
+	no("EINVAL");
+}
+
+/* By number of enum keuos_socket_configuration. */
+static const char *const configurations[] = {"as_given", "dhcp", "renew", "release"};
+
 static void call_network(const char *what)
 {
 	static const char *const states[] = {
 		"off", "selecting", "requesting", "checking", "bound", "renewing", "rebinding"};
-	struct keuos_socket_request look = {0};
 	const struct keuos_socket_network *n = &message.network;
+	struct keuos_socket_request configure = {0};
 
-	if (strcmp(what, "-"))
-		no("ENOSYS");
-	else if (!refused(call(&socket_template_network, &look)))
+	while (configure.value < sizeof(configurations) / sizeof(configurations[0]) &&
+		strcmp(what, configurations[configure.value]))
+		configure.value++;
+	if (strcmp(what, "-") && refused(call(&socket_template_configure, &configure)))
+		return;
+	if (!refused(look_at_network()))
 		say("ok %u.%u.%u.%u %s", n->address >> 24, n->address >> 16 & 255, n->address >> 8 & 255,
 			n->address & 255, n->dhcp < sizeof(states) / sizeof(states[0]) ? states[n->dhcp] : "-");
 }
@@ -801,6 +866,10 @@ static void serve(char *line)
 		call_reset();
 	else if (!strcmp(words[0], "network"))
 		call_network(words[1]);
+	else if (!strcmp(words[0], "resolve"))
+		call_resolve(words[1]);
+	else if (!strcmp(words[0], "resolved"))
+		call_resolved(number);
 	else if (!strcmp(words[0], "counters"))
 		call_counters();
 	else if (number < 0 || number >= SOCKETS_MAX || slots[number].kind == FREE)

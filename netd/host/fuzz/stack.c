@@ -372,7 +372,12 @@ static void stack_call(struct input *input)
 		netd_set_address(stack, &address);
 		break;
 	case 3:
-		netd_dhcp_start(stack);
+		if (verb & 8)
+			netd_dhcp_renew(stack);
+		else if (verb & 16)
+			netd_dhcp_release(stack);
+		else
+			netd_dhcp_start(stack);
 		break;
 	case 4:
 		netd_add_route(stack, 0xc0000000, 0xff000000 << (verb >> 3 & 7), PEER_GATEWAY + (verb >> 6));

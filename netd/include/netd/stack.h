@@ -104,6 +104,10 @@ int netd_set_address(struct netd *stack, const struct netd_address *address);
 void netd_get_address(const struct netd *stack, struct netd_address *address);
 /* Asks for an address by DHCP, and gives up the one there is. NETD_IN_USE: somebody has bound the client's port, 68. */
 int netd_dhcp_start(struct netd *stack);
+/* Asks the server now to extend the lease (RFC 2131, 4.4.5). NETD_INVALID: there is none. */
+int netd_dhcp_renew(struct netd *stack);
+/* Gives the lease back (RFC 2131, 4.4.6); the address goes a moment later, and DHCP is off. NETD_INVALID: there is none. */
+int netd_dhcp_release(struct netd *stack);
 enum netd_dhcp_state netd_dhcp_state(const struct netd *stack);
 
 /* Datagrams for a network go to a gateway on the link. The longest mask wins. Returns netd_result. */
