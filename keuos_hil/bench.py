@@ -46,6 +46,8 @@ class Bench:
     netd: Path | None
     required: frozenset[str]
     seed: int
+    #: That of --fuzz-seed; None: fuzzed cases follow from `seed`, too.
+    fuzz_seed: int | None
     root: Path
     results_base: Path | None
     baseline: Baseline | None = None
@@ -285,6 +287,8 @@ class Bench:
         if self.netd is not None:
             kernel += f", NetD {self.netd}"
         choices = f"kernel {kernel}; timebase {self.timebase}; seed {self.seed}"
+        if self.fuzz_seed is not None:
+            choices += f"; fuzz-seed {self.fuzz_seed}"
         return [f"keuos-hil: target {', '.join(self.target_names)}; {choices}"]
 
 

@@ -164,6 +164,7 @@ def pytest_configure(config: pytest.Config) -> None:
             netd=_path(config, "keuos_netd"),
             required=frozenset(c.name for c in lookup(config.getoption("keuos_require") or (), "--require")),
             seed=_seed(config),
+            fuzz_seed=config.getoption("keuos_fuzz_seed"),
             root=config.rootpath,
             results_base=_path(config, "keuos_results"),
             baseline=_baseline(config),

@@ -136,8 +136,15 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
         ours = row["value"] if "value" in row else row["p50"]
         asked = [number(row[name]) if name in row else "" for name in limits.values()]
         places = [row[name] for name in apart]
-        table.add_row(row["name"], params, *places, f"{number(ours)} {row['unit']}", *asked, others)
+        figure = f"{number(ours)} {row['unit']}" + (", missed" if missed(row) else "")
+        table.add_row(row["name"], params, *places, figure, *asked, others)
     return table
+
+
+def missed(row: dict[str, Any]) -> bool:
+    """Whether a figure is beyond what was asked for: its value, or its median."""
+    ours = row["value"] if "value" in row else row["p50"]
+    return bool(ours > row.get("at_most", ours) or ours < row.get("at_least", ours))
 
 
 def verdicts_table(verdicts: Iterable[Verdict], threshold: float) -> Table:

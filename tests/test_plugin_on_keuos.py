@@ -401,6 +401,12 @@ def test_a_mistake_is_one_clear_line_and_status_4(pytester, tiny_elf, arguments,
     assert not (pytester.path / "build").exists()
 
 
+def test_header_tells_the_seed_of_fuzzed_cases_where_one_was_given(pytester):
+    said = run(pytester, "def test_x(): pass\n", "--seed=7", "--fuzz-seed=8").stdout.str()
+    assert "; seed 7; fuzz-seed 8" in said
+    assert "fuzz-seed" not in run(pytester, "def test_x(): pass\n", "--seed=7").stdout.str()
+
+
 @pytest.mark.parametrize("seed", ["x", "-1"])
 def test_a_seed_is_a_whole_number(pytester, seed):
     result = run(pytester, "def test_x(seed): pass\n", f"--seed={seed}")

@@ -160,6 +160,16 @@ def test_a_figure_asked_for_at_least_has_a_column_where_there_is_one(filled):
     ]
 
 
+def test_a_figure_that_was_missed_is_marked_whichever_way_it_was_asked_for(filled):
+    wanted = [(5, {"at_least": 6}), (5, {"at_least": 5}), (5, {"at_most": 4}), (5, {"at_most": 5})]
+    for place, (value, asked) in enumerate(wanted):
+        filled.add_measurement("a.b", {"n": place}, "1/s", target="t", timebase="host", value=value, **asked)
+    table = comparison(filled.measurements)
+    assert table is not None
+    [ours] = [column for column in table.columns if column.header == "ours"]
+    assert list(ours.cells) == ["5 1/s, missed", "5 1/s", "5 1/s, missed", "5 1/s"]
+
+
 class _Matrix:
     """As keuos_hil.fuzz.Matrix counts."""
 

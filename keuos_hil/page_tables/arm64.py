@@ -39,8 +39,9 @@ _DEVICE_INDEX, _NORMAL_INDEX = 0, 1
 #: Indices that KeuOS gives no meaning: MAIR_EL1 is 0 there, the strictest kind of device.
 _CACHINGS = np.array([_ATTRIBUTES.get(i, (0, Caching.DEVICE))[1] for i in range(8)], dtype=np.uint8)
 
-#: TCR_EL1: T0SZ, EPD0, TG0, T1SZ, A1, EPD1, TG1: 47 and 48 bits, both walked, 4 KiB pages, the ASID in TTBR0.
-_TRANSLATION = (0x3F << 0 | 1 << 7 | 3 << 14) | (0x3F << 16 | 1 << 22 | 1 << 23 | 3 << 30)
+#: TCR_EL1: T0SZ, EPD0, TG0, T1SZ, A1, EPD1, TG1: 47 and 48 bits, both walked, 4 KiB pages, the ASID in TTBR0. TBI0,
+#: TBI1, HA, HD, HPD0, HPD1: no top byte is ignored, no flag is set by the CPU, what tables deny is heeded.
+_TRANSLATION = (0x3F << 0 | 1 << 7 | 3 << 14) | (0x3F << 16 | 1 << 22 | 1 << 23 | 3 << 30) | 0x3F << 37
 _TRANSLATION_WANTED = (64 - _LOWER_BITS) | (64 - _UPPER_BITS) << 16 | 2 << 30
 _PAN_FIELD = 20  #: of ID_AA64MMFR1_EL1
 
