@@ -491,6 +491,8 @@ def test_a_driver_that_dies_while_its_device_works_takes_its_frames_out_of_reach
         assert pages
         for number in range(20):
             target.link.send(frame_of(probe.mac, number.to_bytes(4, "big") * 100))
+        probe.process.kill()
+        probe.process.wait_exit()  # at its core's next entry into the kernel
         probe.process.close()
         before = [target.debug.read_physical(page, PAGE) for page in pages]
         for number in range(20):

@@ -112,6 +112,8 @@ def test_a_killed_driver_leaves_a_quiet_nic_and_the_next_one_finds_it_as_new(tar
         for number in range(64):
             target.link.send(frame_of(probe.mac, number.to_bytes(4, "big") * 16))
         probe.wait_received(1)
+        probe.process.kill()
+        probe.process.wait_exit()  # at its core's next entry into the kernel
         probe.process.close()
         device = device_of(agent, probe.nic)
         assert (device.holder, device.dma_pages, device.dma_ranges) == (0, 0, 0)
