@@ -80,6 +80,7 @@ static void release(void *owner, uint64_t id)
 
 	if (!net->running || id >> 32 != net->generation)
 		return;
+	net->kept--;
 	lend(net, (uint16_t)id);
 }
 
@@ -253,18 +254,23 @@ static bool deliver(struct virtio_net *net, uint16_t index, uint32_t bytes)
 	}
 	struct netd_frame frame = {.data = buffer + sizeof(struct header),
 		.bytes = bytes - sizeof(struct header),
-		.release = release,
+		.release = net->kept < VIRTIO_NET_KEPT ? release : NULL,
 		.owner = net,
 		.id = (uint64_t)net->generation << 32 | index};
 
 	if (frame.bytes < NETD_ETHERNET_BYTES) {
 		net->counters.runts++;
-		netd_frame_release(&frame);
+		lend(net, index);
 		return true;
 	}
+	bool lent = frame.release != NULL;
+
 	net->counters.received++;
 	net->counters.received_bytes += frame.bytes;
+	net->kept += lent;
 	net->nic->client.receive(net->nic->client.stack, &frame);
+	if (!lent && net->running)
+		lend(net, index);
 	return net->running; /* the stack may have been told to stop it */
 }
 

@@ -4,8 +4,8 @@
  * and calls virtio_net_poll from the event loop.
  *
  * Receive buffers are lent to the stack where the device wrote them (no copy); frames to send are copied into buffers of
- * the driver's, because the caller's parts are its own again when transmit() returns. With every receive buffer lent
- * out the device drops what arrives: back-pressure ends there.
+ * the driver's, because the caller's parts are its own again when transmit() returns. So many may be kept at a time; of
+ * a frame that comes then the reference can't be moved, so that the device never runs out of buffers.
  *
  * The device is hostile (virtio_queue.h). Caught lying, it is stopped and reset, `fault` says why, the link is down, and
  * nothing of it reaches the stack any more; frames that the stack still holds stay readable. What the driver can't
@@ -23,6 +23,7 @@ enum virtio_net_layout {
 	VIRTIO_NET_BUFFER_BYTES = 2048, /* the device's header and a frame of up to 2,036 bytes */
 	VIRTIO_NET_RECEIVE = 256,       /* buffers */
 	VIRTIO_NET_TRANSMIT = 128,
+	VIRTIO_NET_KEPT = 128,          /* receive buffers that the stack may keep at a time; the others take what comes */
 	/* The block of memory, in pages, and what the device needs of it: first what it reads, then what it writes. */
 	VIRTIO_NET_QUEUE_PAGES = 2 * VIRTIO_QUEUE_PAGES,
 	VIRTIO_NET_RECEIVE_PAGES = VIRTIO_NET_RECEIVE * VIRTIO_NET_BUFFER_BYTES / VIRTIO_PAGE_BYTES,
@@ -44,6 +45,7 @@ struct virtio_net {
 	uint16_t receive_notify, transmit_notify;
 	uint16_t free[VIRTIO_NET_TRANSMIT]; /* transmit buffers that nobody has: a stack */
 	uint16_t free_count;
+	uint16_t kept;    /* receive buffers that the stack has and releases later */
 	bool wanted_room; /* transmit() has answered false */
 	bool running;
 	uint32_t generation;     /* counts starts: a frame lent before the last one goes nowhere when it is released */

@@ -103,6 +103,31 @@ static const char *buffers(const struct netd *stack)
 	return NULL;
 }
 
+static const char *frames(const struct netd *stack)
+{
+	unsigned count = 0;
+
+	for (const struct held *at = stack->tcp.free_held; at; at = at->next)
+		CHECK(count++ < stack->limits.frames, "a place for a frame is free twice");
+	for (unsigned i = 0; i < stack->limits.blocks; i++) {
+		const struct netd_tcp *tcb = &stack->tcp.blocks[i];
+		uint32_t last = tcp_unread(tcb);
+
+		if (places[i] == FREE)
+			continue;
+		for (const struct held *at = tcb->held; at; last = at->sequence + at->bytes, at = at->next) {
+			CHECK(count++ < stack->limits.frames, "a frame is held twice");
+			CHECK(at->frame.release, "a frame is held that was released");
+			CHECK(at->bytes && seq_le(last, at->sequence) &&
+					seq_le(at->sequence + at->bytes, tcb->rcv_nxt - tcb->fin_received),
+				"text in a frame is out of order, or not what is unread");
+			CHECK(at->next || at == tcb->last_held, "the list of held frames has another end");
+		}
+	}
+	CHECK(count == stack->limits.frames, "a place for a frame is lost");
+	return NULL;
+}
+
 static bool queue_is_whole(const struct queue *queue)
 {
 	const struct packet *at = queue->first;
@@ -225,6 +250,8 @@ const char *audit(const struct netd *stack)
 
 	if (!broken)
 		broken = buffers(stack);
+	if (!broken)
+		broken = frames(stack);
 	if (!broken)
 		broken = packets(stack);
 	for (unsigned i = 0; i < stack->limits.blocks && !broken; i++) {

@@ -250,7 +250,8 @@ static bool set_limit(struct host *host, const char *name, unsigned long value)
 		uint32_t *large;
 	} all[] = {{"blocks", &limits->blocks, NULL}, {"connections", &limits->connections, NULL},
 		{"send_bytes", NULL, &limits->send_bytes}, {"receive_bytes", NULL, &limits->receive_bytes},
-		{"udp_sockets", &limits->udp_sockets, NULL}, {"udp_bytes", NULL, &limits->udp_bytes},
+		{"frames", &limits->frames, NULL}, {"udp_sockets", &limits->udp_sockets, NULL},
+		{"udp_bytes", NULL, &limits->udp_bytes},
 		{"neighbours", &limits->neighbours, NULL}, {"packets", &limits->packets, NULL},
 		{"reassemblies", &limits->reassemblies, NULL}, {"routes", &limits->routes, NULL},
 		{"path_mtus", &limits->path_mtus, NULL}, {"dns_queries", &limits->dns_queries, NULL}};
@@ -368,7 +369,7 @@ static void tcp_command(struct socket *socket, const char *verb, char *rest, str
 			netd_tcp_connect(
 				tcp, (struct netd_endpoint){a, (uint16_t)b}, (struct netd_endpoint){c, (uint16_t)d}));
 	} else if (!strcmp(verb, "peek")) {
-		result = netd_tcp_peek(tcp, &peeked);
+		result = netd_tcp_peek(tcp, 0, &peeked);
 		if (result < 0) {
 			say_result(answer, result);
 		} else {

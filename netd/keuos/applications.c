@@ -163,15 +163,36 @@ uint32_t application_room(struct application *application)
 	return room < KEUOS_SOCKET_DATA_MAX ? room : KEUOS_SOCKET_DATA_MAX;
 }
 
-bool application_send(struct application *application, const uint64_t cookie[2], const void *data, uint32_t bytes)
+void application_put(struct application *application, uint32_t offset, const void *data, uint32_t bytes)
 {
-	if (keuos_send_descriptor(&application->events, keuos_template_index(&template_data), data, bytes, cookie) !=
+	const struct keuos_producer *p = &application->events;
+	uint32_t at = (p->data + offset) & (p->ring.data_bytes - 1), first = p->ring.data_bytes - at;
+
+	if (first > bytes)
+		first = bytes;
+	memcpy(p->ring.payload + at, data, first);
+	memcpy(p->ring.payload, (const uint8_t *)data + first, bytes - first);
+	application_counters.copied += bytes;
+}
+
+bool application_send_put(struct application *application, const uint64_t cookie[2], uint32_t bytes)
+{
+	if (keuos_send_descriptor(&application->events, keuos_template_index(&template_data), NULL, bytes, cookie) !=
 		KEUOS_RING_OK)
 		return false;
 	application_counters.events++;
-	application_counters.copied += bytes;
 	application->told = true;
 	return true;
+}
+
+bool application_send(struct application *application, const uint64_t cookie[2], const void *data, uint32_t bytes)
+{
+	uint32_t room = application_room(application);
+
+	if (!room || room < bytes)
+		return false;
+	application_put(application, 0, data, bytes);
+	return application_send_put(application, cookie, bytes);
 }
 
 static void wake(struct application *application)
@@ -184,6 +205,11 @@ static void wake(struct application *application)
 }
 
 /* --- receiving --- */
+
+static bool is_data(uint16_t opcode)
+{
+	return opcode == KEUOS_SOCKET_SEND || opcode == KEUOS_SOCKET_SEND_TO || opcode == KEUOS_SOCKET_RESOLVE;
+}
 
 /* Data calls bring their arguments in the cookies of their descriptor. */
 static struct keuos_socket_request request_of(uint16_t opcode, const uint64_t cookie[2])
@@ -198,30 +224,66 @@ static struct keuos_socket_request request_of(uint16_t opcode, const uint64_t co
 	return request;
 }
 
+static uint16_t opcode_of(const struct application *application, uint32_t template)
+{
+	return application->requests.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode;
+}
+
+/* The payload of the descriptor that was taken last, where its sender can still write. */
+static void payload_of(const struct application *application, uint32_t bytes, struct netd_part parts[2])
+{
+	const struct keuos_consumer *c = &application->requests;
+	uint32_t at = (c->data - keuos_align(bytes, KEUOS_DATA_ALIGNMENT)) & (c->ring.data_bytes - 1);
+	uint32_t first = c->ring.data_bytes - at < bytes ? c->ring.data_bytes - at : bytes;
+
+	parts[0] = (struct netd_part){c->ring.payload + at, first};
+	parts[1] = (struct netd_part){c->ring.payload, bytes - first};
+}
+
+/* A data call. Of a stream's the data goes from the ring into the send buffer; a datagram or a name is read more than once, so it is copied first. */
+static void take_data(struct application *application, uint16_t opcode, const uint64_t cookie[2], uint32_t bytes)
+{
+	static _Alignas(64) uint8_t datagram[KEUOS_SOCKET_DATA_MAX];
+	struct keuos_socket_request request = request_of(opcode, cookie);
+	struct netd_part parts[2];
+
+	payload_of(application, bytes, parts);
+	if (opcode == KEUOS_SOCKET_SEND) {
+		sockets_send(application, &request, parts);
+		return;
+	}
+	memcpy(datagram, parts[0].data, parts[0].bytes);
+	memcpy(datagram + parts[0].bytes, parts[1].data, parts[1].bytes);
+	application_counters.sent_copied += bytes;
+	sockets_carry_out(application, opcode, &request, datagram, bytes);
+}
+
 /* Takes one request. KEUOS_RING_OK, or why there is none. */
 static int take(struct application *application)
 {
-	static _Alignas(64) uint8_t buffer[KEUOS_SOCKET_DATA_MAX];
-	uint64_t cookie[2] = {0, 0};
+	struct keuos_consumer *c = &application->requests;
 	struct keuos_socket_request request;
+	uint64_t cookie[2] = {0, 0};
 	uint32_t template = 0;
-	int bytes = keuos_receive_cookie(&application->requests, buffer, sizeof(buffer), &template, cookie);
-	uint16_t opcode;
+	int bytes = keuos_receive_cookie(c, NULL, KEUOS_SOCKET_DATA_MAX, &template, cookie);
 
+	if (bytes == KEUOS_RING_UNEXPECTED) {
+		bytes = keuos_receive_cookie(c, &request, sizeof(request), &template, cookie);
+		if (bytes < 0)
+			return bytes;
+		application_counters.requests++;
+		if (bytes != sizeof(request) || is_data(opcode_of(application, template)))
+			return KEUOS_RING_VIOLATION; /* a request is its structure, whole */
+		sockets_carry_out(application, opcode_of(application, template), &request, NULL, 0);
+		return KEUOS_RING_OK;
+	}
 	if (bytes < 0)
 		return bytes;
-	opcode = application->requests.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode;
 	application_counters.requests++;
-	if (opcode == KEUOS_SOCKET_SEND || opcode == KEUOS_SOCKET_SEND_TO || opcode == KEUOS_SOCKET_RESOLVE) {
-		application_counters.sent_copied += (uint32_t)bytes;
-		request = request_of(opcode, cookie);
-		sockets_carry_out(application, opcode, &request, buffer, (uint32_t)bytes);
-	} else if (bytes == sizeof(request)) {
-		memcpy(&request, buffer, sizeof(request));
-		sockets_carry_out(application, opcode, &request, NULL, 0);
-	} else {
-		return KEUOS_RING_VIOLATION; /* a request is its structure, whole */
-	}
+	if (!is_data(opcode_of(application, template)))
+		return KEUOS_RING_VIOLATION;
+	take_data(application, opcode_of(application, template), cookie, (uint32_t)bytes);
+	keuos_consumer_publish(c);
 	return KEUOS_RING_OK;
 }
 

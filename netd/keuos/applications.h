@@ -48,7 +48,7 @@ struct application_counters {
 	uint64_t requests, events;
 	uint64_t doorbells;   /* rung by NetD */
 	uint64_t copied;      /* bytes, into the rings */
-	uint64_t sent_copied; /* bytes, out of the rings into private memory */
+	uint64_t sent_copied; /* bytes, out of the rings: into the send buffers, or of datagrams into private memory */
 	uint64_t violations;  /* applications that broke the rules of the rings */
 	uint64_t ended;       /* applications that are gone */
 	uint64_t refused;     /* ends that were given back: no place, or not for sockets */
@@ -79,6 +79,9 @@ void sockets_start(struct netd *stack, const struct netd_nic *nic, const struct 
 int sockets_configure(struct netd *stack, const struct netd_address *own);
 void sockets_carry_out(struct application *application, uint16_t opcode, const struct keuos_socket_request *request,
 	const uint8_t *data, uint32_t bytes);
+/* SEND, whose data lies in the ring, in one piece or two: it is read once, for the application can change it meanwhile. */
+void sockets_send(struct application *application, const struct keuos_socket_request *request,
+	const struct netd_part parts[2]);
 /* What a socket has to tell: events, and data on credit, as far as there is room. */
 void sockets_attend(struct application *application);
 /* All of the application's sockets are aborted. */
@@ -103,5 +106,8 @@ bool application_tell(struct application *application, uint16_t opcode, const vo
 /* How many bytes of data can be sent in one message now. */
 uint32_t application_room(struct application *application);
 bool application_send(struct application *application, const uint64_t cookie[2], const void *data, uint32_t bytes);
+/* The same in pieces: each is put `offset` bytes behind the message's start, within the room that there is, then all are sent. */
+void application_put(struct application *application, uint32_t offset, const void *data, uint32_t bytes);
+bool application_send_put(struct application *application, const uint64_t cookie[2], uint32_t bytes);
 
 #endif

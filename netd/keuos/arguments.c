@@ -79,6 +79,7 @@ static bool limit(struct netd_limits *limits, const char *word)
 		{"connections", &limits->connections, NULL},
 		{"send", NULL, &limits->send_bytes},
 		{"receive", NULL, &limits->receive_bytes},
+		{"frames", &limits->frames, NULL},
 		{"udp", &limits->udp_sockets, NULL},
 		{"neighbours", &limits->neighbours, NULL},
 		{"reassemblies", &limits->reassemblies, NULL},

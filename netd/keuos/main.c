@@ -110,7 +110,7 @@ int main(const char *args)
 	if (!arguments_parse(&arguments, args, word)) {
 		user_log(
 			"'%s' is no argument: expected ip=A.B.C.D/BITS gw=A.B.C.D dns=A.B.C.D or dhcp, mtu=68..1500, "
-			"msl=MS, ecn, noservices, or a limit: blocks connections send receive udp neighbours reassemblies",
+			"msl=MS, ecn, noservices, or a limit: blocks connections send receive frames udp neighbours reassemblies",
 			word);
 		return EXIT_ARGUMENTS;
 	}

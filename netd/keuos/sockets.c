@@ -179,20 +179,30 @@ static struct netd_tcp_owner tcp_owner(struct socket *socket)
 /* Sends at most `most` bytes of the stream in one message; how many, 0 at its end, or netd_result. */
 static long pass_stream(struct socket *socket, uint32_t id, uint32_t most, bool peek)
 {
+	const uint64_t name = KEUOS_SOCKET_COOKIE(id, number_of(socket));
+	uint32_t room = application_room(socket->application), bytes = 0;
 	size_t urgent = netd_tcp_urgent(socket->tcp);
 	const void *data;
-	long bytes = netd_tcp_peek(socket->tcp, &data);
+	long piece;
 
-	if (bytes < 0)
-		return bytes;
-	if ((unsigned long)bytes > most)
-		bytes = most;
-	unsigned flags = bytes == 0 ? KEUOS_SOCKET_END : urgent && (size_t)bytes >= urgent ? KEUOS_SOCKET_URGENT : 0;
+	if (!room)
+		return NETD_AGAIN;
+	if (most > room)
+		most = room;
+	while (bytes < most && (piece = netd_tcp_peek(socket->tcp, bytes, &data)) > 0) {
+		if ((unsigned long)piece > most - bytes)
+			piece = most - bytes;
+		application_put(socket->application, bytes, data, (uint32_t)piece);
+		bytes += (uint32_t)piece;
+	}
+	if (!bytes && piece < 0)
+		return piece;
+	unsigned flags = bytes == 0 ? KEUOS_SOCKET_END : urgent && bytes >= urgent ? KEUOS_SOCKET_URGENT : 0;
 
-	if (!send_data(socket, id, flags, data, (uint32_t)bytes))
+	if (!application_send_put(socket->application, (const uint64_t[]){name, flags}, bytes))
 		return NETD_AGAIN;
 	if (bytes && !peek)
-		netd_tcp_consume(socket->tcp, (size_t)bytes);
+		netd_tcp_consume(socket->tcp, bytes);
 	return bytes;
 }
 
@@ -484,17 +494,19 @@ static void give_up(struct socket *socket, bool abort)
 }
 
 static void send_stream(
-	struct socket *socket, const struct keuos_socket_request *request, const uint8_t *data, uint32_t bytes)
+	struct socket *socket, const struct keuos_socket_request *request, const struct netd_part parts[2])
 {
 	struct application *application = socket->application;
 	bool told = application->told, quiet = request->flags & KEUOS_SOCKET_QUIET;
 	unsigned flags = (request->flags & KEUOS_SOCKET_MORE ? NETD_SEND_MORE : 0) |
 		(request->flags & KEUOS_SOCKET_URGENT ? NETD_SEND_URGENT : 0);
+	long bytes = (long)(parts[0].bytes + parts[1].bytes);
 	long result = socket->cut && request->flags & KEUOS_SOCKET_FOLLOWS
 		? NETD_AGAIN
-		: netd_tcp_send(socket->tcp, data, bytes, flags);
+		: netd_tcp_send_pieces(socket->tcp, parts, flags);
 
-	socket->cut = result < (long)bytes;
+	application_counters.sent_copied += result > 0 ? (uint64_t)result : 0;
+	socket->cut = result < bytes;
 	socket->wants_room = socket->wants_room || socket->cut || quiet;
 	reply(application, request, result > 0 ? NETD_OK : result, result > 0 ? (uint32_t)result : 0);
 	if (quiet && (result > 0 || result == NETD_AGAIN))
@@ -502,8 +514,7 @@ static void send_stream(
 }
 
 /* What streams and listeners alone can do. */
-static void stream_call(struct socket *socket, uint16_t opcode, const struct keuos_socket_request *request,
-	const uint8_t *data, uint32_t bytes)
+static void stream_call(struct socket *socket, uint16_t opcode, const struct keuos_socket_request *request)
 {
 	struct application *application = socket->application;
 	struct netd_tcp *tcp = socket->tcp;
@@ -520,12 +531,6 @@ static void stream_call(struct socket *socket, uint16_t opcode, const struct keu
 	case KEUOS_SOCKET_CONNECT:
 		if (socket->kind == SOCKET_STREAM) {
 			connect(socket, request);
-			return;
-		}
-		break;
-	case KEUOS_SOCKET_SEND:
-		if (bytes && socket->kind == SOCKET_STREAM) {
-			send_stream(socket, request, data, bytes);
 			return;
 		}
 		break;
@@ -612,8 +617,19 @@ void sockets_carry_out(struct application *application, uint16_t opcode, const s
 	} else if (socket->kind == SOCKET_DATAGRAM) {
 		datagram_call(socket, opcode, request, data, bytes);
 	} else {
-		stream_call(socket, opcode, request, data, bytes);
+		stream_call(socket, opcode, request);
 	}
+}
+
+void sockets_send(struct application *application, const struct keuos_socket_request *request,
+	const struct netd_part parts[2])
+{
+	struct socket *socket = find(application, request->socket);
+
+	if (socket && socket->kind == SOCKET_STREAM && parts[0].bytes)
+		send_stream(socket, request, parts);
+	else
+		reply(application, request, NETD_INVALID, 0);
 }
 
 void sockets_end(struct application *application)

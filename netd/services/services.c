@@ -38,7 +38,7 @@ static void echo(struct session *session)
 	const void *data;
 	long bytes;
 
-	while ((bytes = netd_tcp_peek(session->socket, &data)) > 0) {
+	while ((bytes = netd_tcp_peek(session->socket, 0, &data)) > 0) {
 		long sent = netd_tcp_send(session->socket, data, (size_t)bytes, 0);
 
 		if (sent < 0) {
@@ -57,7 +57,7 @@ static void discard(struct session *session)
 	const void *data;
 	long bytes;
 
-	while ((bytes = netd_tcp_peek(session->socket, &data)) > 0)
+	while ((bytes = netd_tcp_peek(session->socket, 0, &data)) > 0)
 		netd_tcp_consume(session->socket, (size_t)bytes);
 	if (bytes != NETD_AGAIN)
 		end(session);
@@ -81,7 +81,7 @@ static void chargen(struct session *session)
 	const void *data;
 	long bytes;
 
-	while ((bytes = netd_tcp_peek(session->socket, &data)) > 0) /* RFC 864: what comes is thrown away */
+	while ((bytes = netd_tcp_peek(session->socket, 0, &data)) > 0) /* RFC 864: what comes is thrown away */
 		netd_tcp_consume(session->socket, (size_t)bytes);
 	for (;;) {
 		for (unsigned i = 0; i < sizeof(text); i++)

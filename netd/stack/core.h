@@ -116,6 +116,7 @@ struct dns {
 struct tcp {
 	struct netd_tcp *blocks;
 	struct netd_tcp *free_blocks;
+	struct held *free_held;
 	uint8_t *free_buffers; /* a pair each; linked through their first bytes */
 	struct netd_tcp **table;
 	uint32_t table_mask;

@@ -72,6 +72,15 @@ struct buffer {
 	uint32_t used;
 };
 
+/* Unread text that lies in the frame it came in: of the receive buffer its place, not its bytes. */
+struct held {
+	struct held *next;
+	struct netd_frame frame;
+	const uint8_t *data;
+	uint32_t bytes;
+	uint32_t sequence; /* of the first of them */
+};
+
 struct netd_tcp {
 	struct netd *stack;
 	struct node node; /* of listeners, active or time_wait */
@@ -119,6 +128,7 @@ struct netd_tcp {
 	uint32_t rcv_edge; /* one past the highest that was ever offered */
 	uint32_t rcv_up;
 	struct buffer receive;
+	struct held *held, *last_held; /* in order; what of receive.used is in frames */
 	uint8_t rcv_shift;
 	bool rcv_urgent; /* urgent data was announced and is not read yet */
 	bool fin_known;  /* at fin_sequence, perhaps behind a hole */
@@ -237,6 +247,10 @@ void buffer_consume(struct buffer *buffer, uint32_t bytes);
 /* tcp_receive.c. What is new of a segment's text, from rcv_nxt on or behind a hole; within the window. */
 void tcp_receive_text(
 	struct netd_tcp *tcb, struct netd_frame *frame, uint32_t sequence, const uint8_t *data, uint32_t bytes);
+uint32_t tcp_unread(const struct netd_tcp *tcb); /* the sequence number of the first byte that is not read */
+/* The piece of unread text that begins `offset` bytes behind the first byte; offset < receive.used. */
+struct netd_part tcp_text(const struct netd_tcp *tcb, uint32_t offset);
+void tcp_consume_text(struct netd_tcp *tcb, uint32_t bytes); /* at most receive.used */
 uint16_t tcp_offer_window(struct netd_tcp *tcb, bool syn); /* for the header of a SYN, or not; moves rcv_edge */
 bool tcp_window_grown(const struct netd_tcp *tcb);         /* so much that it is worth telling */
 unsigned tcp_sack_blocks(const struct netd_tcp *tcb, struct wire_tcp_range blocks[WIRE_TCP_SACKS], unsigned room);

@@ -18,7 +18,8 @@ static uint32_t table_size(const struct netd_limits *limits)
 size_t tcp_bytes(const struct netd_limits *limits)
 {
 	return aligned(table_size(limits) * sizeof(struct netd_tcp *)) +
-		aligned(limits->blocks * sizeof(struct netd_tcp)) + 64 +
+		aligned(limits->blocks * sizeof(struct netd_tcp)) +
+		aligned(limits->frames * sizeof(struct held)) + 64 +
 		limits->connections * ((size_t)limits->send_bytes + limits->receive_bytes);
 }
 
@@ -38,6 +39,13 @@ void tcp_start(struct netd *stack, uint8_t *memory)
 		tcp->blocks[i].chain = tcp->free_blocks;
 		tcp->free_blocks = &tcp->blocks[i];
 	}
+	for (unsigned i = 0; i < stack->limits.frames; i++) {
+		struct held *held = (struct held *)(void *)memory + i;
+
+		held->next = tcp->free_held;
+		tcp->free_held = held;
+	}
+	memory += aligned(stack->limits.frames * sizeof(struct held));
 	for (unsigned i = 0; i < stack->limits.connections; i++) {
 		uint8_t *buffers = memory + i * ((size_t)stack->limits.send_bytes + stack->limits.receive_bytes);
 
@@ -158,6 +166,7 @@ void tcp_drop_buffers(struct netd_tcp *tcb)
 {
 	if (!tcb->send.base)
 		return;
+	tcp_consume_text(tcb, tcb->receive.used);
 	memcpy(tcb->send.base, &tcb->stack->tcp.free_buffers, sizeof(void *));
 	tcb->stack->tcp.free_buffers = tcb->send.base;
 	tcb->send = tcb->receive = (struct buffer){0};

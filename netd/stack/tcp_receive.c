@@ -1,4 +1,4 @@
-/* The receive buffer: text in order and behind holes, the window that is offered, SACK blocks (RFC 2018). */
+/* Received text: unread in its frames or in the receive buffer, in order and behind holes; the window that is offered, SACK blocks (RFC 2018). */
 #include "tcp.h"
 
 static void forget_piece(struct netd_tcp *tcb, unsigned i)
@@ -40,6 +40,68 @@ static void keep_piece(struct netd_tcp *tcb, uint32_t start, const uint8_t *data
 	tcb->stack->counters[NETD_COUNT_bytes_copied] += bytes;
 }
 
+uint32_t tcp_unread(const struct netd_tcp *tcb)
+{
+	return tcb->rcv_nxt - tcb->fin_received - tcb->receive.used;
+}
+
+/* Keeps text that follows all that came before, without a copy. False: the frame can't be kept, or too many are. */
+static bool hold(struct netd_tcp *tcb, struct netd_frame *frame, uint32_t sequence, const uint8_t *data, uint32_t bytes)
+{
+	struct tcp *tcp = &tcb->stack->tcp;
+	struct held *held = tcp->free_held;
+
+	if (!frame->release)
+		return false;
+	if (!held) {
+		COUNT(tcb->stack, tcp_frames_full);
+		return false;
+	}
+	tcp->free_held = held->next;
+	*held = (struct held){.frame = *frame, .data = data, .bytes = bytes, .sequence = sequence};
+	frame->release = NULL;
+	if (tcb->held)
+		tcb->last_held->next = held;
+	else
+		tcb->held = held;
+	tcb->last_held = held;
+	return true;
+}
+
+static void let_go(struct netd_tcp *tcb)
+{
+	struct tcp *tcp = &tcb->stack->tcp;
+	struct held *held = tcb->held;
+
+	tcb->held = held->next;
+	netd_frame_release(&held->frame);
+	held->next = tcp->free_held;
+	tcp->free_held = held;
+}
+
+struct netd_part tcp_text(const struct netd_tcp *tcb, uint32_t offset)
+{
+	uint32_t at = tcp_unread(tcb) + offset, bytes = tcb->receive.used - offset;
+	const struct held *held = tcb->held;
+	struct netd_part parts[2];
+
+	while (held && seq_le(held->sequence + held->bytes, at))
+		held = held->next;
+	if (held && seq_le(held->sequence, at))
+		return (struct netd_part){held->data + (at - held->sequence), held->sequence + held->bytes - at};
+	buffer_parts(parts, &tcb->receive, offset, held ? held->sequence - at : bytes);
+	return parts[0];
+}
+
+void tcp_consume_text(struct netd_tcp *tcb, uint32_t bytes)
+{
+	uint32_t to = tcp_unread(tcb) + bytes;
+
+	buffer_consume(&tcb->receive, bytes);
+	while (tcb->held && seq_le(tcb->held->sequence + tcb->held->bytes, to))
+		let_go(tcb);
+}
+
 void tcp_receive_text(
 	struct netd_tcp *tcb, struct netd_frame *frame, uint32_t sequence, const uint8_t *data, uint32_t bytes)
 {
@@ -56,8 +118,10 @@ void tcp_receive_text(
 		tcb->receive.start = (tcb->receive.start + taken) & (tcb->receive.size - 1);
 		stack->counters[NETD_COUNT_bytes_delivered] += taken;
 	}
-	buffer_copy_in(&tcb->receive, tcb->receive.used, data + taken, bytes - taken);
-	stack->counters[NETD_COUNT_bytes_copied] += bytes - taken;
+	if (bytes > taken && !hold(tcb, frame, sequence + taken, data + taken, bytes - taken)) {
+		buffer_copy_in(&tcb->receive, tcb->receive.used, data + taken, bytes - taken);
+		stack->counters[NETD_COUNT_bytes_copied] += bytes - taken;
+	}
 	tcb->receive.used += bytes - taken;
 	tcb->rcv_nxt += bytes;
 	for (unsigned i = 0; i < tcb->pieces;) {

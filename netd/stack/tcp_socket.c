@@ -119,7 +119,13 @@ static int failure(const struct netd_tcp *tcb)
 
 long netd_tcp_send(struct netd_tcp *tcb, const void *data, size_t bytes, unsigned flags)
 {
-	uint32_t size = least(tcb->options[NETD_SEND_BYTES], tcb->send.size), taken;
+	return netd_tcp_send_pieces(tcb, (const struct netd_part[2]){{data, bytes}}, flags);
+}
+
+long netd_tcp_send_pieces(struct netd_tcp *tcb, const struct netd_part pieces[2], unsigned flags)
+{
+	uint32_t size = least(tcb->options[NETD_SEND_BYTES], tcb->send.size), taken, first;
+	size_t bytes = pieces[0].bytes + pieces[1].bytes;
 
 	if (failure(tcb))
 		return failure(tcb);
@@ -130,7 +136,10 @@ long netd_tcp_send(struct netd_tcp *tcb, const void *data, size_t bytes, unsigne
 	if (tcb->send.used >= size)
 		return NETD_AGAIN;
 	taken = (uint32_t)(bytes < size - tcb->send.used ? bytes : size - tcb->send.used);
-	buffer_copy_in(&tcb->send, tcb->send.used, data, taken);
+	first = (uint32_t)(pieces[0].bytes < taken ? pieces[0].bytes : taken);
+	buffer_copy_in(&tcb->send, tcb->send.used, pieces[0].data, first);
+	if (taken > first)
+		buffer_copy_in(&tcb->send, tcb->send.used + first, pieces[1].data, taken - first);
 	tcb->send.used += taken;
 	tcb->more = flags & NETD_SEND_MORE && taken == bytes;
 	if (flags & NETD_SEND_URGENT) {
@@ -150,15 +159,17 @@ static uint32_t readable(const struct netd_tcp *tcb)
 	return urgent && urgent < tcb->receive.used ? (uint32_t)urgent : tcb->receive.used;
 }
 
-long netd_tcp_peek(struct netd_tcp *tcb, const void **data)
+long netd_tcp_peek(struct netd_tcp *tcb, size_t offset, const void **data)
 {
 	uint32_t bytes = readable(tcb);
-	struct netd_part parts[2];
+	struct netd_part part;
 
+	if (offset && offset >= bytes)
+		return NETD_AGAIN;
 	if (bytes) {
-		buffer_parts(parts, &tcb->receive, 0, bytes);
-		*data = parts[0].data;
-		return (long)parts[0].bytes;
+		part = tcp_text(tcb, (uint32_t)offset);
+		*data = part.data;
+		return (long)least((uint32_t)part.bytes, bytes - (uint32_t)offset);
 	}
 	if (failure(tcb))
 		return failure(tcb);
@@ -169,13 +180,11 @@ long netd_tcp_peek(struct netd_tcp *tcb, const void **data)
 
 void netd_tcp_consume(struct netd_tcp *tcb, size_t bytes)
 {
-	uint32_t read_to = tcb->rcv_nxt - tcb->fin_received - tcb->receive.used;
-
 	if (bytes > tcb->receive.used)
 		bytes = tcb->receive.used;
-	buffer_consume(&tcb->receive, (uint32_t)bytes);
+	tcp_consume_text(tcb, (uint32_t)bytes);
 	tcb->stack->counters[NETD_COUNT_bytes_delivered] += bytes;
-	if (tcb->rcv_urgent && seq_le(tcb->rcv_up, read_to + (uint32_t)bytes))
+	if (tcb->rcv_urgent && seq_le(tcb->rcv_up, tcp_unread(tcb)))
 		tcb->rcv_urgent = false;
 	if (tcb->state != TCP_CLOSED && !tcb->fin_received && tcp_window_grown(tcb)) {
 		tcb->ack_now = true;
@@ -185,26 +194,27 @@ void netd_tcp_consume(struct netd_tcp *tcb, size_t bytes)
 
 long netd_tcp_receive(struct netd_tcp *tcb, void *to, size_t bytes)
 {
-	uint32_t most_bytes = readable(tcb);
-	struct netd_part parts[2];
 	const void *data;
+	long got, taken = 0;
 
 	if (!bytes)
 		return NETD_INVALID;
-	if (!most_bytes)
-		return netd_tcp_peek(tcb, &data);
-	most_bytes = (uint32_t)(bytes < most_bytes ? bytes : most_bytes);
-	buffer_parts(parts, &tcb->receive, 0, most_bytes);
-	memcpy(to, parts[0].data, parts[0].bytes);
-	memcpy((uint8_t *)to + parts[0].bytes, parts[1].data, parts[1].bytes);
-	tcb->stack->counters[NETD_COUNT_bytes_copied] += most_bytes;
-	netd_tcp_consume(tcb, most_bytes);
-	return most_bytes;
+	while ((size_t)taken < bytes && (got = netd_tcp_peek(tcb, (size_t)taken, &data)) > 0) {
+		if ((size_t)got > bytes - (size_t)taken)
+			got = (long)(bytes - (size_t)taken);
+		memcpy((uint8_t *)to + taken, data, (size_t)got);
+		taken += got;
+	}
+	if (!taken)
+		return got;
+	tcb->stack->counters[NETD_COUNT_bytes_copied] += (uint64_t)taken;
+	netd_tcp_consume(tcb, (size_t)taken);
+	return taken;
 }
 
 size_t netd_tcp_urgent(const struct netd_tcp *tcb)
 {
-	return tcb->rcv_urgent ? tcb->rcv_up - (tcb->rcv_nxt - tcb->fin_received - tcb->receive.used) : 0;
+	return tcb->rcv_urgent ? tcb->rcv_up - tcp_unread(tcb) : 0;
 }
 
 /* RFC 9293, 3.10.4: CLOSE */

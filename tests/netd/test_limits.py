@@ -81,7 +81,7 @@ def test_every_field_of_netd_limits_is_in_the_table():
     header = (TOP / "netd/include/netd/stack.h").read_text()
     body = header.split("struct netd_limits {", 1)[1].split("\n};", 1)[0]
     fields = re.findall(r"^\tuint\d+_t (\w+);", body, re.M)
-    assert len(fields) == 12
+    assert len(fields) == 13
     assert set(fields) <= set(table())
 
 
@@ -282,6 +282,18 @@ def test_the_services_reset_a_connection_beyond_theirs(stack):
     late.ack = synack.seq + 1
     assert [s.flags for s in late.tx(".")] == ["RA"]
     assert stack.states().count("ESTABLISHED") == 48
+
+
+@reaches("frames", "tcp_frames_full")
+def test_text_beyond_the_frames_that_may_be_held_is_copied(stack, accepted):
+    stack.reset(frames=2)
+    peer, socket = accepted()
+    before = stack.counters()["bytes_copied"]
+    for i in range(4):
+        peer.tx("P.", bytes([i]) * 100)
+    assert stack.command("lent") == "2"
+    assert stack.counters()["bytes_copied"] - before == 200
+    assert stack.recv(socket) == b"".join(bytes([i]) * 100 for i in range(4))
 
 
 # Datagrams ------------------------------------------------------------------------------------------------------

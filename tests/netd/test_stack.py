@@ -93,14 +93,60 @@ def test_what_the_owner_does_not_take_and_what_comes_out_of_order_is_read_in_ord
     assert stack.recv(socket) == b"A" * 10 + b"B" * 30 + b"C" * 30
 
 
-def test_data_that_is_read_from_the_buffer_is_copied_twice_at_most(stack, accepted):
+def test_data_that_is_not_asked_for_stays_in_its_frames_and_is_copied_once(stack, accepted):
     peer, socket = accepted()
     before = stack.counters()
-    peer.tx("P.", b"x" * 1000)
-    stack.recv(socket)
+    for text in (b"x" * 1000, b"y" * 500, b"z"):
+        peer.tx("P.", text)
+    assert stack.command("lent") == "3"
+    assert stack.recv(socket, 1200) == b"x" * 1000 + b"y" * 200
+    assert stack.command("lent") == "2", "what is read whole goes back"
+    assert stack.recv(socket) == b"y" * 300 + b"z"
     after = stack.counters()
-    assert after["bytes_delivered"] - before["bytes_delivered"] == 1000
-    assert after["bytes_copied"] - before["bytes_copied"] == 2000
+    assert after["bytes_delivered"] - before["bytes_delivered"] == 1501
+    assert after["bytes_copied"] - before["bytes_copied"] == 1501
+    assert stack.command("lent") == "0"
+
+
+def test_frames_pieces_behind_holes_and_copies_are_read_in_order(stack, accepted):
+    stack.reset(frames=2)
+    peer, socket = accepted(sack=True)
+    start = peer.seq
+    peer.tx("P.", b"a" * 100)
+    peer.tx("P.", b"c" * 100, seq=start + 200)
+    peer.tx("P.", b"e" * 100, seq=start + 400)
+    peer.tx("P.", b"b" * 100, seq=start + 100)
+    peer.tx("P.", b"d" * 100 + b"e" * 50, seq=start + 300)
+    peer.tx("P.", b"f" * 100, seq=start + 500)
+    assert stack.command("lent") == "2"
+    everything = b"".join(bytes([letter]) * 100 for letter in b"abcdef")
+    assert stack.recv(socket, 350) == everything[:350]
+    peer.tx("F.P", b"g" * 100, seq=start + 600)
+    assert stack.recv(socket) == everything[350:] + b"g" * 100
+    assert stack.recv(socket) == b""
+
+
+@pytest.mark.parametrize("how", ["abort", "close", "reset by the peer", "timed out"])
+def test_frames_with_unread_data_go_back_however_the_connection_ends(stack, accepted, how):
+    peer, socket = accepted()
+    peer.tx("P.", b"unread" * 100)
+    assert stack.command("lent") == "1"
+    if how == "reset by the peer":
+        peer.tx("R", seq=peer.seq)
+    elif how == "timed out":
+        stack.write(socket, b"nobody acknowledges this")
+        stack.advance(400)
+    else:
+        stack.command(how, socket)
+    assert stack.command("lent") == "0"
+
+
+def test_urgent_data_ends_a_read_in_the_middle_of_a_frame(stack, accepted):
+    peer, socket = accepted()
+    peer.tx("P.", b"plain" * 20)
+    peer.tx("PU.", b"urgent then not", urgent=6)
+    assert stack.recv(socket) == b"plain" * 20 + b"urgent"
+    assert stack.recv(socket) == b" then not"
 
 
 # Sockets of the stack's own ------------------------------------------------------------------------------------------

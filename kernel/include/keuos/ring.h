@@ -369,13 +369,15 @@ KEUOS_INLINE int keuos_receive_inline(
 									 : keuos_idle(c, slot, word);
 }
 
-/* Takes payload out of the data ring; start and length have been checked, length is bounded. */
+/* Takes payload out of the data ring; start and length have been checked, length is bounded. buffer: as below. */
 KEUOS_INLINE int keuos_take_payload(struct keuos_consumer *c, uint32_t start, void *buffer, uint32_t length)
 {
-	keuos_copy_out(c->ring.payload, c->ring.data_bytes, start, buffer, length);
+	if (buffer)
+		keuos_copy_out(c->ring.payload, c->ring.data_bytes, start, buffer, length);
 	c->data = start + keuos_align(length, KEUOS_DATA_ALIGNMENT);
 	c->tail++;
-	keuos_consumer_publish(c); /* always: a single message may hold all the room its producer waits for */
+	if (buffer)
+		keuos_consumer_publish(c); /* always: a single message may hold all the room its producer waits for */
 	return (int)length;
 }
 
@@ -447,6 +449,9 @@ KEUOS_INLINE int keuos_receive_verified(
 /*
  * Receives the next message into a private buffer. On success *template_index is its template, and cookie (which may
  * be 0) takes a descriptor's two words. Its length in bytes, or enum keuos_ring_result.
+ *
+ * buffer: 0 leaves a descriptor's payload in the data ring, where it ends at the data counter and its sender can change it, until
+ * the caller publishes; another message is KEUOS_RING_UNEXPECTED then.
  */
 static inline int keuos_receive_cookie(
 	struct keuos_consumer *c, void *buffer, uint32_t capacity, uint32_t *template_index, uint64_t cookie[2])
@@ -469,6 +474,8 @@ static inline int keuos_receive_cookie(
 		return keuos_violation(c, KEUOS_VERDICT_TEMPLATE);
 	if (length == KEUOS_LENGTH_DESCRIPTOR)
 		return keuos_take_descriptor(c, slot, sealed, buffer, capacity, cookie ? cookie : ignored);
+	if (!buffer)
+		return KEUOS_RING_UNEXPECTED;
 	if (length > room || length > sealed->max_length)
 		return keuos_violation(c, KEUOS_VERDICT_LENGTH);
 	if (length > capacity)

@@ -50,6 +50,12 @@ unsigned peer_lent(void)
 	return lent;
 }
 
+void peer_forget(void)
+{
+	memset(used, 0, sizeof(used));
+	ASAN_POISON_MEMORY_REGION(slots, sizeof(slots));
+}
+
 /* Lends a copy. With all slots taken it is lost on its way. */
 static void lend(struct netd_nic *nic, const uint8_t *frame, size_t bytes)
 {

@@ -41,6 +41,7 @@ extern struct peer peer;
 
 void peer_attach(struct netd_nic *nic); /* fills in a NIC whose other end this is */
 unsigned peer_lent(void);               /* frames that were not released yet */
+void peer_forget(void);                 /* the stack that held them is no more */
 
 /* Turns to another connection: the numbers that are right for its next segment. */
 void peer_turn_to(const struct netd *stack, const struct netd_tcp *connection);

@@ -89,6 +89,18 @@ static void check(void)
 		hold_up(broken);
 }
 
+/* By the stack, with text that nobody has read. */
+static unsigned frames_held(void)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < stack->limits.blocks; i++) {
+		for (const struct held *at = stack->tcp.blocks[i].held; at; at = at->next)
+			count++;
+	}
+	return count;
+}
+
 static void let_go(void)
 {
 	while (held_count)
@@ -104,7 +116,7 @@ static void tcp_ready(void *owner, struct netd_tcp *socket, unsigned events)
 	if (socket == world.tcp[0] || !world.eager)
 		return;
 	world.eager--;
-	if (events & NETD_READABLE && netd_tcp_peek(socket, &data) > 0)
+	if (events & NETD_READABLE && netd_tcp_peek(socket, 0, &data) > 0)
 		netd_tcp_receive(socket, buffer, sizeof(buffer));
 	if (events & NETD_WRITABLE)
 		netd_tcp_send(socket, buffer, 1 + events, 0);
@@ -250,6 +262,8 @@ static void start(void)
 	for (int i = 0; i < MODES; i++) {
 		prepare((enum mode)i);
 		check();
+		if (peer_lent())
+			hold_up("a snapshot holds frames, which are no part of it");
 		modes[i].stack = snapshot_take(stack);
 		modes[i].world = world;
 		modes[i].peer = peer;
@@ -300,7 +314,7 @@ static void tcp_call(struct input *input)
 		netd_tcp_receive(*socket, buffer, amount < sizeof(buffer) ? amount : sizeof(buffer));
 		break;
 	case 6:
-		netd_tcp_peek(*socket, &data);
+		netd_tcp_peek(*socket, 0, &data);
 		netd_tcp_consume(*socket, amount);
 		break;
 	case 7:
@@ -523,7 +537,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		check();
 	}
 	let_go();
-	if (peer_lent())
+	if (peer_lent() != frames_held())
 		hold_up("a frame was not released");
+	peer_forget();
 	return 0;
 }

@@ -104,6 +104,50 @@ static void share_buffers(void)
 	near->send.base = far->send.base;
 }
 
+static void lose_place_for_frame(void)
+{
+	stack->tcp.free_held = stack->tcp.free_held->next;
+}
+
+static void release_frame(void *owner, uint64_t id)
+{
+	(void)owner;
+	(void)id;
+}
+
+/* `near` holds a frame of `bytes` that begin `ahead` of what it has not read yet. */
+static void hold_frame(uint32_t ahead, uint32_t bytes, bool released)
+{
+	struct held *held = stack->tcp.free_held;
+
+	stack->tcp.free_held = held->next;
+	*held = (struct held){.bytes = bytes, .sequence = tcp_unread(near) + ahead};
+	if (!released)
+		held->frame.release = release_frame;
+	near->held = near->last_held = held;
+}
+
+static void hold_text_that_was_read(void)
+{
+	hold_frame(UINT32_MAX, 2, false);
+}
+
+static void hold_text_of_the_future(void)
+{
+	hold_frame(1, near->receive.used, false);
+}
+
+static void hold_released_frame(void)
+{
+	hold_frame(0, 1, true);
+}
+
+static void lose_end_of_held_frames(void)
+{
+	hold_frame(0, 1, false);
+	near->last_held = stack->tcp.free_held;
+}
+
 static void lose_packet(void)
 {
 	stack->free_packets = stack->free_packets->next;
@@ -192,7 +236,10 @@ static const struct {
 } damages[] = {{"lose a block", lose_block}, {"free a block twice", free_block_twice},
 	{"unlink a connection", unlink_connection}, {"list a connection as a listener", list_connection_as_listener},
 	{"change a state", change_state}, {"change a port", change_port}, {"lose buffers", lose_buffers},
-	{"share buffers", share_buffers}, {"lose a packet", lose_packet},
+	{"share buffers", share_buffers}, {"lose a place for a frame", lose_place_for_frame},
+	{"hold text that was read", hold_text_that_was_read}, {"hold text of the future", hold_text_of_the_future},
+	{"hold a released frame", hold_released_frame}, {"lose the end of held frames", lose_end_of_held_frames},
+	{"lose a packet", lose_packet},
 	{"lose a packet that waits", lose_waiting_packet},
 	{"let packets wait for a neighbour that is known", know_neighbour_with_packets},
 	{"miscount half-open connections", miscount_half_open}, {"miscount waiting connections", miscount_waiting},

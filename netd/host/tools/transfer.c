@@ -121,7 +121,7 @@ static void take_rest(void *owner, struct netd_tcp *socket, unsigned events)
 	long bytes;
 
 	(void)events;
-	while ((bytes = netd_tcp_peek(socket, &data)) > 0) {
+	while ((bytes = netd_tcp_peek(socket, 0, &data)) > 0) {
 		deliver(owner, socket, NULL, data, (size_t)bytes);
 		netd_tcp_consume(socket, (size_t)bytes);
 	}

@@ -48,7 +48,7 @@ struct netd_tcp_owner {
 	void (*ready)(void *owner, struct netd_tcp *socket, unsigned events);
 	/*
 	 * Data that has just arrived in order while nothing older is unread, where it lies in its frame. Takes as much as it
-	 * wants and returns how much; the rest is kept for netd_tcp_receive(). To keep the bytes where they are it copies
+	 * wants and returns how much; the rest stays in its frame for netd_tcp_receive(). To keep the bytes where they are it copies
 	 * *frame and sets frame->release to NULL; a frame without release (reassembled, or looped back) can't be kept.
 	 * Called from inside the input path: must not call the stack. NULL: everything is kept for netd_tcp_receive().
 	 */
@@ -78,11 +78,17 @@ enum netd_send_flags {
 /* Queues data. Returns how much was taken, at least 1, or netd_result. */
 long netd_tcp_send(struct netd_tcp *socket, const void *data, size_t bytes, unsigned flags);
 
+/* The same of data that lies in two pieces, the second maybe empty. Each byte is read once. */
+long netd_tcp_send_pieces(struct netd_tcp *socket, const struct netd_part pieces[2], unsigned flags);
+
 /* Reads data. Returns how much, 0 at the end of the stream, or netd_result. Stops at an urgent mark. */
 long netd_tcp_receive(struct netd_tcp *socket, void *to, size_t bytes);
 
-/* The same without a copy: what can be read in one piece; netd_tcp_consume() then tells how much was. */
-long netd_tcp_peek(struct netd_tcp *socket, const void **data);
+/*
+ * The same without a copy: what lies in one piece, `offset` bytes behind what is to be read next. NETD_AGAIN: there is not so
+ * much. netd_tcp_consume() then tells how much was read; until then, and until the next netd_run(), it stays where it is.
+ */
+long netd_tcp_peek(struct netd_tcp *socket, size_t offset, const void **data);
 void netd_tcp_consume(struct netd_tcp *socket, size_t bytes);
 
 /* Bytes up to and including the end of urgent data, 0 if there is none. */

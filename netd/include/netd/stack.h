@@ -23,6 +23,8 @@ struct netd_limits {
 	uint16_t connections;
 	uint32_t send_bytes;    /* per connection, a power of two. Reached: send() takes less */
 	uint32_t receive_bytes; /* per connection, a power of two, at most 2^29. Reached: the window is closed */
+	/* Received frames whose text stays unread where the NIC wrote it. Reached: text is copied into the receive buffer. */
+	uint16_t frames;
 	/* Reached: bind() returns NETD_NO_ROOM. DHCP and the resolver have sockets of their own beyond these. */
 	uint16_t udp_sockets;
 	uint32_t udp_bytes; /* per UDP socket, a power of two. Reached: datagrams are dropped and counted */
@@ -44,6 +46,7 @@ struct netd_limits {
 		.connections = 64,                                                                                     \
 		.send_bytes = 65536,                                                                                   \
 		.receive_bytes = 65536,                                                                                \
+		.frames = 96,                                                                                          \
 		.udp_sockets = 16,                                                                                     \
 		.udp_bytes = 131072,                                                                                   \
 		.neighbours = 32,                                                                                      \
