@@ -105,17 +105,25 @@ class Netd:
         if answer != "serving":
             raise TargetFailure(f"netd {answer} before it served anybody\n{self.agent.console.describe()}")
 
-    def bind(self, application: Process, *, observer: bool = False, administrator: bool = False) -> list[ChannelHandle]:
-        """Give `application` a pair of channels with NetD."""
+    def bind(
+        self, application: Process, *, observer: bool = False, administrator: bool = False, alone: bool = False
+    ) -> list[ChannelHandle]:
+        """Give `application` a pair of channels with NetD.
+
+        Args:
+            alone: it has the NIC to itself, in direct mode.
+        """
         constant = self.process.elf.layouts.constant
         label = constant("KEUOS_SOCKET_MARK") << constant("KEUOS_SOCKET_MARK_SHIFT")
         label |= next(self._pairs) * constant("KEUOS_SOCKET_PAIR")
         label |= constant("KEUOS_SOCKET_OBSERVER") if observer else 0
         label |= constant("KEUOS_SOCKET_ADMINISTRATOR") if administrator else 0
+        label |= constant("KEUOS_SOCKET_ALONE") if alone else 0
         order = constant("KEUOS_SOCKET_ORDER")
+        events = constant("KEUOS_SOCKET_DIRECT_ORDER") if alone else order
         made = [
             self.agent.bind(application, self.process, "polled_proof", order=order, label=label),
-            self.agent.bind(self.process, application, "polled_proof", order=order, label=label),
+            self.agent.bind(self.process, application, "polled_proof", order=events, label=label),
         ]
         self.channels += made
         return made

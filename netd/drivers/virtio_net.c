@@ -14,6 +14,7 @@ enum {
 	QUEUE_RECEIVE = 0,
 	QUEUE_TRANSMIT = 1,
 	UNWRITTEN = 0xff,
+	DRAIN_NS = 20000000,
 	MTU_MIN = 68, /* RFC 791, 3.1 */
 };
 
@@ -44,18 +45,28 @@ const struct nic_range virtio_net_ranges[VIRTIO_NET_RANGES] = {
 	{TRANSMIT_PAGE, VIRTIO_NET_TRANSMIT_PAGES, false},
 };
 
+/* Where a frame's id says whose buffer it is; above are the generation's bits, below the index. */
+#define ID_LENT (1ull << 31)
+
 static size_t offset_of(unsigned page, uint16_t index)
 {
 	return (size_t)page * VIRTIO_PAGE_BYTES + (size_t)index * VIRTIO_NET_BUFFER_BYTES;
 }
 
+/* The buffers that the device has now. */
+static struct virtio_net_area *area_of(struct virtio_net *net)
+{
+	return net->lent.buffers ? &net->lent : &net->own;
+}
+
 static void lend(struct virtio_net *net, uint16_t index)
 {
-	size_t at = offset_of(RECEIVE_PAGE, index);
+	const struct virtio_net_area *area = area_of(net);
+	size_t at = (size_t)index * VIRTIO_NET_BUFFER_BYTES;
 
 	/* The device has to change this, or it has written nothing: its access was stopped on the way. */
-	((struct header *)(net->memory + at))->segmentation = UNWRITTEN;
-	virtio_queue_post(&net->receive, index, net->iova + at, VIRTIO_NET_BUFFER_BYTES, true);
+	((struct header *)(area->memory + at))->segmentation = UNWRITTEN;
+	virtio_queue_post(&net->receive, index, area->iova + at, VIRTIO_NET_BUFFER_BYTES, true);
 }
 
 static void show(struct virtio_net *net, struct virtio_queue *queue, uint16_t number, uint16_t notify_offset)
@@ -77,11 +88,15 @@ void virtio_net_flush(struct virtio_net *net)
 static void release(void *owner, uint64_t id)
 {
 	struct virtio_net *net = owner;
+	struct virtio_net_area *area = id & ID_LENT ? &net->lent : &net->own;
+	uint16_t index = (uint16_t)id;
 
-	if (!net->running || id >> 32 != net->generation)
+	if (id >> 32 != area->generation || !area->away[index])
 		return;
-	net->kept--;
-	lend(net, (uint16_t)id);
+	area->away[index] = false;
+	area->kept--;
+	if (net->running && area == area_of(net))
+		lend(net, index);
 }
 
 /* Takes sent buffers back; a lie on the way is for virtio_net_poll to find. */
@@ -182,35 +197,100 @@ static enum virtio_fault set_up(struct virtio_net *net, uint16_t vector)
 		&net->transmit_notify);
 }
 
+/* From reset to where buffers can be handed out. */
+static enum virtio_fault bring_up(struct virtio_net *net)
+{
+	net->fault = set_up(net, net->vector);
+	if (net->fault) {
+		virtio_reset(net->bus);
+		return net->fault;
+	}
+	virtio_end(net->bus);
+	net->running = true;
+	net->free_count = 0;
+	for (uint16_t i = 0; i < net->transmit.size; i++)
+		net->free[net->free_count++] = i;
+	return VIRTIO_FAULT_NONE;
+}
+
 enum virtio_fault virtio_net_start(struct virtio_net *net, struct netd_nic *nic, const struct virtio_bus *bus,
 	void *memory, uint64_t iova, uint16_t vector)
 {
-	uint32_t generation = net->generation + 1;
+	uint32_t generation = net->own.generation;
 
 	memset(net, 0, sizeof(*net));
 	net->nic = nic;
 	net->bus = bus;
 	net->memory = memory;
 	net->iova = iova;
-	net->generation = generation;
+	net->vector = vector;
+	net->own = (struct virtio_net_area){.memory = net->memory + offset_of(RECEIVE_PAGE, 0),
+		.iova = iova + offset_of(RECEIVE_PAGE, 0),
+		.buffers = VIRTIO_NET_RECEIVE,
+		.keep = VIRTIO_NET_KEPT,
+		.generation = generation + 1};
 	nic->driver = &driver;
 	nic->device = net;
-	net->fault = set_up(net, vector);
-	if (net->fault) {
-		virtio_reset(bus);
+	return bring_up(net);
+}
+
+/* Waits for what was sent to leave, within reason: a device may hold on to it. */
+static void drain(struct virtio_net *net)
+{
+	uint64_t deadline = net->bus->time_ns(net->bus->context) + DRAIN_NS;
+
+	virtio_net_flush(net);
+	while (net->free_count < net->transmit.size && !net->transmit.fault &&
+		net->bus->time_ns(net->bus->context) < deadline)
+		reclaim(net);
+}
+
+enum virtio_fault virtio_net_receive_into(struct virtio_net *net, uint8_t *memory, uint64_t iova, uint16_t buffers)
+{
+	struct netd_nic *nic = net->nic, before = *nic;
+
+	if (!net->running)
 		return net->fault;
+	drain(net);
+	net->running = false;
+	net->lent = (struct virtio_net_area){.memory = memory,
+		.iova = iova,
+		.buffers = buffers,
+		.keep = (uint16_t)(buffers - buffers / 4),
+		.generation = net->lent.generation + 1};
+	net->fault = bring_up(net);
+	if (!net->fault && memcmp(nic->mac, before.mac, sizeof(before.mac)) != 0)
+		virtio_net_stop(net, VIRTIO_FAULT_FEATURES); /* another device than before */
+	if (net->fault)
+		return net->fault;
+	if (before.mtu < nic->mtu)
+		nic->mtu = before.mtu;
+	virtio_net_run(net);
+	if (nic->link_up != before.link_up)
+		nic->client.link(nic->client.stack);
+	if (net->wanted_room) {
+		net->wanted_room = false;
+		nic->client.room(nic->client.stack);
 	}
-	virtio_end(bus);
-	net->running = true;
-	for (uint16_t i = 0; i < net->transmit.size; i++)
-		net->free[net->free_count++] = i;
 	return VIRTIO_FAULT_NONE;
+}
+
+bool virtio_net_lies_there(const struct virtio_net *net, const uint8_t *data, size_t bytes, uint32_t *offset)
+{
+	size_t all = (size_t)net->lent.buffers * VIRTIO_NET_BUFFER_BYTES;
+	size_t at = (size_t)((uintptr_t)data - (uintptr_t)net->lent.memory);
+
+	*offset = (uint32_t)at;
+	return at < all && bytes <= all - at;
 }
 
 void virtio_net_run(struct virtio_net *net)
 {
-	for (uint16_t i = 0; i < net->receive.size; i++)
-		lend(net, i);
+	const struct virtio_net_area *area = area_of(net);
+
+	for (uint16_t i = 0; i < net->receive.size && i < area->buffers; i++)
+		if (!area->away[i])
+			lend(net, i);
 	show(net, &net->receive, QUEUE_RECEIVE, net->receive_notify);
 }
 
@@ -242,7 +322,9 @@ static void take_sent(struct virtio_net *net)
 /* One frame to the stack, or back to the device; false: the device was caught. */
 static bool deliver(struct virtio_net *net, uint16_t index, uint32_t bytes)
 {
-	const uint8_t *buffer = net->memory + offset_of(RECEIVE_PAGE, index);
+	struct virtio_net_area *area = area_of(net);
+	const uint8_t *buffer = area->memory + offset_of(0, index);
+	bool lent = area->kept < area->keep;
 
 	if (bytes < sizeof(struct header)) {
 		virtio_net_stop(net, VIRTIO_FAULT_LENGTH);
@@ -254,20 +336,19 @@ static bool deliver(struct virtio_net *net, uint16_t index, uint32_t bytes)
 	}
 	struct netd_frame frame = {.data = buffer + sizeof(struct header),
 		.bytes = bytes - sizeof(struct header),
-		.release = net->kept < VIRTIO_NET_KEPT ? release : NULL,
+		.release = lent ? release : NULL,
 		.owner = net,
-		.id = (uint64_t)net->generation << 32 | index};
+		.id = (uint64_t)area->generation << 32 | (area == &net->lent ? ID_LENT : 0) | index};
 
 	if (frame.bytes < NETD_ETHERNET_BYTES) {
 		net->counters.runts++;
 		lend(net, index);
 		return true;
 	}
-	bool lent = frame.release != NULL;
-
 	net->counters.received++;
 	net->counters.received_bytes += frame.bytes;
-	net->kept += lent;
+	area->away[index] = lent;
+	area->kept += lent;
 	net->nic->client.receive(net->nic->client.stack, &frame);
 	if (!lent && net->running)
 		lend(net, index);

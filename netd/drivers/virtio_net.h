@@ -23,7 +23,7 @@ enum virtio_net_layout {
 	VIRTIO_NET_BUFFER_BYTES = 2048, /* the device's header and a frame of up to 2,036 bytes */
 	VIRTIO_NET_RECEIVE = 256,       /* buffers */
 	VIRTIO_NET_TRANSMIT = 128,
-	VIRTIO_NET_KEPT = 128,          /* receive buffers that the stack may keep at a time; the others take what comes */
+	VIRTIO_NET_KEPT = 128, /* own receive buffers that the stack may keep at a time; the others take what comes */
 	/* The block of memory, in pages, and what the device needs of it: first what it reads, then what it writes. */
 	VIRTIO_NET_QUEUE_PAGES = 2 * VIRTIO_QUEUE_PAGES,
 	VIRTIO_NET_RECEIVE_PAGES = VIRTIO_NET_RECEIVE * VIRTIO_NET_BUFFER_BYTES / VIRTIO_PAGE_BYTES,
@@ -35,6 +35,17 @@ enum { VIRTIO_NET_RANGES = 6 };
 /* The least that the device needs: of a queue it writes the used ring alone. */
 extern const struct nic_range virtio_net_ranges[VIRTIO_NET_RANGES];
 
+/* Receive buffers, one behind the other: the driver's own, or pages that are somebody else's (direct mode). */
+struct virtio_net_area {
+	uint8_t *memory;
+	uint64_t iova;
+	uint16_t buffers;              /* at most VIRTIO_NET_RECEIVE */
+	uint16_t keep;                 /* so many may be kept by the stack and by applications at a time */
+	uint16_t kept;                 /* and are */
+	bool away[VIRTIO_NET_RECEIVE]; /* which */
+	uint32_t generation;           /* a frame of an earlier one goes nowhere when it is released */
+};
+
 struct virtio_net {
 	struct netd_nic *nic;
 	const struct virtio_bus *bus;
@@ -43,12 +54,12 @@ struct virtio_net {
 	uint64_t features;
 	struct virtio_queue receive, transmit;
 	uint16_t receive_notify, transmit_notify;
+	uint16_t vector;
+	struct virtio_net_area own, lent;   /* lent: buffers 0 while there is none; else it takes the place of `own` */
 	uint16_t free[VIRTIO_NET_TRANSMIT]; /* transmit buffers that nobody has: a stack */
 	uint16_t free_count;
-	uint16_t kept;    /* receive buffers that the stack has and releases later */
 	bool wanted_room; /* transmit() has answered false */
 	bool running;
-	uint32_t generation;     /* counts starts: a frame lent before the last one goes nowhere when it is released */
 	enum virtio_fault fault; /* why it was stopped last */
 	struct nic_counters counters;
 };
@@ -62,6 +73,17 @@ struct virtio_net {
  */
 enum virtio_fault virtio_net_start(struct virtio_net *net, struct netd_nic *nic, const struct virtio_bus *bus,
 	void *memory, uint64_t iova, uint16_t vector);
+
+/*
+ * Receives into somebody else's pages from now on, which the caller has shown to the device, writable; or, NULL, into the driver's own
+ * again. The device is reset: it forgets every buffer that it was given. What was sent leaves before, what comes meanwhile is lost. When this returns no
+ * descriptor points into the pages that were used before. Own buffers that are kept stay as they are until they are released; frames in
+ * others' pages must not be touched any more. A fault: the device is stopped.
+ */
+enum virtio_fault virtio_net_receive_into(struct virtio_net *net, uint8_t *memory, uint64_t iova, uint16_t buffers);
+
+/* Whether a frame's bytes lie in somebody else's pages, and where: bytes behind their start. */
+bool virtio_net_lies_there(const struct virtio_net *net, const uint8_t *data, size_t bytes, uint32_t *offset);
 
 /* Hands the receive buffers out; from here on frames come. */
 void virtio_net_run(struct virtio_net *net);

@@ -242,6 +242,15 @@ static const char *connection(const struct netd *stack, const struct netd_tcp *t
 	return broken || tcb->state == TCP_SYN_SENT ? broken : receiving(tcb);
 }
 
+unsigned audit_frames(const struct netd *stack)
+{
+	unsigned count = stack->limits.frames;
+
+	for (const struct held *at = stack->tcp.free_held; at; at = at->next)
+		count--;
+	return count;
+}
+
 const char *audit(const struct netd *stack)
 {
 	struct netd *looked_at =

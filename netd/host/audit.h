@@ -11,4 +11,7 @@
 /* What does not hold, in a sentence; NULL: everything does. Holds between two calls of the stack, whatever was called. */
 const char *audit(const struct netd *stack);
 
+/* How many frames it keeps, with text that nobody has read. */
+unsigned audit_frames(const struct netd *stack);
+
 #endif

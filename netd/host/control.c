@@ -11,7 +11,7 @@
  *   shutdown ID | close ID | abort ID | set ID OPTION VALUE | get ID OPTION
  *   ready ID | events ID | error ID | soft ID | info ID | connections
  *   udp A PORT | sendto ID A PORT HEX | recvfrom ID | udpset ID OPTION VALUE
- *   resolve NAME | resolved | counters | lent
+ *   resolve NAME | resolved | counters | lent | let-go
  *   audit                                 what does not hold (host/audit.h), or "whole"
  */
 #include "audit.h"
@@ -128,7 +128,6 @@ static size_t tcp_deliver(
 	struct socket *socket = owner;
 	struct held *held;
 
-	(void)tcp;
 	if (!frame->release || !socket->hold)
 		return 0;
 	held = malloc(sizeof(*held));
@@ -137,6 +136,7 @@ static size_t tcp_deliver(
 	*held = (struct held){*frame, bytes, count < socket->hold ? count : socket->hold, NULL};
 	frame->release = NULL;
 	socket->hold -= held->bytes;
+	netd_tcp_lend(tcp, held->bytes);
 	*socket->last = held;
 	socket->last = &held->next;
 	return held->bytes;
@@ -251,10 +251,10 @@ static bool set_limit(struct host *host, const char *name, unsigned long value)
 	} all[] = {{"blocks", &limits->blocks, NULL}, {"connections", &limits->connections, NULL},
 		{"send_bytes", NULL, &limits->send_bytes}, {"receive_bytes", NULL, &limits->receive_bytes},
 		{"frames", &limits->frames, NULL}, {"udp_sockets", &limits->udp_sockets, NULL},
-		{"udp_bytes", NULL, &limits->udp_bytes},
-		{"neighbours", &limits->neighbours, NULL}, {"packets", &limits->packets, NULL},
-		{"reassemblies", &limits->reassemblies, NULL}, {"routes", &limits->routes, NULL},
-		{"path_mtus", &limits->path_mtus, NULL}, {"dns_queries", &limits->dns_queries, NULL}};
+		{"udp_bytes", NULL, &limits->udp_bytes}, {"neighbours", &limits->neighbours, NULL},
+		{"packets", &limits->packets, NULL}, {"reassemblies", &limits->reassemblies, NULL},
+		{"routes", &limits->routes, NULL}, {"path_mtus", &limits->path_mtus, NULL},
+		{"dns_queries", &limits->dns_queries, NULL}};
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++) {
 		if (strcmp(all[i].name, name))
@@ -335,8 +335,10 @@ static void tcp_command(struct socket *socket, const char *verb, char *rest, str
 		say_result(answer, NETD_OK);
 	} else if (!strcmp(verb, "held")) {
 		say(answer, "ok ");
-		for (const struct held *held = socket->held; held; held = held->next)
+		for (const struct held *held = socket->held; held; held = held->next) {
 			say_hex(answer, held->data, held->bytes);
+			netd_tcp_return(tcp, held->bytes);
+		}
 		drop_held(socket);
 	} else if (!strcmp(verb, "shutdown")) {
 		say_result(answer, netd_tcp_shutdown(tcp));
@@ -501,6 +503,9 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 		}
 	} else if (!strcmp(verb, "lent")) {
 		say(answer, "ok %u", host->nic.lent);
+	} else if (!strcmp(verb, "let-go")) {
+		netd_let_go(stack);
+		say(answer, "ok");
 	} else if (!strcmp(verb, "audit")) {
 		say(answer, "ok %s", audit(stack) ? audit(stack) : "whole");
 	} else {

@@ -1,6 +1,8 @@
 /* The rings of applications.h. */
 #include "applications.h"
 
+#include "direct.h"
+
 #include <string.h>
 #include <user.h>
 
@@ -48,6 +50,9 @@ static KEUOS_TEMPLATE(
 static KEUOS_TEMPLATE(
 	template_network, KEUOS_SOCKET_NETWORK_IS, sizeof(struct keuos_socket_network), KEUOS_DATA_ALIGNMENT, 0);
 
+static KEUOS_TEMPLATE(
+	template_direct, KEUOS_SOCKET_DIRECT, sizeof(struct keuos_socket_direct), KEUOS_DATA_ALIGNMENT, 0);
+
 struct application_counters application_counters;
 
 static struct application applications[KEUOS_SOCKET_APPLICATIONS];
@@ -58,9 +63,10 @@ static void keuos_ring_doorbell(uint32_t capability)
 	sys_doorbell(capability);
 }
 
-void applications_start(struct netd *stack, const struct netd_nic *nic, const struct netd_address *own)
+void applications_start(struct netd *stack, struct wire *wire, const struct netd_address *own)
 {
-	sockets_start(stack, nic, own);
+	sockets_start(stack, &wire->nic, own);
+	direct_start(stack, wire);
 }
 
 unsigned applications_count(void)
@@ -77,6 +83,7 @@ unsigned applications_count(void)
 static void end(struct application *application)
 {
 	sockets_end(application);
+	direct_close(application);
 	if (application->has_requests)
 		sys_channel_unmap(application->requests.ring.capability);
 	if (application->has_events)
@@ -121,8 +128,15 @@ void applications_accept(void)
 			application->requests = keuos_consumer_init(&endpoint);
 			application->has_requests = true;
 		} else {
+			if (endpoint.label & KEUOS_SOCKET_ALONE)
+				endpoint.data_bytes /= 2; /* the upper half takes frames */
 			application->events = keuos_producer_init(&endpoint);
 			application->has_events = true;
+		}
+		if (application && application->label & KEUOS_SOCKET_ALONE && application->has_requests &&
+			application->has_events && !direct_open(application)) {
+			application_counters.refused += 2;
+			end(application);
 		}
 	}
 }
@@ -143,6 +157,7 @@ bool application_tell(struct application *application, uint16_t opcode, const vo
 	const struct keuos_template *template = opcode == KEUOS_SOCKET_REPLY ? &template_reply
 		: opcode == KEUOS_SOCKET_EVENT                               ? &template_event
 		: opcode == KEUOS_SOCKET_CONNECTION                          ? &template_connection
+		: opcode == KEUOS_SOCKET_DIRECT                              ? &template_direct
 									     : &template_network;
 
 	if (keuos_send(&application->events, keuos_template_index(template), message, bytes) != KEUOS_RING_OK)
@@ -166,20 +181,20 @@ uint32_t application_room(struct application *application)
 void application_put(struct application *application, uint32_t offset, const void *data, uint32_t bytes)
 {
 	const struct keuos_producer *p = &application->events;
-	uint32_t at = (p->data + offset) & (p->ring.data_bytes - 1), first = p->ring.data_bytes - at;
 
-	if (first > bytes)
-		first = bytes;
-	memcpy(p->ring.payload + at, data, first);
-	memcpy(p->ring.payload, (const uint8_t *)data + first, bytes - first);
+	keuos_copy_in(p->ring.payload, p->ring.data_bytes, p->data + offset, data, bytes);
 	application_counters.copied += bytes;
 }
 
 bool application_send_put(struct application *application, const uint64_t cookie[2], uint32_t bytes)
 {
-	if (keuos_send_descriptor(&application->events, keuos_template_index(&template_data), NULL, bytes, cookie) !=
-		KEUOS_RING_OK)
+	struct keuos_producer *p = &application->events;
+	uint32_t index = keuos_template_index(&template_data);
+	const struct keuos_sealed *sealed = keuos_granted(p->ring.tags, p->ring.generation, index);
+
+	if (!sealed || bytes > sealed->max_length)
 		return false;
+	keuos_post_descriptor(p, sealed, index, p->data, bytes, cookie);
 	application_counters.events++;
 	application->told = true;
 	return true;
@@ -301,6 +316,11 @@ static bool serve(struct application *application)
 			end(application);
 		return false;
 	}
+	if (application->events.ring.verdict) { /* its tail lies */
+		application_counters.violations++;
+		end(application);
+		return true;
+	}
 	if (application->attention)
 		sockets_attend(application);
 	for (int i = 0; i < BATCH; i++) {
@@ -372,10 +392,11 @@ bool applications_arm(void)
 
 		if (!application->used || !application->has_requests || !application->has_events)
 			continue;
-		bool blocked = is_blocked(application);
+		bool blocked = is_blocked(application), waits = direct_waits(application);
 
 		keuos_ring_sleeping(&application->requests.ring, 1);
-		keuos_ring_sleeping(&application->events.ring, blocked);
+		keuos_ring_sleeping(&application->events.ring, blocked || waits);
+		any = any || (waits && direct_reclaim());
 		if (blocked) {
 			any = any || has_room(application, SLOTS_LEFT, KEUOS_SOCKET_DATA_MAX);
 			continue;

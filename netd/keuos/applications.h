@@ -48,6 +48,7 @@ struct application_counters {
 	uint64_t requests, events;
 	uint64_t doorbells;   /* rung by NetD */
 	uint64_t copied;      /* bytes, into the rings */
+	uint64_t direct;      /* bytes that applications read where the NIC put them */
 	uint64_t sent_copied; /* bytes, out of the rings: into the send buffers, or of datagrams into private memory */
 	uint64_t violations;  /* applications that broke the rules of the rings */
 	uint64_t ended;       /* applications that are gone */
@@ -57,8 +58,10 @@ struct application_counters {
 
 extern struct application_counters application_counters;
 
+struct wire;
+
 /* `own`: the address that the arguments name, or none, for DHCP. */
-void applications_start(struct netd *stack, const struct netd_nic *nic, const struct netd_address *own);
+void applications_start(struct netd *stack, struct wire *wire, const struct netd_address *own);
 
 /* New ends have been bound to this process: takes them. */
 void applications_accept(void);
@@ -80,10 +83,12 @@ int sockets_configure(struct netd *stack, const struct netd_address *own);
 void sockets_carry_out(struct application *application, uint16_t opcode, const struct keuos_socket_request *request,
 	const uint8_t *data, uint32_t bytes);
 /* SEND, whose data lies in the ring, in one piece or two: it is read once, for the application can change it meanwhile. */
-void sockets_send(struct application *application, const struct keuos_socket_request *request,
-	const struct netd_part parts[2]);
+void sockets_send(
+	struct application *application, const struct keuos_socket_request *request, const struct netd_part parts[2]);
 /* What a socket has to tell: events, and data on credit, as far as there is room. */
 void sockets_attend(struct application *application);
+/* The application has done with so many bytes that it read where the NIC put them. */
+void sockets_return(struct application *application, uint32_t socket, uint32_t bytes);
 /* All of the application's sockets are aborted. */
 void sockets_end(struct application *application);
 unsigned sockets_count(void);

@@ -9,6 +9,7 @@
 #include "applications.h"
 #include "arguments.h"
 #include "clock.h"
+#include "direct.h"
 #include "memory.h"
 #include "wire.h"
 
@@ -73,6 +74,7 @@ static netd_time turn(struct netd *stack, bool *any)
 
 	loop_counters.turns++;
 	netd_set_time(stack, now);
+	direct_reclaim();
 	*any = wire_poll(&wire);
 	*any = applications_serve() || *any;
 	due = netd_run(stack, now);
@@ -121,7 +123,7 @@ int main(const char *args)
 	if (!stack)
 		return EXIT_NO_STACK;
 	clock_wire(&wire.nic);
-	applications_start(stack, &wire.nic, &arguments.own);
+	applications_start(stack, &wire, &arguments.own);
 	applications_accept();
 	wire_run(&wire);
 	loop_counters.serving = 1;

@@ -117,6 +117,30 @@ int64_t nic_device_run(struct nic_device *device)
 	return 0;
 }
 
+int64_t nic_device_receive_into(struct nic_device *device, uint32_t end, uint8_t *memory, uint32_t bytes)
+{
+	uint32_t pages = bytes / NIC_PAGE_BYTES;
+	int64_t error = -KEUOS_ENOSYS;
+
+	/* What lies before stays out of the device's reach. */
+	if (device->model == NIC_DEVICE_VIRTIO)
+		error = sys_dma_map(device->device, end, pages, pages, NIC_DEVICE_LENT_IOVA, 1);
+	if (error < 0)
+		return error;
+	virtio_net_receive_into(
+		&device->virtio, memory, NIC_DEVICE_LENT_IOVA, (uint16_t)(bytes / VIRTIO_NET_BUFFER_BYTES));
+	if (device->virtio.running)
+		return 0;
+	sys_dma_unmap(device->device, NIC_DEVICE_LENT_IOVA);
+	return -KEUOS_ESTATE;
+}
+
+int64_t nic_device_receive_own(struct nic_device *device)
+{
+	virtio_net_receive_into(&device->virtio, NULL, 0, 0);
+	return sys_dma_unmap(device->device, NIC_DEVICE_LENT_IOVA);
+}
+
 int64_t nic_device_reset(struct nic_device *device)
 {
 	if (device->model == NIC_DEVICE_VIRTIO) {

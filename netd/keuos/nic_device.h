@@ -15,7 +15,10 @@ enum nic_device_model {
 	NIC_DEVICE_E1000E = 2,
 };
 
-enum { NIC_DEVICE_IOVA = 0x40000000 }; /* where the block lies for the device */
+enum {
+	NIC_DEVICE_IOVA = 0x40000000,      /* where the block lies for the device */
+	NIC_DEVICE_LENT_IOVA = 0x50000000, /* and somebody else's pages */
+};
 
 struct nic_device {
 	enum nic_device_model model;
@@ -41,6 +44,13 @@ int64_t nic_device_run(struct nic_device *device);
 
 /* Stops the driver and resets the function. 0 or an error. */
 int64_t nic_device_reset(struct nic_device *device);
+
+/*
+ * Frames go into the last `bytes` of the data ring of a channel's end from now on, which lie at `memory` here, or into our own buffers
+ * again: virtio_net_receive_into(). 0 or an error; -KEUOS_ENOSYS if this NIC's driver can't.
+ */
+int64_t nic_device_receive_into(struct nic_device *device, uint32_t end, uint8_t *memory, uint32_t bytes);
+int64_t nic_device_receive_own(struct nic_device *device);
 
 /* As virtio_net.h and e1000e.h say of the calls of that name. */
 unsigned nic_device_poll(struct nic_device *device, unsigned budget);

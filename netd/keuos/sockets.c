@@ -2,7 +2,7 @@
  * What each request of docs/sockets.md does: applications' sockets on top of netd/socket.h. One answer to each request;
  * applications.c has made sure that there is room for it.
  */
-#include "applications.h"
+#include "direct.h"
 
 #include <string.h>
 
@@ -144,15 +144,19 @@ static void tcp_ready(void *owner, struct netd_tcp *tcp, unsigned events)
 		note(socket, events);
 }
 
-/* Data on credit goes from the frame into the ring: the one copy. */
+/* Data on credit goes from the frame into the ring: the one copy. In direct mode a whole frame's stays where it is. */
 static size_t tcp_deliver(
 	void *owner, struct netd_tcp *tcp, struct netd_frame *frame, const uint8_t *data, size_t bytes)
 {
 	struct socket *socket = owner;
 	uint32_t room = socket->credit ? application_room(socket->application) : 0;
 
-	(void)tcp;
-	(void)frame;
+	if (room && bytes <= socket->credit &&
+		direct_tell(socket->application, socket->credit_id, number_of(socket), frame, data, (uint32_t)bytes)) {
+		netd_tcp_lend(tcp, bytes);
+		socket->credit -= (uint32_t)bytes;
+		return bytes;
+	}
 	if (bytes > room)
 		bytes = room;
 	if (bytes > socket->credit)
@@ -176,6 +180,21 @@ static struct netd_tcp_owner tcp_owner(struct socket *socket)
 
 /* --- receiving --- */
 
+/* In direct mode: tells of the text of one frame, if it is to be read next. How much it was; 0: it is to be copied. */
+static uint32_t pass_frame(struct socket *socket, uint32_t id, uint32_t most)
+{
+	struct netd_frame *frame = netd_tcp_frame(socket->tcp);
+	const void *data;
+	long bytes = frame ? netd_tcp_peek(socket->tcp, 0, &data) : 0;
+
+	if (!frame || (unsigned long)bytes > most ||
+		!direct_tell(socket->application, id, number_of(socket), frame, data, (uint32_t)bytes))
+		return 0;
+	netd_tcp_lend(socket->tcp, (size_t)bytes);
+	netd_tcp_consume(socket->tcp, (size_t)bytes);
+	return (uint32_t)bytes;
+}
+
 /* Sends at most `most` bytes of the stream in one message; how many, 0 at its end, or netd_result. */
 static long pass_stream(struct socket *socket, uint32_t id, uint32_t most, bool peek)
 {
@@ -187,6 +206,8 @@ static long pass_stream(struct socket *socket, uint32_t id, uint32_t most, bool 
 
 	if (!room)
 		return NETD_AGAIN;
+	if (!peek && (bytes = pass_frame(socket, id, most)))
+		return bytes;
 	if (most > room)
 		most = room;
 	while (bytes < most && (piece = netd_tcp_peek(socket->tcp, bytes, &data)) > 0) {
@@ -587,7 +608,10 @@ void sockets_carry_out(struct application *application, uint16_t opcode, const s
 	case KEUOS_SOCKET_OPEN:
 	case KEUOS_SOCKET_LISTEN:
 	case KEUOS_SOCKET_BIND:
-		open(application, opcode, request);
+		if (direct_excludes(application))
+			reply(application, request, KEUOS_SOCKET_NOT_ALLOWED, 0);
+		else
+			open(application, opcode, request);
 		return;
 	case KEUOS_SOCKET_NETWORK:
 		describe_network(application, request);
@@ -621,8 +645,8 @@ void sockets_carry_out(struct application *application, uint16_t opcode, const s
 	}
 }
 
-void sockets_send(struct application *application, const struct keuos_socket_request *request,
-	const struct netd_part parts[2])
+void sockets_send(
+	struct application *application, const struct keuos_socket_request *request, const struct netd_part parts[2])
 {
 	struct socket *socket = find(application, request->socket);
 
@@ -630,6 +654,14 @@ void sockets_send(struct application *application, const struct keuos_socket_req
 		send_stream(socket, request, parts);
 	else
 		reply(application, request, NETD_INVALID, 0);
+}
+
+void sockets_return(struct application *application, uint32_t number, uint32_t bytes)
+{
+	struct socket *socket = find(application, number);
+
+	if (socket)
+		netd_tcp_return(socket->tcp, bytes);
 }
 
 void sockets_end(struct application *application)

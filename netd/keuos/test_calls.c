@@ -20,7 +20,7 @@ static struct {
 	struct application *application; /* NULL: nobody has asked */
 	uint32_t peer;                   /* the application's process: its place may be another's by now */
 	uint32_t id;                     /* of its RECEIVE */
-	struct netd_frame in[FRAMES];
+	struct payload in[FRAMES];
 	unsigned in_count;
 	struct payload out[FRAMES];
 	unsigned out_count;
@@ -66,12 +66,15 @@ void test_calls_start(void)
 
 void test_calls_take(struct netd_frame *frame)
 {
-	if (calls.in_count == FRAMES || !frame->release) {
-		netd_frame_release(frame);
-		return;
+	uint32_t bytes = (uint32_t)frame->bytes - NETD_ETHERNET_BYTES;
+
+	if (calls.in_count < FRAMES && bytes <= PAYLOAD) {
+		struct payload *payload = &calls.in[calls.in_count++];
+
+		payload->bytes = bytes;
+		memcpy(payload->data, frame->data + NETD_ETHERNET_BYTES, bytes);
 	}
-	calls.in[calls.in_count++] = *frame;
-	frame->release = NULL;
+	netd_frame_release(frame);
 }
 
 /* How many frames the application was given, or nobody was there to be given. */
@@ -80,17 +83,14 @@ static unsigned give(void)
 	unsigned given = 0;
 
 	for (; given < calls.in_count; given++) {
-		struct netd_frame *frame = &calls.in[given];
-		uint32_t bytes = (uint32_t)frame->bytes - NETD_ETHERNET_BYTES;
+		const struct payload *payload = &calls.in[given];
+		const uint64_t cookie[2] = {KEUOS_SOCKET_COOKIE(calls.id, 0), 0};
 
-		if (is_there()) {
-			const uint64_t cookie[2] = {KEUOS_SOCKET_COOKIE(calls.id, 0), 0};
-
-			if (application_room(calls.application) < bytes)
-				break;
-			application_send(calls.application, cookie, frame->data + NETD_ETHERNET_BYTES, bytes);
-		}
-		netd_frame_release(frame);
+		if (!is_there())
+			continue;
+		if (application_room(calls.application) < payload->bytes)
+			break;
+		application_send(calls.application, cookie, payload->data, payload->bytes);
 	}
 	calls.in_count -= given;
 	memmove(calls.in, calls.in + given, calls.in_count * sizeof(calls.in[0]));

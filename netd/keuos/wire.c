@@ -44,6 +44,17 @@ void wire_run(struct wire *wire)
 	failed("the NIC can't be let at its memory", nic_device_run(&wire->device));
 }
 
+bool wire_receive_into(struct wire *wire, uint32_t end, uint8_t *memory, uint32_t bytes)
+{
+	return !failed("the NIC can't be given an application's pages",
+		nic_device_receive_into(&wire->device, end, memory, bytes));
+}
+
+void wire_receive_own(struct wire *wire)
+{
+	failed("an application's pages can't be taken from the NIC", nic_device_receive_own(&wire->device));
+}
+
 bool wire_poll(struct wire *wire)
 {
 	return nic_device_poll(&wire->device, BUDGET) > 0;

@@ -22,6 +22,13 @@ bool wire_open(struct wire *wire, uint16_t mtu);
 /* Hands the receive buffers out, once the stack is there. */
 void wire_run(struct wire *wire);
 
+/*
+ * Frames go into `bytes` at the end of an end's data ring from now on, which lie at `memory` here; or into our own buffers again.
+ * The device is reset either way. False: it can't be, and nothing has changed, or the driver has stopped it.
+ */
+bool wire_receive_into(struct wire *wire, uint32_t end, uint8_t *memory, uint32_t bytes);
+void wire_receive_own(struct wire *wire);
+
 /* Takes what has arrived to the stack. Whether there was anything. */
 bool wire_poll(struct wire *wire);
 

@@ -129,6 +129,7 @@ struct netd_tcp {
 	uint32_t rcv_up;
 	struct buffer receive;
 	struct held *held, *last_held; /* in order; what of receive.used is in frames */
+	uint32_t lent; /* bytes that the owner has in frames: no longer receive's, not room in the window yet */
 	uint8_t rcv_shift;
 	bool rcv_urgent; /* urgent data was announced and is not read yet */
 	bool fin_known;  /* at fin_sequence, perhaps behind a hole */
@@ -251,8 +252,9 @@ uint32_t tcp_unread(const struct netd_tcp *tcb); /* the sequence number of the f
 /* The piece of unread text that begins `offset` bytes behind the first byte; offset < receive.used. */
 struct netd_part tcp_text(const struct netd_tcp *tcb, uint32_t offset);
 void tcp_consume_text(struct netd_tcp *tcb, uint32_t bytes); /* at most receive.used */
-uint16_t tcp_offer_window(struct netd_tcp *tcb, bool syn); /* for the header of a SYN, or not; moves rcv_edge */
-bool tcp_window_grown(const struct netd_tcp *tcb);         /* so much that it is worth telling */
+void tcp_copy_held(struct netd_tcp *tcb);                    /* no frame is kept any more */
+uint16_t tcp_offer_window(struct netd_tcp *tcb, bool syn);   /* for the header of a SYN, or not; moves rcv_edge */
+bool tcp_window_grown(const struct netd_tcp *tcb);           /* so much that it is worth telling */
 unsigned tcp_sack_blocks(const struct netd_tcp *tcb, struct wire_tcp_range blocks[WIRE_TCP_SACKS], unsigned room);
 
 /* tcp_output.c */

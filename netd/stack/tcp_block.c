@@ -18,8 +18,7 @@ static uint32_t table_size(const struct netd_limits *limits)
 size_t tcp_bytes(const struct netd_limits *limits)
 {
 	return aligned(table_size(limits) * sizeof(struct netd_tcp *)) +
-		aligned(limits->blocks * sizeof(struct netd_tcp)) +
-		aligned(limits->frames * sizeof(struct held)) + 64 +
+		aligned(limits->blocks * sizeof(struct netd_tcp)) + aligned(limits->frames * sizeof(struct held)) + 64 +
 		limits->connections * ((size_t)limits->send_bytes + limits->receive_bytes);
 }
 

@@ -543,8 +543,7 @@ static void other_states(
 	if (segment->flags & WIRE_TCP_URG) {
 		uint32_t up = segment->sequence + segment->urgent;
 
-		if (seq_lt(tcp_unread(tcb), up) && (!tcb->rcv_urgent || seq_lt(tcb->rcv_up, up)) &&
-			tcb->owned) {
+		if (seq_lt(tcp_unread(tcb), up) && (!tcb->rcv_urgent || seq_lt(tcb->rcv_up, up)) && tcb->owned) {
 			tcb->rcv_urgent = true;
 			tcb->rcv_up = up;
 			tcp_event(tcb, NETD_URGENT);

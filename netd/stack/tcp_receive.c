@@ -102,6 +102,17 @@ void tcp_consume_text(struct netd_tcp *tcb, uint32_t bytes)
 		let_go(tcb);
 }
 
+void tcp_copy_held(struct netd_tcp *tcb)
+{
+	for (; tcb->held; let_go(tcb)) {
+		uint32_t unread = tcp_unread(tcb), start = seq_max(unread, tcb->held->sequence);
+		uint32_t read = start - tcb->held->sequence, bytes = tcb->held->bytes - read;
+
+		buffer_copy_in(&tcb->receive, start - unread, tcb->held->data + read, bytes);
+		tcb->stack->counters[NETD_COUNT_bytes_copied] += bytes;
+	}
+}
+
 void tcp_receive_text(
 	struct netd_tcp *tcb, struct netd_frame *frame, uint32_t sequence, const uint8_t *data, uint32_t bytes)
 {
@@ -150,7 +161,8 @@ static uint32_t capacity(const struct netd_tcp *tcb)
 /* RFC 9293, 3.8.6.2.2: the right edge moves by a segment or half the buffer, or not at all (MUST-39), and never back (SHLD-14). */
 static uint32_t edge(const struct netd_tcp *tcb, uint32_t step)
 {
-	uint32_t possible = tcb->rcv_nxt + (capacity(tcb) > tcb->receive.used ? capacity(tcb) - tcb->receive.used : 0);
+	uint32_t taken = tcb->receive.used + tcb->lent;
+	uint32_t possible = tcb->rcv_nxt + (capacity(tcb) > taken ? capacity(tcb) - taken : 0);
 
 	return (int32_t)(possible - tcb->rcv_edge) >= (int32_t)least(step, capacity(tcb) / 2) ? possible
 											      : tcb->rcv_edge;

@@ -178,6 +178,14 @@ long netd_tcp_peek(struct netd_tcp *tcb, size_t offset, const void **data)
 	return NETD_AGAIN;
 }
 
+static void tell_window(struct netd_tcp *tcb)
+{
+	if (tcb->state != TCP_CLOSED && !tcb->fin_received && tcp_window_grown(tcb)) {
+		tcb->ack_now = true;
+		tcp_want_output(tcb);
+	}
+}
+
 void netd_tcp_consume(struct netd_tcp *tcb, size_t bytes)
 {
 	if (bytes > tcb->receive.used)
@@ -186,10 +194,34 @@ void netd_tcp_consume(struct netd_tcp *tcb, size_t bytes)
 	tcb->stack->counters[NETD_COUNT_bytes_delivered] += bytes;
 	if (tcb->rcv_urgent && seq_le(tcb->rcv_up, tcp_unread(tcb)))
 		tcb->rcv_urgent = false;
-	if (tcb->state != TCP_CLOSED && !tcb->fin_received && tcp_window_grown(tcb)) {
-		tcb->ack_now = true;
-		tcp_want_output(tcb);
-	}
+	tell_window(tcb);
+}
+
+void netd_tcp_lend(struct netd_tcp *tcb, size_t bytes)
+{
+	tcb->lent += (uint32_t)bytes;
+}
+
+void netd_tcp_return(struct netd_tcp *tcb, size_t bytes)
+{
+	tcb->lent -= least((uint32_t)bytes, tcb->lent);
+	tell_window(tcb);
+}
+
+struct netd_frame *netd_tcp_frame(struct netd_tcp *tcb)
+{
+	struct held *held = tcb->held;
+	uint32_t unread = tcp_unread(tcb);
+
+	return held && seq_le(held->sequence, unread) && held->sequence + held->bytes - unread <= readable(tcb)
+		? &held->frame
+		: NULL;
+}
+
+void netd_let_go(struct netd *stack)
+{
+	for (unsigned i = 0; i < stack->limits.blocks; i++)
+		tcp_copy_held(&stack->tcp.blocks[i]);
 }
 
 long netd_tcp_receive(struct netd_tcp *tcb, void *to, size_t bytes)

@@ -141,6 +141,32 @@ def test_frames_with_unread_data_go_back_however_the_connection_ends(stack, acce
     assert stack.command("lent") == "0"
 
 
+def test_a_stack_that_has_to_let_go_copies_what_nobody_has_read(stack, accepted):
+    peer, socket = accepted(sack=True)
+    start = peer.seq
+    peer.tx("P.", b"a" * 100 + b"b" * 100)
+    peer.tx("P.", b"d" * 100, seq=start + 300)
+    peer.tx("P.", b"c" * 100, seq=start + 200)
+    assert stack.recv(socket, 150) == b"a" * 100 + b"b" * 50
+    assert stack.command("lent") == "2"
+    stack.command("let-go")
+    assert stack.command("lent") == "0"
+    assert stack.recv(socket) == b"b" * 50 + b"c" * 100 + b"d" * 100
+    assert stack.command("audit") == "whole"
+
+
+def test_text_on_loan_counts_against_the_window_until_it_is_returned(stack, accepted):
+    peer, socket = accepted()
+    stack.command("hold", socket, 1 << 20)
+    for _ in range(60):
+        acks = peer.tx("P.", b"x" * 1000)
+    assert acks[-1].window < 65536 - 59000, "60,000 bytes lie in frames"
+    stack.command("held", socket)
+    stack.advance(0.001)
+    (update,) = peer.mine()
+    assert update.window > 64000
+
+
 def test_urgent_data_ends_a_read_in_the_middle_of_a_frame(stack, accepted):
     peer, socket = accepted()
     peer.tx("P.", b"plain" * 20)

@@ -265,6 +265,68 @@ static void frame_kept_over_a_restart_goes_nowhere(void)
 	CHECK(m.net.receive.posted == posted && m.net.receive.fault == VIRTIO_FAULT_NONE);
 }
 
+/* The device begins anew, and takes what it is given now. */
+static void receive_into(uint8_t *memory, uint16_t buffers)
+{
+	memset(m.seen, 0, sizeof(m.seen));
+	memset(m.used, 0, sizeof(m.used));
+	m.queue_size = 256;
+	CHECK(virtio_net_receive_into(&m.net, memory, MODEL_LENT_IOVA, buffers) == VIRTIO_FAULT_NONE);
+}
+
+static void frames_come_into_pages_of_others_and_back(void)
+{
+	uint32_t offset;
+
+	up();
+	m.nic.mtu = 600; /* as its owner wishes */
+	m.keep = true;
+	CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1);
+	receive_into(m.lent, MODEL_LENT);
+	CHECK(m.nic.mtu == 600 && m.net.receive.posted == MODEL_LENT);
+	CHECK(!virtio_net_lies_there(&m.net, m.kept[0].data, 60, &offset));
+	CHECK(model_receive(&m, 2, 100) && virtio_net_poll(&m.net, 64) == 1);
+	CHECK(virtio_net_lies_there(&m.net, m.kept[1].data, 100, &offset) && m.lent + offset == m.kept[1].data);
+	CHECK(!virtio_net_lies_there(&m.net, m.kept[1].data, (size_t)MODEL_LENT * VIRTIO_NET_BUFFER_BYTES, &offset));
+	netd_frame_release(&m.kept[1]);
+	CHECK(m.net.receive.posted == MODEL_LENT + 1);
+	CHECK(m.kept[0].data[50] == 1);
+	/* One of its own that is kept is not handed out; one of the others' that is released late goes nowhere. */
+	CHECK(model_receive(&m, 3, 100) && virtio_net_poll(&m.net, 64) == 1);
+	receive_into(NULL, 0);
+	CHECK(m.net.receive.posted == VIRTIO_NET_RECEIVE - 1);
+	netd_frame_release(&m.kept[2]);
+	CHECK(m.net.receive.posted == VIRTIO_NET_RECEIVE - 1);
+	netd_frame_release(&m.kept[0]);
+	CHECK(m.net.receive.posted == VIRTIO_NET_RECEIVE);
+	CHECK(model_receive(&m, 4, 100) && virtio_net_poll(&m.net, 64) == 1 && m.net.fault == VIRTIO_FAULT_NONE);
+}
+
+static void some_buffers_are_always_left_to_the_device(void)
+{
+	up();
+	m.keep = true;
+	for (int i = 0; i < VIRTIO_NET_RECEIVE; i++)
+		CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1);
+	CHECK(m.kept_count == VIRTIO_NET_KEPT);
+	netd_frame_release(&m.kept[7]);
+	CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1 && m.kept_count == VIRTIO_NET_KEPT + 1);
+	receive_into(m.lent, MODEL_LENT);
+	m.kept_count = 0;
+	for (int i = 0; i < 2 * MODEL_LENT; i++)
+		CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1);
+	CHECK(m.kept_count == MODEL_LENT - MODEL_LENT / 4);
+}
+
+static void another_device_after_the_reset_is_stopped(void)
+{
+	up();
+	m.queue_size = 256;
+	m.mac[5]++;
+	CHECK(virtio_net_receive_into(&m.net, m.lent, MODEL_LENT_IOVA, MODEL_LENT) == VIRTIO_FAULT_FEATURES);
+	CHECK(m.status == 0 && !m.net.running && !m.nic.link_up);
+}
+
 static void interrupt_is_asked_for_once_more_work_may_come(void)
 {
 	up();
@@ -334,6 +396,9 @@ static const struct {
 	{"small_queue_and_no_event_index", small_queue_and_no_event_index},
 	{"link_goes_and_comes", link_goes_and_comes},
 	{"frame_kept_over_a_restart_goes_nowhere", frame_kept_over_a_restart_goes_nowhere},
+	{"frames_come_into_pages_of_others_and_back", frames_come_into_pages_of_others_and_back},
+	{"some_buffers_are_always_left_to_the_device", some_buffers_are_always_left_to_the_device},
+	{"another_device_after_the_reset_is_stopped", another_device_after_the_reset_is_stopped},
 	{"interrupt_is_asked_for_once_more_work_may_come", interrupt_is_asked_for_once_more_work_may_come},
 	{"random_device", random_device},
 };

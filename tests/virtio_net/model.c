@@ -88,7 +88,7 @@ static void receive(void *stack, struct netd_frame *frame)
 	if (frame->bytes > sizeof(m->last))
 		abort(); /* longer than any buffer */
 	memcpy(m->last, frame->data, frame->bytes);
-	if (m->keep && m->kept_count < MODEL_FRAMES)
+	if (m->keep && frame->release && m->kept_count < MODEL_FRAMES)
 		m->kept[m->kept_count++] = *frame;
 	else
 		netd_frame_release(frame);
@@ -117,6 +117,7 @@ void model_init(struct model *m)
 	m->nic.client = (struct netd_nic_client){receive, room, link_changed, m};
 	m->memory = aligned_alloc(VIRTIO_PAGE_BYTES, (size_t)VIRTIO_NET_PAGES * VIRTIO_PAGE_BYTES);
 	memset(m->memory, 0, (size_t)VIRTIO_NET_PAGES * VIRTIO_PAGE_BYTES);
+	m->lent = aligned_alloc(VIRTIO_PAGE_BYTES, (size_t)MODEL_LENT * VIRTIO_NET_BUFFER_BYTES);
 }
 
 enum virtio_fault model_start(struct model *m)
@@ -130,6 +131,9 @@ enum virtio_fault model_start(struct model *m)
 
 uint8_t *model_at(struct model *m, uint64_t iova, size_t bytes)
 {
+	if (m->net.lent.buffers && iova >= MODEL_LENT_IOVA &&
+		iova + bytes <= MODEL_LENT_IOVA + (uint64_t)MODEL_LENT * VIRTIO_NET_BUFFER_BYTES)
+		return m->lent + (iova - MODEL_LENT_IOVA);
 	if (iova < MODEL_IOVA || iova + bytes > MODEL_IOVA + (uint64_t)VIRTIO_NET_PAGES * VIRTIO_PAGE_BYTES) {
 		fprintf(stderr, "the driver showed %#lx, which is not its own\n", (unsigned long)iova);
 		abort();

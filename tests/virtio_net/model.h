@@ -4,7 +4,7 @@
 
 #include <virtio_net.h>
 
-enum { MODEL_IOVA = 0x100000, MODEL_FRAMES = 4096 };
+enum { MODEL_IOVA = 0x100000, MODEL_FRAMES = 4096, MODEL_LENT_IOVA = 0x8000000, MODEL_LENT = 16 };
 
 struct model {
 	uint64_t offered;
@@ -31,6 +31,7 @@ struct model {
 	struct netd_nic nic;
 	struct virtio_net net;
 	uint8_t *memory;
+	uint8_t *lent; /* MODEL_LENT buffers that are somebody else's */
 };
 
 void model_init(struct model *model); /* an honest device, not started */

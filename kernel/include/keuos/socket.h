@@ -13,11 +13,13 @@
 #include <stdint.h>
 
 enum keuos_socket_limit {
-	KEUOS_SOCKET_ORDER = 4,         /* of both data rings: 2^4 pages */
-	KEUOS_SOCKET_DATA_MAX = 16384,  /* bytes of a stream or a datagram in one message */
-	KEUOS_SOCKET_APPLICATIONS = 16, /* with NetD at a time; further ends are given back */
-	KEUOS_SOCKETS = 256,            /* of all applications */
-	KEUOS_SOCKETS_EACH = 128,       /* of one. Reached: NO_ROOM */
+	KEUOS_SOCKET_ORDER = 4,             /* of both data rings: 2^4 pages */
+	KEUOS_SOCKET_DIRECT_ORDER = 6,      /* of the events' data ring in direct mode: half of it takes frames */
+	KEUOS_SOCKET_FRAMES_BYTES = 131072, /* that half */
+	KEUOS_SOCKET_DATA_MAX = 16384,      /* bytes of a stream or a datagram in one message */
+	KEUOS_SOCKET_APPLICATIONS = 16,     /* with NetD at a time; further ends are given back */
+	KEUOS_SOCKETS = 256,                /* of all applications */
+	KEUOS_SOCKETS_EACH = 128,           /* of one. Reached: NO_ROOM */
 	KEUOS_SOCKET_STATE_BYTES = 16,
 	KEUOS_SOCKET_NAMES_EACH = 2, /* names that one application may be waiting for. Reached: NO_ROOM */
 };
@@ -28,6 +30,7 @@ enum keuos_socket_label {
 	KEUOS_SOCKET_MARK_SHIFT = 32,
 	KEUOS_SOCKET_OBSERVER = 1,      /* may look at everybody's connections and counters */
 	KEUOS_SOCKET_ADMINISTRATOR = 2, /* may say where the address comes from */
+	KEUOS_SOCKET_ALONE = 4,         /* has the NIC to itself, in direct mode */
 	KEUOS_SOCKET_PAIR = 256,        /* the lowest bit of the binder's number */
 };
 
@@ -70,6 +73,7 @@ enum keuos_socket_opcode {
 	KEUOS_SOCKET_EVENT = 0x5383,      /* struct keuos_socket_event; answers nothing */
 	KEUOS_SOCKET_CONNECTION = 0x5384, /* struct keuos_socket_connection */
 	KEUOS_SOCKET_NETWORK_IS = 0x5385, /* struct keuos_socket_network */
+	KEUOS_SOCKET_DIRECT = 0x5386,     /* struct keuos_socket_direct: as DATA, of bytes that lie in a frame */
 };
 
 /* Addresses and ports are numbers in host order; address 0: any of NetD's, port 0: one that it chooses. */
@@ -121,6 +125,14 @@ enum keuos_socket_configuration {
 	KEUOS_SOCKET_DHCP_RELEASE = 3, /* the lease is given back, and there is no address; INVALID without one */
 };
 
+/* The bytes stay where they are until the tail that is published passes this message. */
+struct keuos_socket_direct {
+	uint32_t id;
+	uint32_t socket;
+	uint32_t offset; /* behind the start of the data ring's upper half */
+	uint32_t bytes;
+};
+
 struct keuos_socket_event {
 	uint32_t socket;
 	uint32_t events; /* enum keuos_socket_events, or-ed */
@@ -148,7 +160,8 @@ enum keuos_socket_result {
 	KEUOS_SOCKET_SHUT = -10,         /* this direction was shut down here */
 	KEUOS_SOCKET_TOO_LONG = -11,     /* no datagram can be so long */
 	KEUOS_SOCKET_NO_NAME = -12,      /* there is no such name, or it has no address */
-	KEUOS_SOCKET_NOT_ALLOWED = -13,  /* the label of the channels does not say so */
+	KEUOS_SOCKET_NOT_ALLOWED =
+		-13, /* the label of the channels does not say so, or another application has the NIC to itself */
 };
 
 enum keuos_socket_option {

@@ -58,14 +58,16 @@ KEUOS_ACCEPTS(KEUOS_SOCKET_DATA, KEUOS_SOCKET_DATA_MAX, KEUOS_DATA_ALIGNMENT, 0)
 KEUOS_ACCEPTS(KEUOS_SOCKET_EVENT, sizeof(struct keuos_socket_event), KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(KEUOS_SOCKET_CONNECTION, sizeof(struct keuos_socket_connection), KEUOS_DATA_ALIGNMENT, 0);
 KEUOS_ACCEPTS(KEUOS_SOCKET_NETWORK_IS, sizeof(struct keuos_socket_network), KEUOS_DATA_ALIGNMENT, 0);
+KEUOS_ACCEPTS(KEUOS_SOCKET_DIRECT, sizeof(struct keuos_socket_direct), KEUOS_DATA_ALIGNMENT, 0);
 
 /* A message from NetD, in private memory. */
 struct socket_message {
 	uint16_t opcode; /* enum keuos_socket_opcode */
 	uint32_t id;     /* of the request that it answers; 0: an EVENT */
 	uint32_t socket;
-	uint64_t second; /* DATA: KEUOS_SOCKET_PEER() of peer and flags */
-	uint32_t bytes;  /* DATA: in the client's buffer */
+	uint64_t second;     /* DATA: KEUOS_SOCKET_PEER() of peer and flags */
+	uint32_t bytes;      /* DATA */
+	const uint8_t *data; /* DATA: until the next message is taken; in direct mode maybe where the NIC put them */
 	union {
 		struct keuos_socket_reply reply;
 		struct keuos_socket_event event;
@@ -79,12 +81,14 @@ struct socket_client {
 	struct keuos_consumer in;
 	uint32_t id; /* of the last request */
 	int has_out, has_in;
-	int full;       /* the last request found no room */
-	int untold;     /* requests were sent, and NetD was not told yet */
-	uint32_t taken; /* messages since NetD was told of the room that they made */
+	int full;              /* the last request found no room */
+	int untold;            /* requests were sent, and NetD was not told yet */
+	uint32_t taken;        /* messages since NetD was told of the room that they made */
+	const uint8_t *frames; /* direct mode: the upper half of the data ring; else 0 */
+	uint32_t told;         /* direct mode: the tail that NetD knows: what lies before may be overwritten */
 	/* Is told what comes while socket_call() waits for something else; may be 0. Must not call NetD. */
 	void (*other)(struct socket_client *client, const struct socket_message *message);
-	uint8_t buffer[KEUOS_SOCKET_DATA_MAX]; /* DATA's bytes, until the next message is taken */
+	uint8_t buffer[KEUOS_SOCKET_DATA_MAX]; /* DATA's bytes that were copied out of the ring */
 };
 
 /*
@@ -111,7 +115,11 @@ static inline int64_t socket_open(struct socket_client *client, uint64_t deadlin
 			client->out = keuos_producer_init(&end);
 			client->has_out = 1;
 		} else {
+			if (end.label & KEUOS_SOCKET_ALONE)
+				end.data_bytes /= 2;
 			client->in = keuos_consumer_init(&end);
+			client->frames = end.label & KEUOS_SOCKET_ALONE ? client->in.ring.payload + end.data_bytes : 0;
+			client->told = 0;
 			client->has_in = 1;
 		}
 	}
@@ -186,22 +194,63 @@ static inline void socket_made_room(struct socket_client *client, int all)
 	keuos_consumer_wake(&client->in);
 }
 
+/*
+ * In direct mode what was taken before is done with now, and not sooner: the ring library must not publish the tail behind
+ * a message whose bytes still lie in their frame.
+ */
+static inline void socket_done(struct socket_client *client, int all)
+{
+	struct keuos_consumer *in = &client->in;
+
+	if (!client->frames)
+		return;
+	if (in->tail - client->told >= (all ? 1 : KEUOS_TAIL_EVERY)) {
+		keuos_consumer_publish(in);
+		client->told = in->tail;
+	}
+	in->publish_at = in->tail + KEUOS_SLOTS;
+}
+
+/* Payload that lies in its frame. NetD is not believed that it lies there. */
+static inline int socket_direct(struct socket_client *client, struct socket_message *message)
+{
+	struct keuos_socket_direct direct;
+
+	memcpy(&direct, client->buffer, sizeof(direct));
+	if (!client->frames || direct.offset > KEUOS_SOCKET_FRAMES_BYTES ||
+		direct.bytes > KEUOS_SOCKET_FRAMES_BYTES - direct.offset)
+		return KEUOS_RING_VIOLATION;
+	*message = (struct socket_message){.opcode = KEUOS_SOCKET_DATA,
+		.id = direct.id,
+		.socket = direct.socket,
+		.bytes = direct.bytes,
+		.data = client->frames + direct.offset};
+	return 1;
+}
+
 /* Takes the next message. 1; 0: there is none; negative: KEUOS_RING_CLOSED (NetD is gone) or KEUOS_RING_VIOLATION. */
 static inline int socket_next(struct socket_client *client, struct socket_message *message)
 {
 	uint64_t cookie[2] = {0, 0};
 	uint32_t template = 0;
-	int bytes = keuos_receive_cookie(&client->in, client->buffer, sizeof(client->buffer), &template, cookie);
+	int bytes;
+
+	socket_done(client, 0);
+	bytes = keuos_receive_cookie(&client->in, client->buffer, sizeof(client->buffer), &template, cookie);
 
 	if (bytes == KEUOS_RING_EMPTY) {
+		socket_done(client, 1);
 		socket_made_room(client, 1);
 		return 0;
 	}
 	if (bytes < 0)
 		return bytes;
 	socket_made_room(client, 0);
-	*message = (struct socket_message){
-		.opcode = client->in.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode, .bytes = (uint32_t)bytes};
+	*message = (struct socket_message){.opcode = client->in.ring.tags[template & (KEUOS_TEMPLATES_MAX - 1)].opcode,
+		.bytes = (uint32_t)bytes,
+		.data = client->buffer};
+	if (message->opcode == KEUOS_SOCKET_DIRECT)
+		return socket_direct(client, message);
 	if (message->opcode == KEUOS_SOCKET_DATA) {
 		message->id = (uint32_t)cookie[0];
 		message->socket = (uint32_t)(cookie[0] >> 32);

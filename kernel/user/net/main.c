@@ -71,7 +71,7 @@ static void tell_counters(void)
 	for (unsigned i = 0; i < NETD_COUNTS && (i + 1) * sizeof(uint64_t) <= message.bytes; i++) {
 		uint64_t value;
 
-		memcpy(&value, client.buffer + i * sizeof(value), sizeof(value));
+		memcpy(&value, message.data + i * sizeof(value), sizeof(value));
 		if (!value)
 			continue;
 		length += user_format(line + length, sizeof(line) - length, "%s%s %lu", length ? ", " : "",

@@ -33,7 +33,7 @@ static void take_data(void)
 	}
 	results.messages++;
 	for (uint32_t i = 0; i < message.bytes; i++, results.received++)
-		if (results.bad < 0 && client.buffer[i] != pattern(results.received))
+		if (results.bad < 0 && message.data[i] != pattern(results.received))
 			results.bad = (int64_t)results.received;
 }
 

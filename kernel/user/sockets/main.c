@@ -456,7 +456,7 @@ static void call_recv(struct slot *s, char **a)
 			refused(got == -1000 ? 1 : (int)got);
 			return;
 		}
-		compare(s, client.buffer, (uint32_t)got);
+		compare(s, message.data, (uint32_t)got);
 		done += (uint64_t)got;
 	}
 	say("ok %lu %d %lu %ld %u", (unsigned long)done, end, (unsigned long)s->received, (long)s->bad, ~s->crc);
@@ -480,7 +480,7 @@ static void call_recv_bytes(struct slot *s, char **a)
 		return;
 	}
 	say("ok ");
-	answer_length += text_to_hex(answer.text + answer_length, client.buffer, (size_t)got);
+	answer_length += text_to_hex(answer.text + answer_length, message.data, (size_t)got);
 }
 
 /* Sends what stands in bytes_buffer. */
@@ -521,7 +521,7 @@ static int receive_datagram(struct slot *s)
 		kept.of = s;
 		kept.peer = message.second;
 		kept.bytes = message.bytes;
-		memcpy(kept.data, client.buffer, message.bytes);
+		memcpy(kept.data, message.data, message.bytes);
 	}
 	return result;
 }
@@ -733,7 +733,7 @@ static void call_counters(void)
 		return;
 	ok();
 	for (unsigned i = 0; i < NETD_COUNTS && (i + 1) * sizeof(value) <= message.bytes; i++) {
-		memcpy(&value, client.buffer + i * sizeof(value), sizeof(value));
+		memcpy(&value, message.data + i * sizeof(value), sizeof(value));
 		say(" %s=%lu", counter_names[i], (unsigned long)value);
 	}
 }

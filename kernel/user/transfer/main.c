@@ -271,13 +271,13 @@ static void take_data(struct connection *c)
 	results.received += message.bytes;
 	c->credit -= message.bytes;
 	if (c->kind == SINK) {
-		compare(c, client.buffer, message.bytes);
+		compare(c, message.data, message.bytes);
 		if (c->credit < CREDIT / 2)
 			c->phase = CREDITING;
 		return;
 	}
 	for (uint32_t i = 0; i < message.bytes && c->received < sizeof(c->head); i++)
-		c->head[c->received++] = client.buffer[i];
+		c->head[c->received++] = message.data[i];
 	if (c->received < sizeof(c->head))
 		return;
 	memcpy(&c->to_send, c->head, sizeof(c->to_send));

@@ -89,18 +89,6 @@ static void check(void)
 		hold_up(broken);
 }
 
-/* By the stack, with text that nobody has read. */
-static unsigned frames_held(void)
-{
-	unsigned count = 0;
-
-	for (unsigned i = 0; i < stack->limits.blocks; i++) {
-		for (const struct held *at = stack->tcp.blocks[i].held; at; at = at->next)
-			count++;
-	}
-	return count;
-}
-
 static void let_go(void)
 {
 	while (held_count)
@@ -537,7 +525,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		check();
 	}
 	let_go();
-	if (peer_lent() != frames_held())
+	if (peer_lent() != audit_frames(stack))
 		hold_up("a frame was not released");
 	peer_forget();
 	return 0;

@@ -91,6 +91,19 @@ long netd_tcp_receive(struct netd_tcp *socket, void *to, size_t bytes);
 long netd_tcp_peek(struct netd_tcp *socket, size_t offset, const void **data);
 void netd_tcp_consume(struct netd_tcp *socket, size_t bytes);
 
+/*
+ * The frame in which what is to be read next lies, if all that netd_tcp_peek() tells there is the rest of its text; else NULL. Its
+ * reference may be moved elsewhere; then the text has to be consumed at once.
+ */
+struct netd_frame *netd_tcp_frame(struct netd_tcp *socket);
+
+/*
+ * Text that was taken and still lies in a frame that the owner keeps counts against the window until the owner has done with it, so
+ * that a peer can't fill more frames than there are. netd_tcp_lend() may be called from inside deliver().
+ */
+void netd_tcp_lend(struct netd_tcp *socket, size_t bytes);
+void netd_tcp_return(struct netd_tcp *socket, size_t bytes);
+
 /* Bytes up to and including the end of urgent data, 0 if there is none. */
 size_t netd_tcp_urgent(const struct netd_tcp *socket);
 

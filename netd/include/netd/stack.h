@@ -116,6 +116,9 @@ enum netd_dhcp_state netd_dhcp_state(const struct netd *stack);
 /* Datagrams for a network go to a gateway on the link. The longest mask wins. Returns netd_result. */
 int netd_add_route(struct netd *stack, uint32_t network, uint32_t mask, uint32_t gateway);
 
+/* Gives back every frame that it keeps; text that nobody has read is copied first. */
+void netd_let_go(struct netd *stack);
+
 uint64_t netd_count(const struct netd *stack, enum netd_counter counter);
 
 /* Looks up a name's address. `done` is called later, once, from netd_run(): with 0 and the reason if there is none. */
