@@ -83,6 +83,7 @@ def test_a_netd_that_dies_under_load_is_quiet_and_the_next_one_resets_what_it_do
     until("the transfer to be under way", lambda: int(transfer.results.received), lambda n: n > MIB)
     killed = time.monotonic()
     netd.process.kill()
+    netd.process.wait_exit()  # at its core's next entry into the kernel
     after = device_of(target.agent, netd.nic)
     assert (after.holder, after.dma_pages, after.dma_ranges) == (0, 0, 0)
     assert not after.state & target.agent.image.constant("KEUOS_DEVICE_MASTERING")
