@@ -324,8 +324,8 @@ static void make_call(char **word, int words)
 		call_reset();
 		return;
 	}
-	if (strcmp(name, "network") == 0) {
-		no(ENOSYS); /* its address was given */
+	if (strcmp(name, "network") == 0 || strcmp(name, "resolve") == 0) {
+		no(ENOSYS); /* its address was given, and names are its C library's */
 		return;
 	}
 	int number = atoi(a[0]);

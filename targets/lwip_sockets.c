@@ -765,8 +765,8 @@ void serve(char *request)
 		call_open(word[1]);
 	else if (strcmp(word[0], "reset") == 0)
 		call_reset();
-	else if (strcmp(word[0], "network") == 0)
-		no(ENOSYS); /* its address was given */
+	else if (strcmp(word[0], "network") == 0 || strcmp(word[0], "resolve") == 0)
+		no(ENOSYS); /* its address was given, and its resolver is not built in */
 	else if (words < 2 || number < 0 || number >= SOCKETS || sockets[number].kind == FREE ||
 		sockets[number].kind == CLOSING_TCP)
 		no(EBADF);
