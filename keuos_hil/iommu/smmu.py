@@ -25,8 +25,16 @@ _ADDRESS = 0x0000_FFFF_FFFF_F000
 _DESCRIPTOR = 0x0000_FFFF_FFFF_FFC0
 _ENTRY_BYTES, _ENTRIES = 64, PAGE // 64
 _VALID, _STAGE_1 = 1, 5
-#: Context descriptor [5.4]: valid, 64-bit tables, no upper half; record what faults, and end it.
-_CONTEXT_WANTED = 1 << 31 | 1 << 41 | 1 << 30 | 1 << 45 | 1 << 46
+#: Stream table entry [5.2], what is not the descriptor's address: one descriptor, stage 1; its memory is cached and
+#: shared, and shareability is the access's own. No ATS (EATS), no stalls of its own, nothing of stage 2.
+_STREAM_WANTED = (_VALID | _STAGE_1 << 1, 1 << 2 | 1 << 4 | 3 << 6 | 1 << 44, 0, 0, 0, 0, 0, 0)
+#: Context descriptor [5.4]: valid, 64-bit tables of 4 KiB pages, cached and shared, no upper half, an ASID of the
+#: domain's own; what faults is recorded and ended, not stalled. No byte of addresses is ignored, no flag is the unit's.
+_CONTEXT_WANTED = 1 << 8 | 1 << 10 | 3 << 12 | 1 << 30 | 1 << 31 | 1 << 41 | 1 << 45 | 1 << 46 | 1 << 47
+#: What differs by domain and machine: ASID, the size of physical addresses, and that of IOVAs, which tells the levels.
+_CONTEXT_VARIES = 0xFFFF << 48 | 7 << 32 | 63
+#: Kinds of memory, by the index in an entry: a device's, and write-back.
+_ATTRIBUTES = 0xFF04
 #: Where the word that takes messages lies in the doorbell's page (GITS_TRANSLATER).
 _MESSAGE = 0x40
 
@@ -106,6 +114,11 @@ class SmmuUnit:
             "no function's": Damage("dma-contexts", entry + _ENTRY_BYTES, mapped, "nobody drives it"),
             "passed through": Damage("dma-contexts", entry, 1 << 1, "are not translated"),
             "upper half": Damage("dma-contexts", context, 1 << 30, "are not translated"),
+            "address translation service": Damage("dma-contexts", entry + 8, 1 << 28, "are not translated"),
+            "another granule": Damage("dma-contexts", context, 1 << 14, "are not translated"),
+            "addresses' top byte ignored": Damage("dma-contexts", context, 1 << 38, "are not translated"),
+            "faults stall": Damage("dma-contexts", context, 1 << 44, "are not translated"),
+            "another kind of memory": Damage("dma-contexts", context + 24, 1 << 8, "are not translated"),
             "another depth": Damage("dma-contexts", context, 1 << 4, "deep"),
             "another domain": Damage("dma-contexts", context, 1 << 50, "is in domain"),
             "no domain": Damage("dma-contexts", entry, _VALID, "and no domain"),
@@ -144,8 +157,12 @@ def _context(words: NDArray[np.uint64], read: Read) -> Context:
     except InfraError:
         return Context(0, 0, 0, f"entry {int(words[0]):#x} leads out of memory")
     wrong = "" if config == _STAGE_1 else f"configuration {config}"
-    if descriptor[0] & _CONTEXT_WANTED != _CONTEXT_WANTED:
-        wrong = wrong or f"context descriptor {descriptor[0]:#x}"
+    entry = (int(words[0]) & ~_DESCRIPTOR, *map(int, words[1:]))
+    if entry != _STREAM_WANTED:
+        wrong = wrong or f"entry {' '.join(f'{word:x}' for word in entry)}"
+    rest = (descriptor[0] & ~_CONTEXT_VARIES, descriptor[1] & ~_ADDRESS, *descriptor[2:])
+    if rest != (_CONTEXT_WANTED, 0, 0, _ATTRIBUTES, 0, 0, 0, 0):
+        wrong = wrong or f"context descriptor {' '.join(f'{word:x}' for word in descriptor)}"
     bits = 64 - (descriptor[0] & 63)
     return Context(descriptor[1] & _ADDRESS, descriptor[0] >> 48, -(-(bits - 12) // 9), wrong)
 

@@ -200,6 +200,8 @@ static const char *begin(void)
 	registers = arch_map_device(machine.its.base, ITS_DOORBELL_PAGE);
 	type = read64(registers + ITS_TYPE);
 	write32(registers + ITS_CONTROL, 0);
+	if (!pci_told_apart(&machine.pci_messages, machine.its_phandle))
+		return "a PCI function has no number there, or another's";
 	uint64_t page = iommu_page(0);
 	if (page == 0)
 		return "no memory for its queue";
@@ -222,7 +224,7 @@ static const char *begin(void)
 	}
 	for (uint32_t i = 0; i < pci_function_count; i++) {
 		uint32_t id;
-		if (id_of(pci_functions[i].requester, &id) && !begin_device(id))
+		if (!id_of(pci_functions[i].requester, &id) || !begin_device(id))
 			return "its tables have no room for every PCI function";
 	}
 	return NULL;

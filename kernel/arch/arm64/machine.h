@@ -54,6 +54,9 @@ enum { ITS_MESSAGE = 0x40 };
 
 void smmu_interrupt(void);
 
+/* pci.c: whether each function has a number at that controller, and none has another's. Functions are known by now. */
+bool pci_told_apart(const struct tree_id_map *map, uint32_t controller);
+
 void clock_begin(void);
 void clock_init_core(void);
 void clock_interrupt(void);

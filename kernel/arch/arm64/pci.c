@@ -17,3 +17,16 @@ bool arch_pci_host(struct pci_host *host)
 	}
 	return host->last_bus < 256 && host->first_bus <= host->last_bus;
 }
+
+bool pci_told_apart(const struct tree_id_map *map, uint32_t controller)
+{
+	for (uint32_t i = 0; i < pci_function_count; i++) {
+		uint32_t id, other;
+		if (!tree_id_of(map, controller, pci_functions[i].requester, &id))
+			return false;
+		for (uint32_t j = 0; j < i; j++)
+			if (tree_id_of(map, controller, pci_functions[j].requester, &other) && other == id)
+				return false;
+	}
+	return true;
+}

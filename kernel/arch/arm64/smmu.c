@@ -3,7 +3,7 @@
  * table of two levels [5.2], stage 1 with one context descriptor a stream [5.4], 4 KiB pages in three levels, the command
  * queue [4], the event queue [7]. With the translation service (its.c) it implements kernel/iommu.h.
  *
- * One unit, that of the PCI host. A stream's entry is invalid until a driver's domain is attached, so that what its
+ * One unit, the first in the device tree. A stream's entry is invalid until a driver's domain is attached, so that what its
  * function sends ends as an event. Its messages are translated like anything else that it writes: each domain has the
  * doorbell's page, and nothing else that is not its driver's, in the interrupt window.
  */
@@ -229,19 +229,28 @@ static void take_event(const uint64_t *words)
 	}
 }
 
+/*
+ * Devices may make events as fast as they are taken: one interrupt looks at as many as the queue holds, and drops what
+ * comes meanwhile, as a full queue does. It ends with an empty one, or none would interrupt again.
+ */
 void smmu_interrupt(void)
 {
 	enum { TURNS = 2 << EVENTS_BITS, ENTRIES = 1 << EVENTS_BITS };
 	if (events == NULL)
 		return;
-	for (;;) {
+	for (uint32_t i = 0; i < 2 * ENTRIES; i++) {
 		uint32_t produced = read32(SMMU_EVENTS_PRODUCED);
 		write32(SMMU_EVENTS_CONSUMED, events_consumed | (produced & OVERFLOW));
 		if ((produced & (TURNS - 1)) == events_consumed)
 			break;
+		if (i >= ENTRIES) {
+			events_consumed = produced & (TURNS - 1);
+			continue;
+		}
 		__asm__ volatile("dsb ishld" ::: "memory"); /* the index first, then what it covers */
 		take_event(events + events_consumed % ENTRIES * EVENT_WORDS);
 		events_consumed = (events_consumed + 1) % TURNS;
+		__asm__ volatile("dmb sy" ::: "memory"); /* what it covered has been read before its place is free */
 	}
 	/* A full queue is an error that stays until it is seen; a refused command is not, and finish() tells of it. */
 	uint32_t error = read32(SMMU_ERROR), seen = read32(SMMU_ERROR_SEEN);
@@ -275,6 +284,8 @@ static void *kernel_page(void)
 /* All of the kernel's own tables are made now: what a driver takes later, it gives back. */
 static bool begin_streams(void)
 {
+	if (!pci_told_apart(&machine.pci_streams, machine.smmu_phandle))
+		return false;
 	stream_table = kernel_page();
 	stream_contexts = kernel_page();
 	for (uint32_t i = 0; i < pci_function_count; i++) {
@@ -333,7 +344,7 @@ bool arch_iommu_init(void)
 	registers = arch_map_device(machine.smmu.base, SMMU_BYTES);
 	const char *lack = unusable();
 	if (lack == NULL && !begin_streams())
-		lack = "a PCI function has no stream there";
+		lack = "a PCI function has no stream there, or another's";
 	if (lack != NULL) {
 		print("IOMMU: SMMUv3 at %lx can't be used: %s\n", machine.smmu.base, lack);
 		return false;
