@@ -41,7 +41,8 @@ def build(folder: Path, here: Path, sources: Iterable[str], headers: Iterable[st
         # out of their folder, whose own string.h would be found first
         (folder / source.name).write_text(f'#line 1 "{source}"\n' + source.read_text())
         copies.append(str(folder / source.name))
-    paths = [f"-I{include}", f"-I{here}", f"-I{TOP / 'netd/include'}", f"-I{TOP / 'netd/drivers'}"]
+    searched = [include, here, *(TOP / name for name in ("tests", "netd/include", "netd/drivers"))]
+    paths = [f"-I{path}" for path in searched]
     out = folder / "cases"
     command = [clang, *FLAGS, "-fno-sanitize-recover=all", *paths, "-o", str(out), *copies]
     subprocess.run(command, check=True, timeout=HANG_S)

@@ -2,6 +2,7 @@
  * What a ring does with an honest peer, and with each single thing a peer must not do: one case per run, both sides in
  * one thread, so that every interleaving is the intended one. Usage: cases NAME, or without a name a list of them.
  */
+#include "../host_cases.h"
 #include "host_ends.h"
 
 #include <keuos/batch.h>
@@ -654,10 +655,7 @@ static void slots_begin_a_page(void)
 		"slots beside a page were taken: wait status %x", (unsigned int)status);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} cases[] = {
+static const struct host_case cases[] = {
 	{"every_length_polled", every_length_polled},
 	{"every_length_proof", every_length_proof},
 	{"every_length_verified", every_length_verified},
@@ -689,13 +687,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (argc < 2) {
-			puts(cases[i].name);
-		} else if (!strcmp(argv[1], cases[i].name)) {
-			cases[i].run();
-			return 0;
-		}
-	}
-	return argc < 2 ? 0 : (fprintf(stderr, "no case %s: run without arguments for a list\n", argv[1]), 2);
+	return host_cases(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }

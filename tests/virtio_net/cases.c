@@ -1,19 +1,8 @@
 /* One case a run, by name: what the driver does when the device is honest, and when it lies. */
+#include "host_cases.h"
 #include "model.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 static struct model m;
-
-#define CHECK(condition)                                                                                               \
-	do {                                                                                                           \
-		if (!(condition)) {                                                                                    \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
-			exit(1);                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 static void up(void)
 {
@@ -376,10 +365,7 @@ static void random_device(void)
 	}
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} cases[] = {
+static const struct host_case cases[] = {
 	{"frames_pass_both_ways", frames_pass_both_ways},
 	{"frames_of_a_turn_are_shown_at_once", frames_of_a_turn_are_shown_at_once},
 	{"used_index_runs_away", used_index_runs_away},
@@ -405,13 +391,5 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (argc == 1)
-			puts(cases[i].name);
-		else if (!strcmp(argv[1], cases[i].name)) {
-			cases[i].run();
-			return 0;
-		}
-	}
-	return argc == 1 ? 0 : 2;
+	return host_cases(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
 }
