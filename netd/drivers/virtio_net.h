@@ -75,10 +75,11 @@ enum virtio_fault virtio_net_start(struct virtio_net *net, struct netd_nic *nic,
 	void *memory, uint64_t iova, uint16_t vector);
 
 /*
- * Receives into somebody else's pages from now on, which the caller has shown to the device, writable; or, NULL, into the driver's own
- * again. The device is reset: it forgets every buffer that it was given. What was sent leaves before, what comes meanwhile is lost. When this returns no
- * descriptor points into the pages that were used before. Own buffers that are kept stay as they are until they are released; frames in
- * others' pages must not be touched any more. A fault: the device is stopped.
+ * Receives into somebody else's pages from now on, which the caller has shown to the device, writable; or, NULL, into the
+ * driver's own again. The device is reset: it forgets every buffer that it was given. What was sent leaves before, what comes
+ * meanwhile is lost. When this returns no descriptor points into the pages that were used before. Own buffers that are kept
+ * stay as they are until they are released; frames in others' pages must not be touched any more. A fault: the device is
+ * stopped.
  */
 enum virtio_fault virtio_net_receive_into(struct virtio_net *net, uint8_t *memory, uint64_t iova, uint16_t buffers);
 

@@ -255,7 +255,10 @@ static void payload_of(const struct application *application, uint32_t bytes, st
 	parts[1] = (struct netd_part){c->ring.payload, bytes - first};
 }
 
-/* A data call. Of a stream's the data goes from the ring into the send buffer; a datagram or a name is read more than once, so it is copied first. */
+/*
+ * A data call. Of a stream's the data goes from the ring into the send buffer; a datagram or a name is read more than once,
+ * so it is copied first.
+ */
 static void take_data(struct application *application, uint16_t opcode, const uint64_t cookie[2], uint32_t bytes)
 {
 	static _Alignas(64) uint8_t datagram[KEUOS_SOCKET_DATA_MAX];

@@ -1,4 +1,7 @@
-/* Received text: unread in its frames or in the receive buffer, in order and behind holes; the window that is offered, SACK blocks (RFC 2018). */
+/*
+ * Received text: unread in its frames or in the receive buffer, in order and behind holes; the window that is offered, SACK
+ * blocks (RFC 2018).
+ */
 #include "tcp.h"
 
 static void forget_piece(struct netd_tcp *tcb, unsigned i)

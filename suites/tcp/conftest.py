@@ -23,7 +23,7 @@ from keuos_hil.net.tcp import Stack
 from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
 
-_DEVIATIONS = Path(__file__).parent.glob("deviations*.toml")
+_HERE = Path(__file__).parent
 #: Longer than this nobody waits for a case in real time.
 _PATIENCE_S = 300
 #: Longer than this a machine is not let idle whose clock jumps from one of its timers to the next.
@@ -46,7 +46,8 @@ class Deviation:
 @cache
 def deviations() -> list[Deviation]:
     """What those files hold."""
-    tables = [table for path in sorted(_DEVIATIONS) for table in tomllib.loads(path.read_text())["deviation"]]
+    files = sorted(_HERE.glob("deviations*.toml"))
+    tables = [table for path in files for table in tomllib.loads(path.read_text())["deviation"]]
     return [Deviation(re.compile(t["system"]), t["tests"], t["reason"], t["text"], t.get("run", True)) for t in tables]
 
 
