@@ -14,8 +14,8 @@ from .catalogue import Fault
 from .products import PRODUCTS, Built
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What the products are built from, and tests that take their own folder for the sources.
-SOURCES = ("kernel", "netd", "tests/host_ring", "tests/arm64")
+#: What the products are built from, and tests that take their own folder for the sources. Folders and files.
+SOURCES = ("kernel", "netd", "tests/host_cases.h", "tests/host_ring", "tests/arm64")
 _BUILD_S = 900.0
 
 
@@ -57,18 +57,17 @@ class Workshop:
 
     def _copy(self) -> None:
         """Only what differs is written, so that make builds only that."""
-        for folder in SOURCES:
-            source, copy = ROOT / folder, self._tree / folder
-            files = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
-            for old in [path for path in copy.rglob("*") if path.is_file() and path.relative_to(copy) not in files]:
+        for place in SOURCES:
+            files = {path.relative_to(ROOT) for path in _files(ROOT / place)}
+            for old in [path for path in _files(self._tree / place) if path.relative_to(self._tree) not in files]:
                 old.unlink()
             for name in files:
-                content = (source / name).read_bytes()
-                to = copy / name
+                source, to = ROOT / name, self._tree / name
+                content = source.read_bytes()
                 if not to.is_file() or to.read_bytes() != content:
                     to.parent.mkdir(parents=True, exist_ok=True)
                     to.write_bytes(content)
-                    shutil.copymode(source / name, to)
+                    shutil.copymode(source, to)
 
     def _build(self, name: str, what: str, changed: dict[str, str]) -> Built:
         product = self._products[name]
@@ -76,3 +75,8 @@ class Workshop:
             last = "\n".join(self._log.read_text(errors="replace").splitlines()[-20:])
             raise InfraError(f"{what} does not build; see {self._log}:\n{last}")
         return product.built(changed)
+
+
+def _files(place: Path) -> list[Path]:
+    """`place` itself, or what is below it."""
+    return [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
