@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from keuos_hil.agent import Agent
+from keuos_hil.agent import Agent, Process
 from keuos_hil.dwarf import Record
 from keuos_hil.errors import Refused
 from keuos_hil.iommu import INTERRUPT_WINDOW, Kind, kind_of
+from keuos_hil.page_tables import format_for, translate
 from keuos_hil.rig import LiveTarget
 
 from .programs import HOST, Probe, Rogue, device_of, frame_of, until
@@ -106,24 +107,21 @@ def spot(target: LiveTarget, agent: Agent, seed: int, where: str) -> int:
 
 
 def pages_with(target: LiveTarget, marker: bytes, *offsets: int) -> set[int]:
-    """Physical addresses of the pages that hold `marker` at one of these offsets: the agent's copies lie at others."""
-    booted, found = target.kernel.read("boot_info"), set()
-    for memory in booted.ranges[: booted.ranges_count]:
-        base = int(memory.base)
-        data = target.debug.read_physical(base, int(memory.bytes))
-        at = data.find(marker)
-        while at >= 0:
-            if (base + at) % PAGE in offsets:
-                found.add(base + at & -PAGE)
-            at = data.find(marker, at + 1)
-    return found
+    """Physical addresses of those pages of memory objects that hold `marker` at one of these offsets."""
+    frames = target.kernel.read_array("memory_objects")["frames"]
+    contents = {page: target.debug.read_physical(page, PAGE) for page in frames[frames != 0].tolist()}
+    return {page for page, data in contents.items() if any(data.startswith(marker, at) for at in offsets)}
 
 
-def place_of(target: LiveTarget, marker: bytes, offset: int) -> int:
-    """The physical address of the one page that holds `marker` at that offset."""
-    found = pages_with(target, marker, offset)
-    assert len(found) == 1, f"expected the marker in one page, found it in {[hex(at) for at in sorted(found)]}"
-    return found.pop()
+def page_of(target: LiveTarget, process: Process, address: int, marker: bytes) -> int:
+    """The physical address of a process's page; `marker` lies in it at `address`."""
+    processes = target.kernel.read_array("processes")
+    (own,) = processes[processes["pid"] == process.pid]["space"]["root"].tolist()
+    format_, read = format_for(target.image.kernel.machine), target.debug.read_physical
+    at = translate(format_, read, format_.roots(own, int(target.kernel.read("kernel_space").root)), address)
+    assert at is not None, f"{address:#x} is mapped"
+    assert read(at, len(marker)) == marker
+    return at & -PAGE
 
 
 def victim_page(target: LiveTarget, agent: Agent, seed: int) -> int:
@@ -134,7 +132,8 @@ def victim_page(target: LiveTarget, agent: Agent, seed: int) -> int:
     victim.start()
     fields = victim.elf.layouts.variable("params").fields
     assert fields is not None
-    return place_of(target, marker, (victim.variables.address("params") + fields["args"][1]) % PAGE)
+    at = victim.variables.address("params") + fields["args"][1]
+    return page_of(target, victim, at, marker)
 
 
 @pytest.mark.parametrize("where", SPOTS)
@@ -197,7 +196,7 @@ def test_a_frame_lands_in_a_channels_data_ring_and_after_the_revocation_it_does_
     rogue.receive_into(IOVA, PAGE, put(target, rogue, seed))
     payload = random.Random(seed).randbytes(FRAME)
     assert rogue.process.read(ring + HEADER + 14, FRAME) == payload
-    page = place_of(target, payload[:64], HEADER + 14)
+    page = page_of(target, rogue.process, ring + HEADER + 14, payload)
 
     channel.revoke()
     assert device_of(agent, rogue.nic).dma_ranges == 1, "only the queues are left"
@@ -269,7 +268,7 @@ def forge(target: LiveTarget, rogue: Rogue, address: int, data: int) -> tuple[in
     page = rogue.new_page(IOVA + PAGE)
     marker = random.Random(address).randbytes(64)
     rogue.process.write(page, marker)
-    landing = place_of(target, marker, 0)
+    landing = page_of(target, rogue.process, page, marker)
     frame = frame_of(rogue.mac, data.to_bytes(4, "little") * 16)
     seen: list[tuple[int, int]] = []
 
