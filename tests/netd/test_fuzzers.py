@@ -24,6 +24,17 @@ def test_no_input_makes_a_sanitizer_or_the_audit_complain(name, tmp_path):
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+def test_an_input_that_once_found_a_fault_stays_when_the_corpus_is_renewed(tmp_path):
+    kept = tmp_path / "corpus" / "wire"
+    kept.mkdir(parents=True)
+    for name in ("wire-crash-1", "wire-crash-2", "0" * 40):
+        (kept / name).write_bytes(b"\0the same, so that one of them is enough")
+    make("corpus", f"CORPUS={kept.parent}", f"FOUND={tmp_path / 'found'}", "FUZZERS=wire")
+    names = {path.name for path in kept.iterdir()}
+    assert {name for name in names if "-" in name} == {"wire-crash-1", "wire-crash-2"}
+    assert len(names) == 3, "of the others, as few as reach what all do"
+
+
 def lines_run(listing: str) -> dict[str, tuple[int, int]]:
     """Of llvm-cov's annotated sources, by folder: lines of code that ran, and all."""
     counts: dict[str, tuple[int, int]] = {}

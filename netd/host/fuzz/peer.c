@@ -167,7 +167,18 @@ static void send_datagram(struct netd_nic *nic, uint8_t *frame, struct wire_ipv4
 	lend(nic, frame, HEAD + WIRE_IPV4_HEADER + (size_t)ip->payload_bytes);
 }
 
-static void send_tcp(struct netd_nic *nic, const struct wire_tcp *tcp, uint8_t tos, uint8_t fill, size_t text)
+const uint8_t *peer_text(uint32_t sequence)
+{
+	static uint8_t all[(UINT16_MAX + 1) + PEER_TEXT];
+
+	if (!all[1]) {
+		for (uint32_t i = 0; i < sizeof(all); i++)
+			all[i] = (uint8_t)(i ^ i >> 8);
+	}
+	return all + (uint16_t)sequence;
+}
+
+static void send_tcp(struct netd_nic *nic, const struct wire_tcp *tcp, uint8_t tos, size_t text)
 {
 	uint8_t frame[PEER_FRAME], *header = frame + HEAD + WIRE_IPV4_HEADER;
 	struct wire_ipv4 ip = {
@@ -176,7 +187,7 @@ static void send_tcp(struct netd_nic *nic, const struct wire_tcp *tcp, uint8_t t
 
 	memset(header, 0, WIRE_TCP_HEADER_LIMIT);
 	bytes = wire_tcp_emit(header, tcp);
-	memset(header + bytes, fill, text);
+	memcpy(header + bytes, peer_text(tcp->sequence + !!(tcp->flags & WIRE_TCP_SYN)), text);
 	ip.payload_bytes = (uint16_t)(bytes + text);
 	send_datagram(nic, frame, &ip);
 }
@@ -230,7 +241,7 @@ void peer_segment(struct netd_nic *nic, struct input *input)
 	}
 	if (text > TEXT_MOST)
 		text = TEXT_MOST;
-	send_tcp(nic, &tcp, options >> 6, how, text);
+	send_tcp(nic, &tcp, options >> 6, text);
 	/* The next one follows on, if the input lets it. */
 	if (!(how & 128))
 		peer.seq = tcp.sequence + (uint32_t)text + !!(tcp.flags & WIRE_TCP_SYN) + !!(tcp.flags & WIRE_TCP_FIN);
@@ -249,7 +260,7 @@ void peer_syn(struct netd_nic *nic, uint16_t from, uint16_t to, bool options)
 		.timestamps = options,
 		.timestamp = 1000};
 
-	send_tcp(nic, &tcp, 0, 0, 0);
+	send_tcp(nic, &tcp, 0, 0);
 }
 
 void peer_answer(struct netd_nic *nic, bool options)
@@ -265,7 +276,7 @@ void peer_answer(struct netd_nic *nic, bool options)
 		.timestamp = 1000,
 		.timestamp_echo = peer.timestamp_echo};
 
-	send_tcp(nic, &tcp, 0, 0, 0);
+	send_tcp(nic, &tcp, 0, 0);
 }
 
 void peer_acknowledge(struct netd_nic *nic, const struct netd_tcp *connection, struct input *input)
@@ -291,7 +302,7 @@ void peer_acknowledge(struct netd_nic *nic, const struct netd_tcp *connection, s
 			tcp.sack[0].end = tcp.sack[0].start + 1 + flight * (where >> 4) / 64;
 			where += 0x23;
 		}
-		send_tcp(nic, &tcp, 0, 0, 0);
+		send_tcp(nic, &tcp, 0, 0);
 	}
 }
 
@@ -300,6 +311,7 @@ void peer_raw(struct netd_nic *nic, struct input *input)
 	uint8_t frame[512], how = take(input);
 	size_t bytes = take(input);
 
+	peer.wild = true;
 	for (size_t i = 0; i < bytes; i++)
 		frame[i] = take(input);
 	if (how & 1 && bytes >= HEAD) { /* else not even Ethernet's header is right */

@@ -18,7 +18,8 @@ enum peer_constants {
 	PEER_MASK = 0xffffff00,
 	PEER_PORT = 4000, /* of the listener */
 	PEER_FRAME = 1664,
-	PEER_SLOTS = 16, /* frames that may be on loan at a time */
+	PEER_SLOTS = 16,  /* frames that may be on loan at a time */
+	PEER_TEXT = 4096, /* that peer_text() tells */
 	PEER_QUOTE = 68,
 	PEER_QUESTION = 300,
 };
@@ -34,6 +35,7 @@ struct peer {
 	uint16_t quote_bytes, quote_total, question_bytes, question_port;
 	uint32_t transaction, server, offer;
 	bool nic_busy;
+	bool wild;               /* it has sent frames of any content */
 	uint8_t damage, damaged; /* damage: to be done to the next frame, at byte `damaged` modulo its length */
 };
 
@@ -42,6 +44,9 @@ extern struct peer peer;
 void peer_attach(struct netd_nic *nic); /* fills in a NIC whose other end this is */
 unsigned peer_lent(void);               /* frames that were not released yet */
 void peer_forget(void);                 /* the stack that held them is no more */
+
+/* All the text that it sends: what stands at this sequence number, and behind it. */
+const uint8_t *peer_text(uint32_t sequence);
 
 /* Turns to another connection: the numbers that are right for its next segment. */
 void peer_turn_to(const struct netd *stack, const struct netd_tcp *connection);

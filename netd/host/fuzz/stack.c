@@ -5,6 +5,7 @@
  * to rest when it is left alone.
  */
 #include "../audit.h"
+#include "owner.h"
 #include "peer.h"
 #include "snapshot.h"
 
@@ -20,10 +21,7 @@ enum {
 	SESSIONS = 3, /* of the services */
 	TURNS = 3000, /* until the stack has come to rest */
 	SERVICES = 3, /* listeners of theirs */
-	HELD = 4,     /* frames that an owner keeps */
-	TCP_SOCKETS = 4,
 	UDP_SOCKETS = 2,
-	EAGER = 30, /* without an end two owners on the loopback would talk to each other for as long as the stack runs */
 };
 
 enum mode {
@@ -44,21 +42,18 @@ enum mode {
 /* All that changes beside the stack itself: put back by a copy. */
 static struct world {
 	struct netd_nic nic;
-	struct netd_tcp *tcp[TCP_SOCKETS]; /* the first listens */
 	struct netd_udp *udp[UDP_SOCKETS];
 	netd_time now;
-	unsigned eager; /* how often owners still do what they are told can be done */
 } world;
 
 static struct netd *stack;
-static struct netd_frame held[HELD];
-static unsigned held_count;
 static uint8_t *memory, *services;
 static const uint8_t text[3000]; /* that is sent */
 static struct {
 	struct snapshot *stack;
 	struct world world;
 	struct peer peer;
+	struct owner owner;
 	uint8_t *services;
 } modes[MODES];
 
@@ -66,6 +61,7 @@ static const struct netd_limits limits = {.blocks = 12,
 	.connections = 4,
 	.send_bytes = 4096,
 	.receive_bytes = 4096,
+	.frames = 5,
 	.udp_sockets = 3,
 	.udp_bytes = 512,
 	.neighbours = 3,
@@ -89,58 +85,23 @@ static void check(void)
 		hold_up(broken);
 }
 
-static void let_go(void)
-{
-	while (held_count)
-		netd_frame_release(&held[--held_count]);
-}
-
-static void tcp_ready(void *owner, struct netd_tcp *socket, unsigned events)
-{
-	uint8_t buffer[700];
-	const void *data;
-
-	(void)owner;
-	if (socket == world.tcp[0] || !world.eager)
-		return;
-	world.eager--;
-	if (events & NETD_READABLE && netd_tcp_peek(socket, 0, &data) > 0)
-		netd_tcp_receive(socket, buffer, sizeof(buffer));
-	if (events & NETD_WRITABLE)
-		netd_tcp_send(socket, buffer, 1 + events, 0);
-}
-
-/* The first byte of the data says what is done with it: kept where it lies, taken in part, or left. */
-static size_t tcp_deliver(
-	void *owner, struct netd_tcp *socket, struct netd_frame *frame, const uint8_t *data, size_t bytes)
-{
-	(void)owner;
-	(void)socket;
-	if (data[0] & 1 && frame->release && held_count < HELD) {
-		held[held_count++] = *frame;
-		frame->release = NULL;
-		return bytes;
-	}
-	return data[0] % (bytes + 1);
-}
-
-static bool udp_deliver(void *owner, struct netd_udp *socket, struct netd_endpoint from, struct netd_endpoint to,
+static bool udp_deliver(void *context, struct netd_udp *socket, struct netd_endpoint from, struct netd_endpoint to,
 	const uint8_t *data, size_t bytes)
 {
-	(void)owner;
+	(void)context;
 	(void)socket;
 	(void)from;
 	(void)to;
 	return bytes && data[0] & 1;
 }
 
-static void udp_ready(void *owner, struct netd_udp *socket)
+static void udp_ready(void *context, struct netd_udp *socket)
 {
 	uint8_t buffer[100];
 	struct netd_endpoint from;
 
-	(void)owner;
-	if (world.eager)
+	(void)context;
+	if (owner.eager)
 		netd_udp_receive(socket, &from, buffer, sizeof(buffer));
 }
 
@@ -151,17 +112,17 @@ static void resolved(void *context, uint32_t address, int result)
 		hold_up("a name's address is 0");
 }
 
-static const struct netd_tcp_owner tcp_owner = {.ready = tcp_ready, .deliver = tcp_deliver};
 static const struct netd_udp_owner udp_owner = {.ready = udp_ready, .deliver = udp_deliver};
 
 static void run(void)
 {
 	netd_run(stack, world.now);
+	owner_attend();
 }
 
 static void open_connection(struct netd_tcp **socket, uint32_t to)
 {
-	if (!*socket && netd_tcp_open(stack, &tcp_owner, socket) == NETD_OK)
+	if (!*socket && netd_tcp_open(stack, &owner_of_tcp, socket) == NETD_OK)
 		netd_tcp_connect(*socket, (struct netd_endpoint){0}, (struct netd_endpoint){to, PEER_PORT});
 }
 
@@ -183,6 +144,7 @@ static void prepare(enum mode mode)
 	memset(&world, 0, sizeof(world));
 	world.now = NETD_S;
 	memset(&peer, 0, sizeof(peer));
+	memset(&owner, 0, sizeof(owner));
 	peer.port = 1000;
 	peer.own_port = PEER_PORT;
 	peer.own = peer.offer = PEER_OWN;
@@ -194,7 +156,8 @@ static void prepare(enum mode mode)
 	stack = netd_start(memory, netd_bytes(&limits), &config, &world.nic, world.now);
 	if (!stack || (!leased && netd_set_address(stack, &address) != NETD_OK) ||
 		netd_services_start(stack, services, SESSIONS) != NETD_OK ||
-		netd_tcp_listen(stack, (struct netd_endpoint){0, PEER_PORT}, 2, &tcp_owner, &world.tcp[0]) != NETD_OK)
+		netd_tcp_listen(stack, (struct netd_endpoint){0, PEER_PORT}, 2, &owner_of_tcp, &owner.tcp[0]) !=
+			NETD_OK)
 		abort();
 	if (leased) {
 		netd_dhcp_start(stack);
@@ -213,7 +176,7 @@ static void prepare(enum mode mode)
 	run();
 	switch (mode) {
 	case MODE_CONNECTING:
-		open_connection(&world.tcp[1], PEER_ADDRESS);
+		open_connection(&owner.tcp[1], PEER_ADDRESS);
 		break;
 	case MODE_BACKLOG_FULL:
 		for (uint16_t port = 1001; port < 1004; port++)
@@ -230,10 +193,10 @@ static void prepare(enum mode mode)
 	case MODE_SENDING_PLAIN:
 	case MODE_SMALL_MTU:
 		connect_peer(1000, PEER_PORT, mode != MODE_ACCEPTED_PLAIN && mode != MODE_SENDING_PLAIN);
-		netd_tcp_accept(world.tcp[0], &tcp_owner, &world.tcp[1]);
-		netd_tcp_set(world.tcp[1], NETD_NO_DELAY, 1);
+		netd_tcp_accept(owner.tcp[0], &owner_of_tcp, &owner.tcp[1]);
+		netd_tcp_set(owner.tcp[1], NETD_NO_DELAY, 1);
 		for (int i = 0; i < 12 && (mode == MODE_SENDING || mode == MODE_SENDING_PLAIN); i++) {
-			netd_tcp_send(world.tcp[1], text, 200, 0); /* a segment each */
+			netd_tcp_send(owner.tcp[1], text, 200, 0); /* a segment each */
 			run();
 		}
 		break;
@@ -255,6 +218,7 @@ static void start(void)
 		modes[i].stack = snapshot_take(stack);
 		modes[i].world = world;
 		modes[i].peer = peer;
+		modes[i].owner = owner;
 		modes[i].services = malloc(netd_services_bytes(SESSIONS));
 		memcpy(modes[i].services, services, netd_services_bytes(SESSIONS));
 	}
@@ -265,30 +229,31 @@ static void restore(enum mode mode)
 	snapshot_restore(modes[mode].stack);
 	world = modes[mode].world;
 	peer = modes[mode].peer;
+	owner = modes[mode].owner;
 	memcpy(services, modes[mode].services, netd_services_bytes(SESSIONS));
-	held_count = 0;
 }
 
 static void tcp_call(struct input *input)
 {
-	uint8_t verb = take(input), buffer[2000];
-	struct netd_tcp **socket = &world.tcp[verb % TCP_SOCKETS];
+	uint8_t verb = take(input);
+	unsigned which = verb % OWNER_SOCKETS;
+	struct netd_tcp **socket = &owner.tcp[which];
 	uint16_t amount = (uint16_t)(take(input) * 8);
 	struct netd_tcp_info info;
 	const void *data;
 
-	if (socket == &world.tcp[0] &&
+	if (socket == &owner.tcp[0] &&
 		(verb >> 4 == 8 || verb >> 4 == 9)) { /* the listener stays; here is another one */
-		if (!world.tcp[1])
+		if (!owner.tcp[1])
 			netd_tcp_listen(stack, (struct netd_endpoint){0, PEER_PORT + (verb >> 4 & 1)}, amount,
-				&tcp_owner, &world.tcp[1]);
+				&owner_of_tcp, &owner.tcp[1]);
 		return;
 	}
 	if (verb >> 4 < 3) {
 		if (verb >> 4 == 2)
 			open_connection(socket, verb & 8 ? 0x7f000001 : verb & 4 ? peer.own : PEER_ADDRESS);
 		else if (!*socket)
-			netd_tcp_accept(world.tcp[0], &tcp_owner, socket);
+			netd_tcp_accept(owner.tcp[0], &owner_of_tcp, socket);
 		return;
 	}
 	if (!*socket)
@@ -299,7 +264,7 @@ static void tcp_call(struct input *input)
 		netd_tcp_send(*socket, text, amount, verb & 3);
 		break;
 	case 5:
-		netd_tcp_receive(*socket, buffer, amount < sizeof(buffer) ? amount : sizeof(buffer));
+		owner_receive(which, amount);
 		break;
 	case 6:
 		netd_tcp_peek(*socket, 0, &data);
@@ -310,15 +275,33 @@ static void tcp_call(struct input *input)
 		break;
 	case 8:
 		netd_tcp_close(*socket);
-		*socket = NULL;
+		owner_gone(which);
 		break;
 	case 9:
 		netd_tcp_abort(*socket);
-		*socket = NULL;
+		owner_gone(which);
 		break;
 	case 10:
 	case 11:
 		netd_tcp_set(*socket, (enum netd_tcp_option)(amount >> 3 & 15), take(input) * (verb & 16 ? 100u : 1u));
+		break;
+	case 12: /* a credit, or one RECEIVE */
+		if (which && verb & 4)
+			owner_pass(which, amount);
+		else
+			owner.credit[which] += amount;
+		break;
+	case 13: /* the application reads what it was given */
+		owner.room += amount;
+		owner_give_back(verb >> 2);
+		break;
+	case 14:
+		if (verb & 8)
+			owner.direct = true;
+		else if (verb & 4)
+			owner_leave(stack);
+		else
+			owner.credit[which] = 0;
 		break;
 	default:
 		netd_tcp_get_info(*socket, &info);
@@ -397,7 +380,7 @@ static void stack_call(struct input *input)
 		netd_dhcp_state(stack);
 		peer.nic_busy = false;
 		world.nic.client.room(world.nic.client.stack);
-		let_go();
+		owner_give_back(verb >> 3);
 	}
 }
 
@@ -481,13 +464,15 @@ static void come_to_rest(void)
 	unsigned blocks = 0;
 	netd_time due;
 
-	world.eager = 0;
+	owner.eager = 0;
 	world.nic.link_up = true;
 	peer.nic_busy = false;
 	world.nic.client.room(world.nic.client.stack);
-	for (unsigned i = 0; i < TCP_SOCKETS; i++) {
-		if (world.tcp[i])
-			netd_tcp_abort(world.tcp[i]);
+	for (unsigned i = 0; i < OWNER_SOCKETS; i++) {
+		if (!owner.tcp[i])
+			continue;
+		netd_tcp_abort(owner.tcp[i]);
+		owner_gone(i);
 	}
 	for (unsigned i = 0; i < UDP_SOCKETS; i++) {
 		if (world.udp[i])
@@ -500,7 +485,6 @@ static void come_to_rest(void)
 		if (due > world.now)
 			world.now = due;
 	}
-	let_go();
 	while ((tcb = netd_tcp_next(stack, tcb)))
 		blocks++;
 	if (blocks != SERVICES)
@@ -515,7 +499,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (!memory)
 		start();
 	restore((enum mode)(how % MODES));
-	world.eager = then & 1 ? EAGER : 0;
+	owner_behave((uint8_t)((then & 1) | (then >> 1 & 30)));
 	for (int steps = 0; steps < STEPS && input.left; steps++)
 		step(&input);
 	run();
@@ -524,8 +508,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		come_to_rest();
 		check();
 	}
-	let_go();
-	if (peer_lent() != audit_frames(stack))
+	if (peer_lent() != audit_frames(stack) + owner.lent)
 		hold_up("a frame was not released");
 	peer_forget();
 	return 0;

@@ -129,7 +129,7 @@ static void hold_frame(uint32_t ahead, uint32_t bytes, bool released)
 
 static void hold_text_that_was_read(void)
 {
-	hold_frame(UINT32_MAX, 2, false);
+	hold_frame(UINT32_MAX, 1, false);
 }
 
 static void hold_text_of_the_future(void)
