@@ -26,9 +26,8 @@ from elftools.elf.sections import NoteSection, SymbolTableSection
 from . import initrd as cpio
 from .dwarf import Layouts, Record, records
 from .errors import ImageError
+from .page_tables import architecture_of
 
-#: ELF machines by the names that targets use.
-MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64"}
 _SHF_ALLOC = 2
 #: A HIL build is one that has this entry point.
 HIL_SYMBOL = "hil_syscall"
@@ -99,7 +98,7 @@ class Elf:
             raise ImageError(f"{name}: expected a 64-bit little-endian ELF, found {self._elf.elfclass} bits")
         if ends and max(ends) > len(data):
             raise ImageError(f"{name} is truncated: its headers speak of {max(ends)} bytes, the file has {len(data)}")
-        self.machine = MACHINES.get(header["e_machine"], str(header["e_machine"]))
+        self.machine = architecture_of(str(header["e_machine"]))
         self.entry: int = header["e_entry"]
         self.layouts = Layouts(self._elf, name)
 

@@ -8,9 +8,9 @@ tears down in reverse order, always. docs/writing-a-target.md leads through it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
@@ -416,6 +416,42 @@ class Placed(Protocol):
     @property
     def place(self) -> str:
         """The board's own name; "" if there is but one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a quantity on one kind of machine, counting instructions, and what others take on the same.
+
+    Attributes:
+        at_most: in ticks; None where it is what every machine is asked for.
+        beside: others' published figures, by source. They are cited, never measured.
+    """
+
+    at_most: float | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A target on whose machine other figures are asked for than on every one, or others' are known."""
+
+    @property
+    def asked(self) -> Mapping[str, Asked]:
+        """By quantity: round_trip, round_trip_with_proof, null_system_call, verified_round_trip."""
+        ...
+
+
+@runtime_checkable
+class Deviating(Protocol):
+    """A target whose machine does not raise every exception that its architecture's manual demands."""
+
+    @property
+    def deviations(self) -> Mapping[str, str]:
+        """How attempts of the program `probe` end there instead, by patterns of their names (fnmatch).
+
+        An end is the name of an exit reason, or `survives`. With fault_read it must be of the attempt's stack.
+        """
         ...
 
 

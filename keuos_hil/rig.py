@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +24,11 @@ from .net.clock import Clock
 from .net.netd import TEST_LIMITS, Netd, NetdClock, NetdLine, NetdSockets
 from .parts import (
     AnyTarget,
+    Asked,
+    Asking,
     Counting,
     Debug,
+    Deviating,
     Link,
     Metered,
     Network,
@@ -96,6 +99,18 @@ class LiveTarget:
     def name(self) -> str:
         """The target's name."""
         return self.definition.name
+
+    def asked(self, quantity: str, at_most: float) -> Asked:
+        """What this target asks of a quantity (see Asking), or else what every one does: `at_most` ticks."""
+        own = self.definition.asked.get(quantity) if isinstance(self.definition, Asking) else None
+        if own is None or own.at_most is None:
+            return Asked(at_most, own.beside if own else {})
+        return own
+
+    @property
+    def deviations(self) -> Mapping[str, str]:
+        """See Deviating; empty where a machine does as its manual says."""
+        return self.definition.deviations if isinstance(self.definition, Deviating) else {}
 
     @property
     def console(self) -> Console:

@@ -22,8 +22,9 @@ from keuos_hil.board_parts import ROLES, BoardDebug, BoardLease, BoardLink, Boar
 from keuos_hil.console import Console
 from keuos_hil.errors import Ended, HilError, InfraError, UsageError
 from keuos_hil.hookspecs import PartContext, RunOptions, TargetType, hookimpl
-from keuos_hil.image import MACHINES, Image
+from keuos_hil.image import Image
 from keuos_hil.line import LineCounts
+from keuos_hil.page_tables import ARCHITECTURES
 from keuos_hil.parts import Session, Target, Timebase
 from keuos_hil.protocol.client import Client
 
@@ -244,10 +245,9 @@ class Board:
     def __init__(self, name: str, options: BoardOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "silicon"):
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; a board's counter is its own: silicon")
-        if options.arch not in MACHINES.values():
+        if options.arch not in ARCHITECTURES:
             raise UsageError(
-                f"target {name}: no architecture {options.arch!r}"
-                + option_tables.nearest(options.arch, MACHINES.values())
+                f"target {name}: no architecture {options.arch!r}" + option_tables.nearest(options.arch, ARCHITECTURES)
             )
         if options.baud <= 0:
             raise UsageError(f"target {name}: baud = {options.baud}; expected a bit rate, such as 115200")

@@ -5,7 +5,7 @@ is pure: memory comes through a callable ``read(physical, size)``, as a target's
 dictionary. What must not live here: what a kernel keeps where, or which mappings are right (:mod:`keuos_hil.auditor`).
 
 An IOMMU's tables are a :class:`Format`, too (:mod:`.vtd`, :mod:`.smmu`). A new architecture adds a module with a
-:class:`CpuFormat` and a line in :func:`format_for`.
+:class:`CpuFormat`, and the class to those behind :func:`format_for`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from .walk import Mapping, PageMap, Read, Step, Walker, path, translate
 from .x86_64 import X86_64
 
 __all__ = [
+    "ARCHITECTURES",
     "X86_64",
     "Arm64",
     "Caching",
@@ -34,12 +35,21 @@ __all__ = [
     "Step",
     "VtdSecondLevel",
     "Walker",
+    "architecture_of",
     "format_for",
     "path",
     "translate",
 ]
 
-_FORMATS: dict[str, CpuFormat] = {"x86_64": X86_64(), "arm64": Arm64()}
+_FORMATS: dict[str, CpuFormat] = {known.name: known for known in (X86_64(), Arm64())}
+#: Those whose format is known, named as targets name them.
+ARCHITECTURES = tuple(_FORMATS)
+
+
+def architecture_of(machine: str) -> str:
+    """How targets name what ELF calls `machine`: as its format does, else as ELF does, such as "riscv" for EM_RISCV."""
+    known = next((known.name for known in _FORMATS.values() if known.machine == machine), None)
+    return known or machine.removeprefix("EM_").lower()
 
 
 def format_for(architecture: str) -> CpuFormat:

@@ -49,7 +49,7 @@ _PAN_FIELD = 20  #: of ID_AA64MMFR1_EL1
 class Arm64:
     """See :class:`.CpuFormat`."""
 
-    name = "arm64"
+    name, machine = "arm64", "EM_AARCH64"
     levels = _TOP
     shares_kernel_root = True
     denying_levels: tuple[int, ...] = (4,)

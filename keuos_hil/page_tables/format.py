@@ -155,6 +155,7 @@ class CpuFormat(Format, Protocol):
     """Page tables that cores walk.
 
     Attributes:
+        machine: the architecture's name in ELF headers, such as "EM_AARCH64".
         shares_kernel_root: the kernel's half has a root of its own, so that no space can differ there.
         denying_levels: those whose entries to tables say whether user mode gets through; at others all entries let it.
         controls: the protections that registers switch on.
@@ -162,6 +163,7 @@ class CpuFormat(Format, Protocol):
         accesses: how a process's accesses end.
     """
 
+    machine: str
     shares_kernel_root: bool
     denying_levels: tuple[int, ...]
     controls: tuple[Control, ...]

@@ -44,7 +44,7 @@ class X86_64:  # noqa: N801  (the architecture is written so)
         nx: whether EFER.NXE is set. Without it every page can be executed, and bit 63 is reserved.
     """
 
-    name = "x86_64"
+    name, machine = "x86_64", "EM_X86_64"
     levels = _TOP
     shares_kernel_root = False
     denying_levels: tuple[int, ...] = (4, 3, 2)

@@ -15,11 +15,6 @@ enum abuse_op {
 	ABUSE_WAIT = 0, /* for ever */
 	ABUSE_SPIN = 1, /* in user mode, for ever */
 
-	/* ARCH/ */
-	ABUSE_FAR_CALL = 2,    /* through the selector in `value` */
-	ABUSE_X87_DIVIDE = 3,  /* by zero, the exception unmasked, and then the instruction that reports it */
-	ABUSE_X87_PENDING = 4, /* the same without that instruction, and `count` turns of giving way */
-
 	/* capabilities.c */
 	ABUSE_GRANT_CHAIN = 5, /* grants to itself, each from the one before, till refused; then revokes the first */
 	ABUSE_GRANT_FAN = 6,   /* grants to itself, all from the first, till refused; then revokes the first */
@@ -94,9 +89,8 @@ enum abuse_stage {
 	ABUSE_DONE = 2, /* the results stand; it may be waiting */
 };
 
-/* What it leaves with: it came to the end of the operation, a call failed, the parameters made no sense, or the
- * architecture has nothing to do that with. */
-enum abuse_exit { ABUSE_EXIT_OK = 0, ABUSE_EXIT_FAILED = 1, ABUSE_EXIT_SENSELESS = 2, ABUSE_EXIT_ABSENT = 3 };
+/* What it leaves with: it came to the end of the operation, a call failed, or the parameters made no sense. */
+enum abuse_exit { ABUSE_EXIT_OK = 0, ABUSE_EXIT_FAILED = 1, ABUSE_EXIT_SENSELESS = 2 };
 
 extern volatile struct abuse_params params;
 extern volatile struct abuse_results results;
@@ -114,10 +108,6 @@ _Noreturn void abuse_wait(void);
 int abuse_processes(uint32_t op);
 int abuse_capabilities(uint32_t op);
 int abuse_channels(uint32_t op);
-int abuse_has(uint32_t op); /* whether the architecture has the operation */
-void abuse_far_call(uint16_t selector);
-void abuse_x87_divide(void);
-void abuse_x87_report(void);
 
 /* A channel of the caller to itself: its control capability; ends[0] is the producer's, ends[1] the consumer's. */
 int64_t abuse_bind_self(uint32_t mode, uint32_t data_order, struct keuos_endpoint ends[2]);

@@ -47,8 +47,6 @@ _Noreturn void abuse_wait(void)
 
 static int attempt(uint32_t op)
 {
-	if (!abuse_has(op))
-		return ABUSE_EXIT_ABSENT;
 	switch (op) {
 	case ABUSE_WAIT:
 		abuse_wait();
@@ -57,18 +55,6 @@ static int attempt(uint32_t op)
 		for (;;)
 			__asm__ volatile("" ::: "memory");
 	case ABUSE_LEAVE:
-		return 0;
-	case ABUSE_FAR_CALL:
-		abuse_far_call((uint16_t)params.value);
-		return 0;
-	case ABUSE_X87_DIVIDE:
-		abuse_x87_divide();
-		abuse_x87_report();
-		return 0;
-	case ABUSE_X87_PENDING:
-		abuse_x87_divide();
-		for (uint32_t i = 0; i < params.count; i++)
-			sys_yield();
 		return 0;
 	case ABUSE_GRANT_CHAIN:
 	case ABUSE_GRANT_FAN:

@@ -69,8 +69,6 @@ static int attempt(uintptr_t address)
 {
 	volatile uint64_t zero = 0;
 
-	if (!probe_has(&params))
-		return PROBE_EXIT_ABSENT;
 	switch (params.op) {
 	case PROBE_NOTHING:
 		return 0;
@@ -86,17 +84,8 @@ static int attempt(uintptr_t address)
 			return PROBE_EXIT_SENSELESS;
 		probe_instruction(params.number);
 		return 0;
-	case PROBE_DIVIDE:
-		probe_divide();
-		return 0;
 	case PROBE_BREAKPOINT:
 		probe_breakpoint();
-		return 0;
-	case PROBE_SINGLE_STEP:
-		probe_single_step();
-		return 0;
-	case PROBE_MISALIGNED:
-		probe_misaligned();
 		return 0;
 	case PROBE_ALIGNMENT_CHECK:
 		probe_alignment_check();
@@ -111,9 +100,6 @@ static int attempt(uintptr_t address)
 		return results.mismatches ? PROBE_EXIT_DIFFERENT : PROBE_EXIT_SURVIVED;
 	case PROBE_HOSTILE_STACK:
 		probe_hostile_stack(address, params.repeat ? params.repeat : 1);
-		return 0;
-	case PROBE_FLAGS:
-		results.value = probe_flags(params.value);
 		return 0;
 	case PROBE_STACK_OVERFLOW:
 		results.value = overflow_stack(&zero);

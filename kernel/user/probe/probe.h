@@ -14,16 +14,12 @@ enum probe_op {
 	PROBE_WRITE = 2,       /* `value`, `width` bytes, to `address` */
 	PROBE_EXECUTE = 3,     /* calls `address`, which may be non-canonical */
 	PROBE_INSTRUCTION = 4, /* the enum probe_instruction in `number` */
-	PROBE_DIVIDE = 5,      /* by zero */
 	PROBE_BREAKPOINT = 6,
-	PROBE_SINGLE_STEP = 7,     /* sets the trap flag */
-	PROBE_MISALIGNED = 8,      /* an access that has to be aligned and is not: of SIMD; exclusive */
 	PROBE_ALIGNMENT_CHECK = 9, /* a misaligned access with alignment checks switched on */
 	PROBE_SIMD_HOLD = 10,      /* fills all SIMD registers from the seed `value`, spins `repeat` times, compares */
 	PROBE_SIMD_READ = 11,      /* all SIMD registers as found at the start -> simd */
 	PROBE_SYSCALL = 12,        /* `number` with `args`, `repeat` times -> value, second, registers */
 	PROBE_HOSTILE_STACK = 13,  /* a null system call, then `repeat` turns, with the stack pointer at `address` */
-	PROBE_FLAGS = 14,          /* a null system call with the flags in `value` set -> value: the flags afterwards */
 	PROBE_STACK_OVERFLOW = 15, /* recurses until the guard page stops it */
 };
 
@@ -102,21 +98,16 @@ struct probe_results {
 	struct keuos_endpoint endpoints[PROBE_ENDS];
 };
 
-/* What the probe leaves with if the attempt was survived, failed, made no sense, or can't be made on this architecture. */
-enum probe_exit { PROBE_EXIT_SURVIVED = 0, PROBE_EXIT_DIFFERENT = 1, PROBE_EXIT_SENSELESS = 2, PROBE_EXIT_ABSENT = 3 };
+/* What the probe leaves with if the attempt was survived, failed, or made no sense. */
+enum probe_exit { PROBE_EXIT_SURVIVED = 0, PROBE_EXIT_DIFFERENT = 1, PROBE_EXIT_SENSELESS = 2 };
 
-/* The operations that differ between architectures: probe/ARCH/. */
-int probe_has(const volatile struct probe_params *params); /* whether the architecture has the operation */
+/* The operations that differ between architectures: probe/ARCH/. What one has alone is among its attempts (attempts.S). */
 void probe_instruction(uint64_t which);
-void probe_divide(void);
 void probe_breakpoint(void);
-void probe_single_step(void);
-void probe_misaligned(void);
 void probe_alignment_check(void);
 void probe_simd_hold(const volatile struct probe_params *params, volatile struct probe_results *results);
 void probe_simd_read(volatile struct probe_results *results);
 void probe_syscall(const volatile struct probe_params *params, volatile struct probe_results *results);
 void probe_hostile_stack(uint64_t stack, uint64_t repeat);
-uint64_t probe_flags(uint64_t set);
 
 #endif

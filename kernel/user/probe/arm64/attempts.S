@@ -238,6 +238,22 @@ ATTEMPT survives_floating_point_of_every_kind
 	msr fpsr, xzr
 	ret
 
+/* The conditions: of all the flags, these are a process's to set. */
+.irp flags, 0x10000000,0x20000000,0x40000000,0x80000000,0xf0000000
+ATTEMPT survives_flags_\flags\()_over_a_system_call
+	mov w0, #\flags
+	msr nzcv, x0
+	mov x8, xzr
+	mov x19, x30
+	svc #0
+	mov x30, x19
+	mrs x0, nzcv
+	mov w1, #\flags
+	cmp w0, w1
+	b.ne probe_attempt_failed
+	ret
+.endr
+
 ATTEMPT survives_flags_over_preemption
 	mov w0, #0xf0000000
 	msr nzcv, x0

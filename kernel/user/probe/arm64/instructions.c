@@ -3,24 +3,8 @@
 
 #include <stddef.h>
 
-#define FLAGS_OF_USER UINT64_C(0xf0000000) /* NZCV: of all the flags, a process can set these */
-
 _Static_assert(
 	offsetof(struct probe_results, value) == 16 && offsetof(struct probe_results, second) == 24, "attempts.S");
-
-/* Integer division by zero gives 0, and only the kernel could switch on single steps and traps of misaligned accesses. */
-int probe_has(const volatile struct probe_params *params)
-{
-	switch (params->op) {
-	case PROBE_DIVIDE:
-	case PROBE_SINGLE_STEP:
-		return 0;
-	case PROBE_FLAGS:
-		return (params->value & ~FLAGS_OF_USER) == 0;
-	default:
-		return 1;
-	}
-}
 
 #define READ(name) __asm__ volatile("mrs %0, " #name : "=r"(word))
 #define WRITE(name) __asm__ volatile("msr " #name ", %0" : : "r"(word))
@@ -113,25 +97,9 @@ void probe_instruction(uint64_t which)
 	}
 }
 
-void probe_divide(void)
-{
-}
-
 void probe_breakpoint(void)
 {
 	__asm__ volatile("brk #0");
-}
-
-void probe_single_step(void)
-{
-}
-
-/* An exclusive access must be aligned, whatever the kernel has set up. */
-void probe_misaligned(void)
-{
-	uint64_t words[4] = {0}, value;
-
-	__asm__ volatile("ldaxr %0, [%1]" : "=r"(value) : "r"((uintptr_t)words + 9) : "memory");
 }
 
 void probe_alignment_check(void)
@@ -238,19 +206,4 @@ void probe_hostile_stack(uint64_t stack, uint64_t repeat)
 			 : [stack] "r"(stack)
 			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
 			 "x14", "x15", "x16", "x17", "x19", "memory", "cc");
-}
-
-uint64_t probe_flags(uint64_t set)
-{
-	uint64_t after;
-
-	__asm__ volatile("msr nzcv, %[set]\n\t"
-			 "mov x8, #0\n\t"
-			 "svc #0\n\t"
-			 "mrs %[after], nzcv"
-			 : [after] "=r"(after)
-			 : [set] "r"(set)
-			 : "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13",
-			 "x14", "x15", "x16", "x17", "memory", "cc");
-	return after;
 }

@@ -353,6 +353,44 @@ ATTEMPT illegal_restore_of_a_bad_state
 	xrstor64 (%rsp)
 	ret
 
+/* Software interrupts: the exceptions, those that the kernel or the machine uses, and some that nobody does. */
+.irp vector, 0,1,2,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,62,63,64,128,254,255
+ATTEMPT illegal_interrupt_\vector
+	.byte 0xcd, \vector
+	ret
+.endr
+
+/* Every descriptor of the global table and of a local one, at other privileges: user mode loads its own two, or none. */
+.macro LOAD ending, register, selector
+ATTEMPT \ending\()_load_\selector\()_into_\register
+	movl $\selector, %eax
+	movl %eax, %\register
+	ret
+.endm
+.irp register, ds, gs, ss
+.irp selector, 0x04,0x07,0x08,0x0b,0x0f,0x10,0x13,0x28,0x2b,0x33,0x3b
+	LOAD illegal, \register, \selector
+.endr
+.endr
+.irp selector, 0x00,0x03,0x18,0x20,0x23
+	LOAD illegal, ss, \selector
+.endr
+
+/* Selectors of a local descriptor table above all: a gate there would lead into the kernel. */
+.irp selector, 0x07,0x0f,0x8007,0xffff,0x03,0x08,0x0b,0x28,0x30,0x38,0x40
+ATTEMPT illegal_far_call_through_\selector
+	lcall *1f(%rip)
+	ret
+1:	.long 0                                        /* a gate's own address goes unused */
+	.short \selector
+.endr
+
+ATTEMPT illegal_misaligned_store_of_a_vector
+	leaq -40(%rsp), %rax
+	andq $-16, %rax
+	movaps %xmm0, 8(%rax)
+	ret
+
 ATTEMPT fault_execute_call_of_the_vsyscall_page
 	movq $0xffffffffff600000, %rax
 	call *%rax
@@ -390,10 +428,32 @@ ATTEMPT arithmetic_divide_on_no_stack
 	divl %ecx
 	ret
 
+ATTEMPT arithmetic_divide_by_zero
+	movl $1, %eax
+	xorl %edx, %edx
+	xorl %ecx, %ecx
+	divq %rcx
+	ret
+
 ATTEMPT arithmetic_divide_overflow
 	movl $1, %edx
 	movl $1, %ecx
 	divl %ecx
+	ret
+
+/* The division leaves the exception pending: the next x87 instruction that waits reports it. */
+.macro X87_DIVIDE
+	fldcw probe_x87_control(%rip)
+	fld1
+	fdivs probe_x87_zero(%rip)
+.endm
+probe_x87_zero:
+	.long 0
+probe_x87_control:
+	.short 0x37b                                   /* all exceptions masked but the division by zero */
+ATTEMPT arithmetic_x87_divide_unmasked
+	X87_DIVIDE
+	fwait
 	ret
 
 /* Both restore the control word, so that a machine on which nothing is raised goes on as it was. */
@@ -417,6 +477,19 @@ ATTEMPT illegal_mxcsr_reserved_bits
 	ldmxcsr 4(%rsp)
 	ldmxcsr (%rsp)
 	addq $8, %rsp
+	ret
+
+ATTEMPT debug_software_interrupt_of_the_breakpoint
+	.byte 0xcd, 3
+	ret
+
+/* The trap comes behind the instruction that follows popfq. */
+ATTEMPT debug_trap_flag
+	pushfq
+	orq $0x100, (%rsp)
+	popfq
+	nop
+	nop
 	ret
 
 ATTEMPT debug_trap_flag_over_a_system_call
@@ -542,6 +615,25 @@ ATTEMPT survives_flags_over_preemption
 	popq %rbx
 	ret
 
+/* The kernel clears what it must not inherit: direction, nested task, alignment check. */
+.irp flags, 0x400,0x4000,0x40000,0x44400
+ATTEMPT survives_flags_\flags\()_over_a_system_call
+	pushfq
+	orq $\flags, (%rsp)
+	popfq
+	xorl %eax, %eax
+	syscall
+	pushq $2                                       /* compiled code counts on clear flags, direction above all */
+	popfq
+	ret
+.endr
+
+.irp selector, 0x00,0x03,0x18,0x1b,0x20,0x23
+	LOAD survives, ds, \selector
+	LOAD survives, gs, \selector
+.endr
+	LOAD survives, ss, 0x1b
+
 /* A process that has not touched them finds control words as the ABI says, and empty x87 registers. */
 ATTEMPT survives_fresh_control_words
 	subq $40, %rsp
@@ -606,6 +698,20 @@ ATTEMPT survives_\name
 	HOLD holding_round_down, 0x77f, 0x3f80, 70000
 	HOLD holding_single, 0x07f, 0xff80, 5
 
+/* A pending error waits in registers that the kernel saves and others load theirs over; only its owner's next use reports it. */
+ATTEMPT survives_holding_a_pending_x87_error
+	pushq %rbx
+	X87_DIVIDE
+	movl $3000, %ebx
+1:	movl $1, %eax                                  /* KEUOS_SYS_YIELD */
+	syscall
+	decl %ebx
+	jnz 1b
+	fnclex
+	fninit
+	popq %rbx
+	ret
+
 /* Every vector register is as it was over system calls that succeed, fail and give way. */
 ATTEMPT survives_vector_registers_over_system_calls
 	pushq %rbx
@@ -638,32 +744,4 @@ ATTEMPT survives_vector_registers_over_system_calls
 	popq %rbx
 	ret
 
-/* A software interrupt for each vector, and a load of each kind of selector: eight bytes, or sixteen, apart. */
-	.balign 8
-	.globl probe_interrupts
-probe_interrupts:
-.set vector, 0
-.rept 256
-	.byte 0xcd, vector
-	ret
-	.balign 8
-	.set vector, vector + 1
-.endr
-
-.macro LOADS name, register
-	.balign 16
-	.globl probe_loads_\name
-probe_loads_\name:
-.set selector, 0
-.rept 64
-	movl $selector, %eax
-	movl %eax, \register
-	ret
-	.balign 16
-	.set selector, selector + 1
-.endr
-.endm
-	LOADS ds, %ds
-	LOADS gs, %gs
-	LOADS ss, %ss
 	.section .note.GNU-stack, "", @progbits

@@ -8,12 +8,6 @@ struct __attribute__((packed)) table_register {
 	uint64_t base;
 };
 
-int probe_has(const volatile struct probe_params *params)
-{
-	(void)params;
-	return 1;
-}
-
 void probe_instruction(uint64_t which)
 {
 	struct table_register table = {0};
@@ -104,34 +98,9 @@ void probe_instruction(uint64_t which)
 	}
 }
 
-void probe_divide(void)
-{
-	uint64_t low = 1, high = 0;
-
-	__asm__ volatile("divq %2" : "+a"(low), "+d"(high) : "r"((uint64_t)0) : "cc");
-}
-
 void probe_breakpoint(void)
 {
 	__asm__ volatile("int3");
-}
-
-void probe_single_step(void)
-{
-	/* The trap comes behind the instruction that follows popfq. */
-	__asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\tnop\n\tnop" : : : "cc", "memory");
-}
-
-void probe_misaligned(void)
-{
-	__asm__ volatile("movq %%rsp, %%rbx\n\t"
-			 "andq $-16, %%rsp\n\t"
-			 "subq $40, %%rsp\n\t"
-			 "movaps %%xmm0, (%%rsp)\n\t"
-			 "movq %%rbx, %%rsp"
-			 :
-			 :
-			 : "rbx", "memory", "cc");
 }
 
 void probe_alignment_check(void)
@@ -234,23 +203,4 @@ void probe_hostile_stack(uint64_t stack, uint64_t repeat)
 			 : [repeat] "+r"(repeat)
 			 : [stack] "r"(stack)
 			 : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
-}
-
-uint64_t probe_flags(uint64_t set)
-{
-	uint64_t after;
-
-	__asm__ volatile("pushfq\n\t"
-			 "orq %[set], (%%rsp)\n\t"
-			 "popfq\n\t"
-			 "xorl %%eax, %%eax\n\t"
-			 "syscall\n\t"
-			 "pushfq\n\t"
-			 "popq %[after]\n\t"
-			 "pushq $2\n\t" /* a compiler's code counts on clear flags, direction above all */
-			 "popfq"
-			 : [after] "=&r"(after)
-			 : [set] "r"(set)
-			 : "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory", "cc");
-	return after;
 }
