@@ -26,10 +26,12 @@ class Machine:
     Attributes:
         options: for pytest, that make it.
         missing: what the kernel's line of protections must say that it lacks.
+        cases: what is run on it, for pytest's -k.
     """
 
     options: tuple[str, ...]
     missing: frozenset[str] = field(default=frozenset())
+    cases: str = CASES
 
 
 MACHINES = {
@@ -46,11 +48,11 @@ MACHINES = {
 
 
 @pytest.mark.parametrize("kind", MACHINES)
-def test_the_kernel_runs_on_it_and_says_what_it_lacks(tmp_path: Path, kind: str) -> None:
-    _require_works(MACHINES[kind], tmp_path)
+def test_the_kernel_runs_on_it_and_says_what_it_lacks(pytestconfig: pytest.Config, tmp_path: Path, kind: str) -> None:
+    _require_works(MACHINES[kind], pytestconfig, tmp_path)
 
 
-def test_the_kernel_runs_with_an_8250_for_a_console(tmp_path: Path) -> None:
+def test_the_kernel_runs_with_an_8250_for_a_console(pytestconfig: pytest.Config, tmp_path: Path) -> None:
     """`virt` has none. One on its PCIe bus serves: firmware gives it an address, and the device tree tells of it."""
     firmware = tmp_path / "firmware.elf"
     source = ROOT / "tests" / "kernels" / "uart_firmware.S"
@@ -75,7 +77,7 @@ def test_the_kernel_runs_with_an_8250_for_a_console(tmp_path: Path) -> None:
     extra += ["-device", f"loader,file={firmware},cpu-num=0"]
     # This tree tells of no PCI host and no SMMU.
     machine = Machine(tuple(f"--qemu-extra={word}" for word in extra), frozenset({"no-IOMMU"}))
-    _require_works(machine, tmp_path)
+    _require_works(machine, pytestconfig, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -89,18 +91,49 @@ def test_the_kernel_runs_with_an_8250_for_a_console(tmp_path: Path) -> None:
     ids=["no-numbers", "one-stream", "one-number"],
 )
 def test_functions_that_can_not_be_told_apart_are_given_to_nobody(
-    tmp_path: Path, old: bytes, new: bytes, said: bytes
+    pytestconfig: pytest.Config, tmp_path: Path, old: bytes, new: bytes, said: bytes
 ) -> None:
     """QEMU's own tree with a property that goes by another name."""
+    tree = _virt(tmp_path)
+    assert tree.count(b"\0" + old + b"\0") == 1
+    tree = tree.replace(b"\0" + old + b"\0", b"\0" + new.ljust(len(old), b"\0") + b"\0")
+    assert said in _require_works(_of(tree, tmp_path), pytestconfig, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "said"),
+    [
+        ("iommu-map", 1 << 15, b"a PCI function's stream is beyond its table"),
+        ("msi-map", 1 << 16, b"a PCI function's number there is beyond those it has, or beyond its table"),
+    ],
+)
+def test_functions_whose_numbers_are_beyond_the_tables_are_given_to_nobody(
+    pytestconfig: pytest.Config, tmp_path: Path, name: str, first: int, said: bytes
+) -> None:
+    """QEMU's own tree, with other numbers of streams or devices: its ITS has sixteen bits of them."""
+    tree = _virt(tmp_path)
+    strings = struct.unpack_from(">I", tree, 12)[0]
+    property_ = struct.pack(">III", 3, 16, tree.index(b"\0" + name.encode() + b"\0", strings) + 1 - strings)
+    [at] = [found.end() for found in re.finditer(re.escape(property_), tree)]
+    requester, controller, number, count = struct.unpack_from(">4I", tree, at)
+    assert (requester, number) == (0, 0)
+    tree = tree[:at] + struct.pack(">4I", requester, controller, first, count) + tree[at + 16 :]
+    assert said in _require_works(_of(tree, tmp_path), pytestconfig, tmp_path)
+
+
+def _virt(tmp_path: Path) -> bytes:
+    """The device tree of QEMU's machine with an SMMU and an ITS."""
     blob = tmp_path / "virt.dtb"
     dump = ["-M", f"virt,gic-version=3,iommu=smmuv3,dumpdtb={blob}", "-cpu", "max", "-smp", "2", "-m", "128"]
     subprocess.run(["qemu-system-aarch64", *dump], check=True, capture_output=True, timeout=60)
-    tree = blob.read_bytes()
-    assert tree.count(b"\0" + old + b"\0") == 1
-    tree = tree.replace(b"\0" + old + b"\0", b"\0" + new.ljust(len(old), b"\0") + b"\0")
+    return blob.read_bytes()
+
+
+def _of(tree: bytes, tmp_path: Path) -> Machine:
+    """The machine that is told to the kernel by this tree, whose functions nobody is to get."""
+    blob = tmp_path / "other.dtb"
     blob.write_bytes(_without_padding(tree))
-    machine = Machine(("--qemu-extra=-dtb", f"--qemu-extra={blob}"), frozenset({"no-IOMMU"}))
-    assert said in _require_works(machine, tmp_path)
+    return Machine(("--qemu-extra=-dtb", f"--qemu-extra={blob}"), frozenset({"no-IOMMU"}), "every_core")
 
 
 def _without_padding(tree: bytes) -> bytes:
@@ -110,8 +143,8 @@ def _without_padding(tree: bytes) -> bytes:
     return struct.pack(">II", magic, end) + tree[8:end]
 
 
-def _require_works(machine: Machine, tmp_path: Path) -> bytes:
-    """What it says."""
+def _require_works(machine: Machine, config: pytest.Config, tmp_path: Path) -> bytes:
+    """What it says. The kernel is the one that the run's options name, or that of the checkout."""
     command = [
         sys.executable,
         "-m",
@@ -123,7 +156,9 @@ def _require_works(machine: Machine, tmp_path: Path) -> bytes:
         "no:cacheprovider",
         "--target=qemu-arm64",
     ]
-    command += ["-k", CASES, "--require=agent", *machine.options, f"--results={tmp_path}"]
+    given = {name: config.getoption(f"keuos_{name}") for name in ("kernel", "initrd")}
+    command += [f"--{name}={path}" for name, path in given.items() if path]
+    command += ["-k", machine.cases, "--require=agent", *machine.options, f"--results={tmp_path}"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONG, check=False)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-1000:]
     assert re.search(r"\d+ passed", run.stdout), run.stdout[-400:]

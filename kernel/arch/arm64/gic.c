@@ -169,16 +169,10 @@ void gic_enable(uint32_t interrupt, bool edge)
 	write32(distributor + D_ENABLE + interrupt / 32 * 4, 1u << interrupt % 32);
 }
 
-/* What was stored before must be there when the interrupt comes: IHI0069, 4.4. */
-static void barrier(void)
-{
-	__asm__ volatile("dsb ishst" ::: "memory");
-}
-
 void gic_send(const struct cpu *cpu, uint32_t sgi)
 {
 	uint64_t affinity = cpu->arch.affinity;
-	barrier();
+	DSB(ishst); /* what was stored before is there when the interrupt comes: IHI0069, 4.4 */
 	if (machine.gic == GIC_V2) {
 		write32(distributor + D_SGI, cpu->arch.gic_target << 16 | sgi);
 		return;
@@ -194,7 +188,7 @@ void gic_broadcast(uint32_t sgi)
 {
 	if (distributor == NULL)
 		return; /* a panic before there is more than one core */
-	barrier();
+	DSB(ishst);
 	if (machine.gic == GIC_V2)
 		write32(distributor + D_SGI, SGI_ALL_BUT_SELF | sgi);
 	else
@@ -209,7 +203,7 @@ bool gic_next(uint32_t *taken, uint32_t *interrupt)
 	} else {
 		*taken = (uint32_t)READ_SYSTEM(S3_0_C12_C12_0); /* ICC_IAR1_EL1 */
 		*interrupt = *taken & 0xffffff;
-		__asm__ volatile("dsb sy" ::: "memory");
+		DSB(sy); /* the acknowledgment has taken effect */
 	}
 	return *interrupt < SPURIOUS_FROM || *interrupt >= LPI_FIRST;
 }

@@ -55,6 +55,10 @@ _Static_assert(1 << EVENT_BITS > INTERRUPT_SLOTS, "a slot is an event");
 #define SHAREABLE (1ull << 10)
 #define CACHED (7ull << 59 | SHAREABLE)
 #define REDISTRIBUTOR_CACHED (7ull << 7 | SHAREABLE)
+/* GITS_TYPER: how many bits events and devices are numbered by. */
+#define TYPE_EVENT_BITS(type) (((type) >> 8 & 31) + 1)
+#define TYPE_DEVICE_BITS(type) (((type) >> 13 & 31) + 1)
+#define QUIESCENT (1u << 31)
 #define TABLE_TYPE(value) ((value) >> 56 & 7)
 #define TABLE_ENTRY_BYTES(value) (((value) >> 48 & 31) + 1)
 #define TABLE_PAGE_SIZE (3ull << 8) /* 0: 4 KiB */
@@ -78,6 +82,11 @@ static void write64(volatile uint8_t *at, uint64_t value)
 	*(volatile uint64_t *)at = value;
 }
 
+static uint32_t read32(volatile const uint8_t *at)
+{
+	return *(volatile const uint32_t *)at;
+}
+
 static void write32(volatile uint8_t *at, uint32_t value)
 {
 	*(volatile uint32_t *)at = value;
@@ -96,7 +105,7 @@ static void enqueue(uint64_t first, uint64_t second, uint64_t third)
 /* What is in the queue is carried out when this returns: the last of it is a SYNC. */
 static void finish(void)
 {
-	__asm__ volatile("dsb sy" ::: "memory");
+	DSB(ishst); /* commands, and the tables that they are about, before the index */
 	write64(registers + ITS_QUEUE_WRITE, queue_at);
 	uint64_t until = arch_counter() + arch_counter_hz / 1000 * ANSWER_MS;
 	while (read64(registers + ITS_QUEUE_READ) != queue_at) {
@@ -126,15 +135,15 @@ static bool begin_core(const struct cpu *cpu)
 	volatile uint8_t *own = cpu->arch.redistributor;
 	uint64_t pending = frame_alloc_aligned(FRAME_IOMMU, 0, PENDING_ALIGNMENT);
 	bool has_lpis = read64(own + R_TYPE) & TYPE_PHYSICAL;
-	bool taken = *(volatile uint32_t *)(own + R_CONTROL) & ENABLED; /* it can't be switched off everywhere */
+	bool taken = read32(own + R_CONTROL) & ENABLED; /* it can't be switched off everywhere */
 	if (pending == 0 || !has_lpis || taken)
 		return false;
 	write64(own + R_PROPERTIES, image_physical(lpi_properties) | REDISTRIBUTOR_CACHED | (INTERRUPT_BITS - 1));
 	write64(own + R_PENDING, pending | REDISTRIBUTOR_CACHED | 1ull << 62 /* all zero */);
 	if (!(read64(own + R_PROPERTIES) & SHAREABLE))
 		return false;
-	__asm__ volatile("dsb sy" ::: "memory");
-	write32(own + R_CONTROL, *(volatile uint32_t *)(own + R_CONTROL) | ENABLED);
+	DSB(ishst); /* properties and pending bits, then who reads them */
+	write32(own + R_CONTROL, read32(own + R_CONTROL) | ENABLED);
 	return true;
 }
 
@@ -166,14 +175,17 @@ static bool begin_tables(void)
 	return collections && device_table != NULL;
 }
 
+/* As many devices as its numbers have bits for, and as its table, a page of entries or a page of such pages, holds. */
+static bool has_place(uint32_t id)
+{
+	uint64_t in_table = (uint64_t)devices_a_page * (indirect ? KEUOS_PAGE_BYTES / sizeof(uint64_t) : 1);
+	return (uint64_t)id >> TYPE_DEVICE_BITS(type) == 0 && id < in_table;
+}
+
 static bool begin_device(uint32_t id)
 {
-	if (!indirect && id >= devices_a_page)
-		return false;
 	if (indirect) {
 		uint32_t part = id / devices_a_page;
-		if (part >= KEUOS_PAGE_BYTES / sizeof(uint64_t))
-			return false;
 		if (!(device_table[part] & VALID)) {
 			uint64_t page = iommu_page(0);
 			if (page == 0)
@@ -194,12 +206,28 @@ static bool id_of(uint16_t requester, uint32_t *id)
 	return tree_id_of(&machine.pci_messages, machine.its_phandle, requester, id);
 }
 
+/* Off, and at rest (GITS_CTLR.Quiescent): until then it may still read and write the tables that it had. */
+static bool switch_off(void)
+{
+	write32(registers + ITS_CONTROL, 0);
+	uint64_t until = arch_counter() + arch_counter_hz / 1000 * ANSWER_MS;
+	while (!(read32(registers + ITS_CONTROL) & QUIESCENT)) {
+		if (arch_counter() > until)
+			return false;
+		arch_pause();
+	}
+	return true;
+}
+
 /* What the machine lacks, or NULL. */
 static const char *begin(void)
 {
 	registers = arch_map_device(machine.its.base, ITS_DOORBELL_PAGE);
 	type = read64(registers + ITS_TYPE);
-	write32(registers + ITS_CONTROL, 0);
+	if (!switch_off())
+		return "it does not come to rest when it is switched off";
+	if (TYPE_EVENT_BITS(type) < EVENT_BITS)
+		return "it has fewer events for a function than there are interrupts for drivers";
 	if (!pci_told_apart(&machine.pci_messages, machine.its_phandle))
 		return "a PCI function has no number there, or another's";
 	uint64_t page = iommu_page(0);
@@ -224,8 +252,10 @@ static const char *begin(void)
 	}
 	for (uint32_t i = 0; i < pci_function_count; i++) {
 		uint32_t id;
-		if (!id_of(pci_functions[i].requester, &id) || !begin_device(id))
-			return "its tables have no room for every PCI function";
+		if (!id_of(pci_functions[i].requester, &id) || !has_place(id))
+			return "a PCI function's number there is beyond those it has, or beyond its table";
+		if (!begin_device(id))
+			return "no memory for every PCI function's events";
 	}
 	return NULL;
 }

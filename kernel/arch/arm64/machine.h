@@ -16,6 +16,13 @@
 	})
 #define WRITE_SYSTEM(name, value) __asm__ volatile("msr " #name ", %0" : : "r"((uint64_t)(value)) : "memory")
 
+/*
+ * Barriers where a device looks on (Arm ARM B2.3). Macros, so that each place has a line of its own in the debug
+ * information, by which tests/arm64/barriers.py looks for the instruction.
+ */
+#define DMB(which) __asm__ volatile("dmb " #which ::: "memory")
+#define DSB(which) __asm__ volatile("dsb " #which ::: "memory")
+
 /* A field of four bits of an ID register; 0: not there. */
 #define ID_FIELD(name, shift) (READ_SYSTEM(name) >> (shift)&15)
 

@@ -150,7 +150,7 @@ static void publish(const void *at, size_t bytes)
 {
 	(void)at;
 	(void)bytes; /* it reads through the caches */
-	__asm__ volatile("dsb ishst" ::: "memory");
+	DSB(ishst);
 }
 
 static bool becomes(uint32_t at, uint32_t mask, uint32_t value)
@@ -185,11 +185,12 @@ static void finish(void)
 {
 	enum { INDEX = (2 << COMMANDS_BITS) - 1 };
 	enqueue(SYNC, 0);
-	publish(commands, KEUOS_PAGE_BYTES);
+	DSB(ishst); /* commands, and the tables that they are about, before the index */
 	write32(SMMU_COMMANDS_PRODUCED, commands_produced);
 	if (!becomes(SMMU_COMMANDS_CONSUMED, INDEX, commands_produced))
 		panic("the SMMU does not carry out its commands: it is at %x of %x, errors %x",
 			read32(SMMU_COMMANDS_CONSUMED), commands_produced, read32(SMMU_ERROR));
+	DSB(ishld); /* the index, then what the device has written up to there */
 }
 
 static bool stream_of(uint16_t requester, uint32_t *stream)
@@ -247,10 +248,10 @@ void smmu_interrupt(void)
 			events_consumed = produced & (TURNS - 1);
 			continue;
 		}
-		__asm__ volatile("dsb ishld" ::: "memory"); /* the index first, then what it covers */
+		DSB(ishld); /* the index first, then what it covers */
 		take_event(events + events_consumed % ENTRIES * EVENT_WORDS);
 		events_consumed = (events_consumed + 1) % TURNS;
-		__asm__ volatile("dmb sy" ::: "memory"); /* what it covered has been read before its place is free */
+		DMB(sy); /* what it covered has been read before its place is free */
 	}
 	/* A full queue is an error that stays until it is seen; a refused command is not, and finish() tells of it. */
 	uint32_t error = read32(SMMU_ERROR), seen = read32(SMMU_ERROR_SEEN);
@@ -281,31 +282,37 @@ static void *kernel_page(void)
 	return arch_direct(frame);
 }
 
-/* All of the kernel's own tables are made now: what a driver takes later, it gives back. */
-static bool begin_streams(void)
+/* All of the kernel's own tables are made now: what a driver takes later, it gives back. What the unit lacks, or NULL. */
+static const char *begin_streams(void)
 {
 	if (!pci_told_apart(&machine.pci_streams, machine.smmu_phandle))
-		return false;
+		return "a PCI function has no stream there, or another's";
 	stream_table = kernel_page();
 	stream_contexts = kernel_page();
 	for (uint32_t i = 0; i < pci_function_count; i++) {
 		uint32_t stream;
 		if (!stream_of(pci_functions[i].requester, &stream) || stream >> STREAM_BITS != 0)
-			return false;
+			return "a PCI function's stream is beyond its table";
 		uint64_t *first = &stream_table[stream >> STREAM_SPLIT];
 		if (*first == 0)
 			*first = arch_direct_physical(kernel_page()) | (STREAM_SPLIT + 1);
-		publish(first, sizeof(*first));
 	}
-	return true;
+	return NULL;
+}
+
+/* What comes while it is off is ended, from before it goes off [6.3, SMMU_GBPA]: it takes one change at a time. */
+static void let_nothing_by(void)
+{
+	bool ready = becomes(SMMU_BYPASS, BYPASS_UPDATE, 0);
+	write32(SMMU_BYPASS, read32(SMMU_BYPASS) | BYPASS_UPDATE | BYPASS_ABORT);
+	if (!ready || !becomes(SMMU_BYPASS, BYPASS_UPDATE, 0))
+		panic("the SMMU does not stop passing everything: its word for that is %x", read32(SMMU_BYPASS));
 }
 
 static void start(void)
 {
+	let_nothing_by();
 	control(0);
-	write32(SMMU_BYPASS, BYPASS_UPDATE | BYPASS_ABORT); /* nothing passes while it is off */
-	if (!becomes(SMMU_BYPASS, BYPASS_UPDATE, 0))
-		panic("the SMMU does not stop passing everything");
 	write32(SMMU_INTERRUPTS, 0);
 	write32(SMMU_CONTROL_1, CONTROL_1_CACHED);
 	write32(SMMU_CONTROL_2, CONTROL_2_RECORD_STREAMS | CONTROL_2_PRIVATE);
@@ -343,8 +350,8 @@ bool arch_iommu_init(void)
 		.publish = publish};
 	registers = arch_map_device(machine.smmu.base, SMMU_BYTES);
 	const char *lack = unusable();
-	if (lack == NULL && !begin_streams())
-		lack = "a PCI function has no stream there, or another's";
+	if (lack == NULL)
+		lack = begin_streams();
 	if (lack != NULL) {
 		print("IOMMU: SMMUv3 at %lx can't be used: %s\n", machine.smmu.base, lack);
 		return false;
@@ -388,9 +395,8 @@ bool arch_iommu_attach(uint16_t requester, struct iommu_domain *domain)
 	context[0] = CONTEXT_TRANSLATION | CONTEXT_LOWER_HALF_ONLY | CONTEXT_VALID | CONTEXT_OUTPUT(output_bits) |
 		CONTEXT_AARCH64 | CONTEXT_RECORD | CONTEXT_ABORT | CONTEXT_OWN_ASID | CONTEXT_DOMAIN(domain->number);
 	entry[1] = STREAM_CACHED | STREAM_SHARING_KEPT;
-	publish(entry, STREAM_WORDS * sizeof(*entry));
+	DSB(ishst); /* all else, then what makes it valid: it may be fetched at any time [3.21.3] */
 	entry[0] = arch_direct_physical(context) | STREAM_STAGE_1 | STREAM_VALID;
-	publish(entry, sizeof(*entry));
 	forget_stream(stream);
 	arch_iommu_flush(domain);
 	return true;
@@ -403,7 +409,7 @@ void arch_iommu_detach(uint16_t requester, struct iommu_domain *domain)
 		panic("requester %x has no stream", requester);
 	uint64_t *context = context_of(domain->number), *entry = stream_entry(stream);
 	entry[0] = 0;
-	publish(entry, sizeof(*entry));
+	DSB(ishst); /* no valid entry leads to what is no context */
 	context[0] = 0;
 	forget_stream(stream);
 	arch_iommu_flush(domain);

@@ -97,18 +97,20 @@ bool virtio_queue_take(struct virtio_queue *queue, uint16_t *index, uint32_t *by
 bool virtio_queue_arm(struct virtio_queue *queue)
 {
 	if (queue->event_index)
-		__atomic_store_n(&queue->available->ring[queue->size], queue->taken, __ATOMIC_RELEASE);
+		__atomic_store_n(&queue->available->ring[queue->size], queue->taken, __ATOMIC_RELAXED);
 	else
-		__atomic_store_n(&queue->available->flags, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&queue->available->flags, 0, __ATOMIC_RELAXED);
+	/* The device sees that we will wait before we look a last time, or it is silent and we wait. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	return __atomic_load_n(&queue->used->index, __ATOMIC_ACQUIRE) != queue->taken;
 }
 
+/* A wish that may be seen late: an interrupt too many does no harm. */
 void virtio_queue_disarm(struct virtio_queue *queue)
 {
 	if (queue->event_index) /* half the numbers away: farther than any queue is long */
 		__atomic_store_n(
-			&queue->available->ring[queue->size], (uint16_t)(queue->taken + 0x8000), __ATOMIC_RELEASE);
+			&queue->available->ring[queue->size], (uint16_t)(queue->taken + 0x8000), __ATOMIC_RELAXED);
 	else
-		__atomic_store_n(&queue->available->flags, NO_INTERRUPT, __ATOMIC_RELEASE);
+		__atomic_store_n(&queue->available->flags, NO_INTERRUPT, __ATOMIC_RELAXED);
 }
