@@ -58,6 +58,10 @@ _ALL = (
     Capability(
         "days-clock", Kind.TARGET, "such a clock that is wound by days at once: netd, or an initrd with netd_hil"
     ),
+    Capability("mtu", Kind.TARGET, "a target whose MTU can be chosen: netd, lwip, linux, or QEMU's virtio-net"),
+    Capability(
+        "boots-stack", Kind.TARGET, "a target whose stack starts anew in each session: any but linux or a board"
+    ),
     Capability("unplug", Kind.TARGET, "a target whose cable the bench can pull: an emulated NIC on the test's wire"),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),

@@ -384,6 +384,15 @@ class Resuming(Protocol):
 
 
 @runtime_checkable
+class ChoosesMtu(Protocol):
+    """A target whose interface's MTU can be chosen: capability `mtu`."""
+
+    def with_mtu(self, mtu: int) -> AnyTarget:
+        """The same target, but for the MTU. Raises UsageError for one that the interface can't have."""
+        ...
+
+
+@runtime_checkable
 class Apart(Protocol):
     """A target with processors of its own: what else this machine does changes none of its figures."""
 

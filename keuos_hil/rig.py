@@ -26,6 +26,7 @@ from .parts import (
     AnyTarget,
     Asked,
     Asking,
+    ChoosesMtu,
     Counting,
     Debug,
     Deviating,
@@ -220,6 +221,27 @@ class LiveTarget:
     def start_another(self, directory: Path) -> Session:
         """A second session of the same target with the same image; the caller closes it."""
         return _start(self.definition, self.booted, directory)
+
+    @contextmanager
+    def another(self, directory: Path, mtu: int | None = None) -> Iterator[LiveTarget]:
+        """The same target with the same image a second time, beside this session, while the block runs.
+
+        Args:
+            mtu: of its interface; None for this session's.
+
+        Raises:
+            UsageError: nobody can choose this target's MTU.
+        """
+        definition = self.definition
+        if mtu is not None:
+            if not isinstance(definition, ChoosesMtu):
+                raise UsageError(f"the MTU of target {self.name} can't be chosen; mark the test with needs('mtu')")
+            definition = definition.with_mtu(mtu)
+        session = _start(definition, self.booted, directory)
+        try:
+            yield LiveTarget(definition, self.booted, session, directory)
+        finally:
+            session.close()
 
     @property
     def key(self) -> str | None:

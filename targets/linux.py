@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -179,7 +179,7 @@ class Linux:
     """See :class:`keuos_hil.parts.Resident`."""
 
     timebase = Timebase("emulated")
-    capabilities = frozenset({"link", "sockets"} | ({"native-rows"} if can_measure() else set()))
+    capabilities = frozenset({"link", "sockets", "mtu"} | ({"native-rows"} if can_measure() else set()))
 
     def __init__(self, name: str, options: LinuxOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated"):
@@ -190,8 +190,13 @@ class Linux:
             raise UsageError(f"target {name}: launches are at least 1, and rounds {ROUNDS_MIN}, or no row has a figure")
         self.name = name
         self.options = options
+        self._run = run
         self._wire = "tap" if run.link is None else run.link.kind
         self._program: Path | None = None
+
+    def with_mtu(self, mtu: int) -> Linux:
+        """See ChoosesMtu.with_mtu."""
+        return Linux(self.name, replace(self.options, mtu=mtu), self._run)
 
     def check(self) -> None:
         """See Target.check."""

@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -287,7 +287,7 @@ class LinuxGuest:
     """See :class:`keuos_hil.parts.Resident`."""
 
     timebase = Timebase("emulated")
-    capabilities = frozenset({"link", "sockets", "test-clock"})
+    capabilities = frozenset({"link", "sockets", "test-clock", "mtu", "boots-stack"})
 
     def __init__(self, name: str, options: LinuxGuestOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated"):
@@ -297,7 +297,12 @@ class LinuxGuest:
         self._memory_bytes = parse_size(options.memory, f"target {name}: memory")
         self.name = name
         self.options = options
+        self._run = run
         self._initrd: Path | None = None
+
+    def with_mtu(self, mtu: int) -> LinuxGuest:
+        """See ChoosesMtu.with_mtu."""
+        return LinuxGuest(self.name, replace(self.options, mtu=mtu), self._run)
 
     def check(self) -> None:
         """See Target.check."""

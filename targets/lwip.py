@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface
 from pathlib import Path
 
@@ -187,7 +187,7 @@ class Lwip:
     """See :class:`keuos_hil.parts.Resident`."""
 
     timebase = Timebase("emulated")
-    capabilities = frozenset({"link", "sockets", "test-clock"})
+    capabilities = frozenset({"link", "sockets", "test-clock", "mtu", "boots-stack"})
 
     def __init__(self, name: str, options: LwipOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated"):
@@ -195,6 +195,11 @@ class Lwip:
         require_mtu(name, options.mtu)
         self.name = name
         self.options = options
+        self._run = run
+
+    def with_mtu(self, mtu: int) -> Lwip:
+        """See ChoosesMtu.with_mtu."""
+        return Lwip(self.name, replace(self.options, mtu=mtu), self._run)
 
     def check(self) -> None:
         """See Target.check."""

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import zlib
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -585,7 +585,7 @@ class Netd:
     """See :class:`keuos_hil.parts.Resident`."""
 
     timebase = Timebase("emulated")
-    capabilities = frozenset({"link", "sockets", "test-clock", "days-clock"})
+    capabilities = frozenset({"link", "sockets", "test-clock", "days-clock", "mtu", "boots-stack"})
 
     def __init__(self, name: str, options: NetdOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "emulated"):
@@ -594,6 +594,11 @@ class Netd:
             raise UsageError(f"target {name}: mtu = {options.mtu}; expected 68 to 9000")
         self.name = name
         self.options = options
+        self._run = run
+
+    def with_mtu(self, mtu: int) -> Netd:
+        """See ChoosesMtu.with_mtu."""
+        return Netd(self.name, replace(self.options, mtu=mtu), self._run)
 
     def check(self) -> None:
         """See Target.check."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keuos_hil.plugins.arm64_image import flat_image
@@ -94,6 +94,7 @@ class QemuArm64:
         )
         self.name = name
         self.options = options
+        self._run = run
         is_virt = options.machine.split(",")[0].startswith("virt")
         iommu = options.iommu and is_virt
         nic, port = plug_nic(options.nic, iommu=iommu, port=is_virt)
@@ -111,6 +112,10 @@ class QemuArm64:
     def timebase(self) -> Timebase:
         """`instructions`, or what the accelerator gives."""
         return self._machine.timebase
+
+    def with_mtu(self, mtu: int) -> QemuArm64:
+        """See ChoosesMtu.with_mtu."""
+        return QemuArm64(self.name, replace(self.options, nic=f"{self.options.nic},host_mtu={mtu}"), self._run)
 
     def check(self) -> None:
         """See Target.check."""

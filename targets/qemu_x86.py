@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keuos_hil.plugins import grub_iso
@@ -85,6 +85,7 @@ class QemuX86:
         )
         self.name = name
         self.options = options
+        self._run = run
         devices = ["-device", "intel-iommu,intremap=on"] if self._has_iommu else []
         nic, port = plug_nic(options.nic, iommu=self._has_iommu, port=self._is_q35)
         self._machine = QemuMachine(name, kind, options, run, nic=nic, devices=devices + port)
@@ -104,6 +105,10 @@ class QemuX86:
     def timebase(self) -> Timebase:
         """`instructions`, or what the accelerator gives."""
         return self._machine.timebase
+
+    def with_mtu(self, mtu: int) -> QemuX86:
+        """See ChoosesMtu.with_mtu."""
+        return QemuX86(self.name, replace(self.options, nic=f"{self.options.nic},host_mtu={mtu}"), self._run)
 
     def check(self) -> None:
         """See Target.check."""

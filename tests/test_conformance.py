@@ -30,7 +30,8 @@ def test_every_numbered_requirement_of_rfc_9293_is_in_the_table():
 def test_waivers_name_rows_and_say_why():
     found = conformance.waivers()
     assert set(found) <= set(requirements.table())
-    assert all(found.values())
+    assert all(waiver.reason for waiver in found.values())
+    assert {waiver.kind for waiver in found.values()} <= {"unobservable", "refused", "not offered"}
 
 
 def test_an_unknown_id_names_the_nearest():
@@ -93,7 +94,7 @@ def test_a_misspelt_requirement_is_a_usage_error(pytester):
 def test_the_page_has_a_row_for_each_requirement(pytester, capsys):
     _, path = _run(pytester)
     html = pytester.path / "page.html"
-    assert conformance.main([str(path), "--html", str(html)]) == 0
+    assert conformance.main([str(path), "--html", str(html)]) == 1, "a case failed without a reason"
     page = capsys.readouterr().out
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
     assert set(requirements.table()) <= set(rows)
@@ -139,3 +140,42 @@ def test_a_skip_is_told_and_counts_only_where_nothing_ran(tmp_path, capsys):
     assert verdicts["9293:MUST-2"] == verdicts["9293:MUST-3"] == "passed (1)"
     assert "- **9293:MUST-1** on netd: no such option." in page
     assert "**9293:MUST-3**" not in page
+
+
+def _run_of(verdicts, path, target="netd"):
+    """results.json of a run with a case for each requirement, all passed but for `verdicts`; None: untested."""
+    found = Results()
+    for name in requirements.table():
+        verdict = verdicts.get(name, None if name in conformance.waivers() else "passed")
+        if verdict is not None:
+            found.add_evidence(name, target, "case", verdict, "why" if verdict == "xfailed" else "")
+    found.write(path, {"time": "now", "host": {"system": "here"}})
+    return str(path / "results.json")
+
+
+def test_a_stack_that_meets_everything_is_told_so(tmp_path, capsys):
+    assert conformance.main([_run_of({}, tmp_path), "--hold=netd"]) == 0
+    told = capsys.readouterr().err
+    assert "3 are on the waiver list, 0 neither" in told
+    assert "not: 9293:SHLD-9, 9293:SHLD-24" in told
+
+
+@pytest.mark.parametrize("verdict", [None, "xfailed", "failed"])
+def test_a_binding_row_that_is_untested_waived_or_failed_is_lacking(tmp_path, capsys, verdict):
+    path = _run_of({"9293:MUST-35": verdict}, tmp_path)
+    assert conformance.main([path, "--hold=netd"]) == 1
+    assert "1 neither: 9293:MUST-35;" in capsys.readouterr().err
+    assert conformance.main([path]) == (verdict == "failed"), "a reference may deviate, with a reason"
+
+
+def test_one_should_row_in_twenty_may_be_missed(tmp_path, capsys):
+    names = [name for name, row in requirements.table().items() if row.level == "SHOULD"]
+    names = [name for name in names if name not in conformance.waivers()]
+    assert conformance.main([_run_of({}, tmp_path), "--hold=netd"]) == 0
+    assert conformance.main([_run_of(dict.fromkeys(names[:1], None), tmp_path), "--hold=netd"]) == 1
+    assert names[0] in capsys.readouterr().err
+
+
+def test_a_target_of_which_there_is_no_run_can_not_be_held(tmp_path, capsys):
+    assert conformance.main([_run_of({}, tmp_path), "--hold=linux"]) == 1
+    assert "--hold linux: none of these runs was of it; they are of netd" in capsys.readouterr().err

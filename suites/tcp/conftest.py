@@ -6,7 +6,8 @@ import fnmatch
 import itertools
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,7 @@ _HERE = Path(__file__).parent
 _PATIENCE_S = 300
 #: Longer than this a machine is not let idle whose clock jumps from one of its timers to the next.
 _JUMPS_S = 86400
+Another = Callable[..., AbstractContextManager[Stack]]
 #: Below those that stacks choose from by themselves (RFC 6056), above the well-known ones.
 _ports = itertools.cycle(range(2000, 32000))
 
@@ -121,6 +123,23 @@ def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
 def app(host: Host, target: LiveTarget) -> App:
     """The program on the target that makes socket calls."""
     return App(target.sockets, host)
+
+
+@pytest.fixture
+def another(target: LiveTarget, tmp_path: Path) -> Another:
+    """Opens conversations with the same target, started a second time, while a block runs: `mtu` is its interface's."""
+
+    @contextmanager
+    def open_one(mtu: int | None = None) -> Iterator[Stack]:
+        with target.another(tmp_path, mtu) as second:
+            sockets = second.sockets  # first: on KeuOS the wire has another end from then on
+            host = Host(second.link, second.network, second.clock)
+            stack = Stack(host, App(sockets, host), _ports.__next__)
+            host.fence()
+            yield stack
+            stack.clean_up()
+
+    return open_one
 
 
 @pytest.fixture

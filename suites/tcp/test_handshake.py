@@ -13,6 +13,13 @@ from keuos_hil.net.seq import add, diff
 from keuos_hil.net.tcp import Stack
 from keuos_hil.rig import LiveTarget
 
+from .conftest import Another
+
+#: Below those that other cases use: a connection of theirs is in nobody's way.
+_FIXED_PORT = 1900
+#: Initial numbers that are as far apart may differ by the clock alone: Linux's ticks every 64 ns, for some seconds.
+_CLOCKS_PART = 1 << 26
+
 pytestmark = pytest.mark.needs("link", "sockets")
 
 
@@ -379,6 +386,30 @@ def test_initial_numbers_of_the_same_endpoints_grow_with_the_clock(net: Stack) -
     assert max(rates) / min(rates) < 3, f"the rate is not steady: {rates}"
 
 
+def _steps_between_fixed_endpoints(net: Stack) -> list[int]:
+    """How far the initial numbers of some connections are from the first one's; the endpoints are always the same."""
+    listener, _ = net.listen(port=_FIXED_PORT)
+    found = []
+    for at in range(17):
+        c = net.talk(_FIXED_PORT, port=_FIXED_PORT + at)
+        c.tx("S")
+        found.append(c.rx("SA").seq)
+        c.tx("R")
+    listener.close()
+    return [diff(number, found[0]) for number in found[1:]]
+
+
+@pytest.mark.needs("boots-stack")
+@pytest.mark.requirement("6528:2")
+def test_initial_numbers_of_another_boot_tell_nothing(net: Stack, another: Another) -> None:
+    """The clock's part of the numbers cancels out between endpoints: with one secret each step would be the same."""
+    once = _steps_between_fixed_endpoints(net)
+    with another() as second:
+        again = _steps_between_fixed_endpoints(second)
+    same = sum(abs(diff(one, other)) < _CLOCKS_PART for one, other in zip(once, again, strict=True))
+    assert same < len(once) // 2, f"{same} of {len(once)} initial numbers follow from those of an earlier boot"
+
+
 @pytest.mark.requirement("6056:1")
 def test_ephemeral_ports_can_not_be_counted(net: Stack) -> None:
     """To different peers, so that a stack may count per peer (RFC 6056, algorithms 3 and 4)."""
@@ -420,6 +451,20 @@ def test_a_syn_offers_an_mss(net: Stack, target: LiveTarget) -> None:
     c = net.syn_sent()
     assert c.last is not None
     assert c.last.options.mss == target.network.mtu - 40
+
+
+@pytest.mark.needs("mtu")
+@pytest.mark.requirement("9293:SHLD-6", "9293:MUST-67")
+@pytest.mark.usefixtures("host")
+@pytest.mark.parametrize("mtu", [1280, 620])
+def test_an_mss_follows_the_interfaces_mtu(another: Another, mtu: int) -> None:
+    with another(mtu) as net:
+        c, _ = net.listening()
+        c.tx("S")
+        assert c.rx("SA").options.mss == mtu - 40
+        opened = net.syn_sent()
+        assert opened.last is not None
+        assert opened.last.options.mss == mtu - 40
 
 
 @pytest.mark.requirement("9293:SHLD-8", "3168:1")

@@ -131,6 +131,20 @@ def test_an_application_that_asks_is_told_of_a_soft_error(net: Stack) -> None:
     assert c.sock.error() in ("EHOSTUNREACH", "ENETUNREACH")
 
 
+@pytest.mark.requirement("9293:SHLD-20")
+def test_an_application_that_no_longer_asks_is_left_alone_with_soft_errors(net: Stack) -> None:
+    c = net.est()
+    c.sock.set("recverr", 1)
+    c.sock.set("recverr", 0)
+    c.sock.send(100)
+    c.rx("A", data=100)
+    error(c, 3, 1)
+    c.silent()
+    assert not set("eh") & set(c.sock.ready())
+    c.tx()
+    c.alive()
+
+
 @pytest.mark.requirement("9293:MUST-55")
 @pytest.mark.parametrize("state", ["SYN-SENT", "ESTABLISHED"])
 def test_a_source_quench_changes_nothing(net: Stack, state: str) -> None:
