@@ -66,6 +66,7 @@ enum e1000e_count { MTA_WORDS = 128, ADDRESSES = 16 };
 #define RESET_PAUSE_NS 1000000ull /* registers are left alone for so long */
 #define MASTER_DISABLE_NS 10000000ull
 #define RESET_NS 1000000000ull
+#define DRAIN_NS 20000000ull /* 128 frames of 1,518 bytes take 16 ms at 100 Mbit/s */
 
 /* The legacy formats of both directions. */
 struct descriptor {
@@ -178,12 +179,13 @@ enum e1000e_fault e1000e_reset(const struct e1000e_bus *bus)
 
 static void lend(struct e1000e *device, uint16_t index)
 {
-	size_t at = offset_of(RECEIVE_PAGE, index);
+	const struct nic_area *area = nic_areas_now(&device->areas);
+	size_t at = offset_of(0, index);
 
 	/* The device has to change this, or it has written nothing. Nobody's own address is a group's. */
-	memset(device->memory + at, UNWRITTEN, NETD_ETHERNET_BYTES);
+	memset(area->memory + at, UNWRITTEN, NETD_ETHERNET_BYTES);
 	device->placed[device->receive_posted % E1000E_RECEIVE_PLACES] = index;
-	*received_at(device, device->receive_posted) = (struct descriptor){.address = device->iova + at};
+	*received_at(device, device->receive_posted) = (struct descriptor){.address = area->iova + at};
 	device->receive_posted++;
 }
 
@@ -209,9 +211,8 @@ static void release(void *owner, uint64_t id)
 {
 	struct e1000e *device = owner;
 
-	if (!device->running || id >> 32 != device->generation)
-		return;
-	lend(device, (uint16_t)id);
+	if (nic_areas_return(&device->areas, id) && device->running)
+		lend(device, (uint16_t)id);
 }
 
 static bool has_room(const struct e1000e *device)
@@ -324,36 +325,90 @@ static void set_up(const struct e1000e *device, uint32_t vector)
 	write(bus, CTRL, (read(bus, CTRL) & ~(CTRL_FORCE_SPEED | CTRL_FORCE_DUPLEX)) | CTRL_LINK_UP);
 }
 
-enum e1000e_fault e1000e_start(struct e1000e *device, struct netd_nic *nic, const struct e1000e_bus *bus, void *memory,
-	uint64_t iova, uint32_t vector)
+static enum e1000e_fault bring_up(struct e1000e *device)
 {
-	uint32_t generation = device->generation + 1;
+	struct netd_nic *nic = device->nic;
 
-	memset(device, 0, sizeof(*device));
-	memset(memory, 0, (size_t)E1000E_RING_PAGES * NIC_PAGE_BYTES);
-	device->nic = nic;
-	device->bus = bus;
-	device->memory = memory;
-	device->iova = iova;
-	device->generation = generation;
-	nic->driver = &driver;
-	nic->device = device;
+	memset(device->memory, 0, (size_t)E1000E_RING_PAGES * NIC_PAGE_BYTES);
+	device->receive_posted = device->receive_published = device->receive_taken = 0;
+	device->transmit_posted = device->transmit_published = device->transmit_taken = 0;
 	nic->link_up = false;
-	device->fault = vector < VECTORS ? e1000e_reset(bus) : E1000E_FAULT_RESET;
+	device->fault = device->vector < VECTORS ? e1000e_reset(device->bus) : E1000E_FAULT_RESET;
 	if (!device->fault)
 		device->fault = read_identity(device);
 	if (device->fault)
 		return device->fault;
-	set_up(device, vector);
-	nic->link_up = read(bus, STATUS) & STATUS_LINK_UP;
+	set_up(device, device->vector);
+	nic->link_up = read(device->bus, STATUS) & STATUS_LINK_UP;
 	device->running = true;
+	return E1000E_FAULT_NONE;
+}
+
+enum e1000e_fault e1000e_start(struct e1000e *device, struct netd_nic *nic, const struct e1000e_bus *bus, void *memory,
+	uint64_t iova, uint32_t vector)
+{
+	struct nic_areas areas = device->areas;
+
+	memset(device, 0, sizeof(*device));
+	device->nic = nic;
+	device->bus = bus;
+	device->memory = memory;
+	device->iova = iova;
+	device->vector = vector;
+	device->areas = areas;
+	nic_areas_own(&device->areas, device->memory + offset_of(RECEIVE_PAGE, 0), iova + offset_of(RECEIVE_PAGE, 0));
+	nic->driver = &driver;
+	nic->device = device;
+	return bring_up(device);
+}
+
+static void offer_room(struct e1000e *device)
+{
+	if (!device->wanted_room || !device->nic->link_up || !has_room(device))
+		return;
+	device->wanted_room = false;
+	device->nic->client.room(device->nic->client.stack);
+}
+
+/* Waits for what was sent to leave, within reason: a device may hold on to it. */
+static void drain(struct e1000e *device)
+{
+	uint64_t until = device->bus->time_ns(device->bus->context) + DRAIN_NS;
+
+	e1000e_flush(device);
+	while (device->transmit_taken != device->transmit_posted && device->bus->time_ns(device->bus->context) < until)
+		reclaim(device);
+}
+
+enum e1000e_fault e1000e_receive_into(struct e1000e *device, uint8_t *memory, uint64_t iova, uint16_t buffers)
+{
+	struct netd_nic *nic = device->nic, before = *nic;
+
+	if (!device->running)
+		return device->fault;
+	drain(device);
+	device->running = device->armed = device->link_moved = false;
+	nic_areas_lend(&device->areas, memory, iova, buffers);
+	if (!bring_up(device) && memcmp(nic->mac, before.mac, sizeof(before.mac)) != 0)
+		e1000e_stop(device, E1000E_FAULT_IDENTITY); /* another device than before */
+	if (device->fault)
+		return device->fault;
+	if (before.mtu < nic->mtu)
+		nic->mtu = before.mtu;
+	e1000e_run(device);
+	if (nic->link_up != before.link_up)
+		nic->client.link(nic->client.stack);
+	offer_room(device);
 	return E1000E_FAULT_NONE;
 }
 
 void e1000e_run(struct e1000e *device)
 {
-	for (uint16_t i = 0; i < E1000E_RECEIVE; i++)
-		lend(device, i);
+	const struct nic_area *area = nic_areas_now(&device->areas);
+
+	for (uint16_t i = 0; i < area->buffers; i++)
+		if (!area->away[i])
+			lend(device, i);
 	write(device->bus, TIPG, TIPG_COPPER);
 	write(device->bus, TCTL, TCTL_ENABLE | TCTL_PAD | TCTL_COLLISIONS);
 	write(device->bus, RCTL, RCTL_ENABLE | RCTL_BROADCAST | RCTL_STRIP_CRC);
@@ -378,18 +433,10 @@ void e1000e_stop(struct e1000e *device, enum e1000e_fault fault)
 	set_link(device, false);
 }
 
-static void offer_room(struct e1000e *device)
-{
-	if (!device->wanted_room || !device->nic->link_up || !has_room(device))
-		return;
-	device->wanted_room = false;
-	device->nic->client.room(device->nic->client.stack);
-}
-
 /* One frame to the stack, or back to the device; false: the device was caught. */
 static bool deliver(struct e1000e *device, const volatile struct descriptor *descriptor, uint16_t index)
 {
-	const uint8_t *buffer = device->memory + offset_of(RECEIVE_PAGE, index);
+	const uint8_t *buffer = nic_areas_now(&device->areas)->memory + offset_of(0, index);
 	uint16_t bytes = descriptor->bytes;
 	bool damaged = descriptor->errors, unwritten = true;
 
@@ -404,15 +451,15 @@ static bool deliver(struct e1000e *device, const volatile struct descriptor *des
 		lend(device, index);
 		return true;
 	}
-	struct netd_frame frame = {.data = buffer,
-		.bytes = bytes,
-		.release = release,
-		.owner = device,
-		.id = (uint64_t)device->generation << 32 | index};
+	struct netd_frame frame = {.data = buffer, .bytes = bytes, .owner = device};
+	bool kept = nic_areas_keep(&device->areas, index, &frame.id);
 
+	frame.release = kept ? release : NULL;
 	device->counters.received++;
 	device->counters.received_bytes += bytes;
 	device->nic->client.receive(device->nic->client.stack, &frame);
+	if (!kept && device->running)
+		lend(device, index);
 	return device->running; /* the stack may have been told to stop it */
 }
 

@@ -3,8 +3,9 @@
  * descriptors, one MSI-X vector, no offloads. As virtio_net it knows no bus and makes no system call; its owner gives it
  * a bus, one block of memory that the device sees at an IOVA, and calls e1000e_poll from the event loop.
  *
- * Receive buffers are lent to the stack where the device wrote them, and come back in any order: the ring has twice as
- * many places as there are buffers, and which buffer lies in which place the driver remembers by itself. Frames to send
+ * Receive buffers are lent to the stack where the device wrote them, some are always left to the device, and they come back
+ * in any order: the ring has twice as many places as there are buffers, and which buffer lies in which place the driver
+ * remembers by itself. Frames to send
  * are copied into buffers of the driver's, one for each place.
  *
  * The device is hostile: a descriptor is only read within what the driver published, its address never, length and
@@ -18,10 +19,10 @@
 #include "nic_driver.h"
 
 enum e1000e_layout {
-	E1000E_BUFFER_BYTES = 2048,
-	E1000E_RECEIVE = 256,        /* buffers */
-	E1000E_RECEIVE_PLACES = 512, /* of the ring; one always stays empty */
-	E1000E_TRANSMIT = 128,       /* places and buffers; of the places one stays empty */
+	E1000E_BUFFER_BYTES = NIC_BUFFER_BYTES,
+	E1000E_RECEIVE = NIC_RECEIVE, /* buffers */
+	E1000E_RECEIVE_PLACES = 512,  /* of the ring; one always stays empty */
+	E1000E_TRANSMIT = 128,        /* places and buffers; of the places one stays empty */
 	/* The block of memory, in pages: rings, both of which the device writes, and buffers. */
 	E1000E_RING_PAGES = 3,
 	E1000E_RECEIVE_PAGES = E1000E_RECEIVE * E1000E_BUFFER_BYTES / NIC_PAGE_BYTES,
@@ -57,12 +58,13 @@ struct e1000e {
 	/* Descriptors ever filled in, shown to the device, and taken back from it. */
 	uint16_t receive_posted, receive_published, receive_taken;
 	uint16_t transmit_posted, transmit_published, transmit_taken;
+	struct nic_areas areas;
 	uint16_t placed[E1000E_RECEIVE_PLACES]; /* which buffer lies in a place of the ring */
 	bool wanted_room;                       /* transmit() has answered false */
 	bool armed;                             /* interrupts are on */
 	bool link_moved;                        /* said so while they were off: poll looks */
 	bool running;
-	uint32_t generation;     /* counts starts: a frame lent before the last one goes nowhere when it is released */
+	uint32_t vector;
 	enum e1000e_fault fault; /* why it was stopped last */
 	struct nic_counters counters;
 };
@@ -79,6 +81,13 @@ enum e1000e_fault e1000e_reset(const struct e1000e_bus *bus);
  */
 enum e1000e_fault e1000e_start(struct e1000e *device, struct netd_nic *nic, const struct e1000e_bus *bus, void *memory,
 	uint64_t iova, uint32_t vector);
+
+/*
+ * Receives into somebody else's pages from now on, or, NULL, into the driver's own again: virtio_net_receive_into() says what
+ * becomes of the buffers. The device is reset, by which it lets go of the bus. What was sent leaves before, what comes
+ * meanwhile is lost. A fault: the device is stopped.
+ */
+enum e1000e_fault e1000e_receive_into(struct e1000e *device, uint8_t *memory, uint64_t iova, uint16_t buffers);
 
 /* Hands the receive buffers out; from here on frames come. */
 void e1000e_run(struct e1000e *device);

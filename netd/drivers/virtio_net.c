@@ -45,23 +45,14 @@ const struct nic_range virtio_net_ranges[VIRTIO_NET_RANGES] = {
 	{TRANSMIT_PAGE, VIRTIO_NET_TRANSMIT_PAGES, false},
 };
 
-/* Where a frame's id says whose buffer it is; above are the generation's bits, below the index. */
-#define ID_LENT (1ull << 31)
-
 static size_t offset_of(unsigned page, uint16_t index)
 {
 	return (size_t)page * VIRTIO_PAGE_BYTES + (size_t)index * VIRTIO_NET_BUFFER_BYTES;
 }
 
-/* The buffers that the device has now. */
-static struct virtio_net_area *area_of(struct virtio_net *net)
-{
-	return net->lent.buffers ? &net->lent : &net->own;
-}
-
 static void lend(struct virtio_net *net, uint16_t index)
 {
-	const struct virtio_net_area *area = area_of(net);
+	const struct nic_area *area = nic_areas_now(&net->areas);
 	size_t at = (size_t)index * VIRTIO_NET_BUFFER_BYTES;
 
 	/* The device has to change this, or it has written nothing: its access was stopped on the way. */
@@ -88,15 +79,9 @@ void virtio_net_flush(struct virtio_net *net)
 static void release(void *owner, uint64_t id)
 {
 	struct virtio_net *net = owner;
-	struct virtio_net_area *area = id & ID_LENT ? &net->lent : &net->own;
-	uint16_t index = (uint16_t)id;
 
-	if (id >> 32 != area->generation || !area->away[index])
-		return;
-	area->away[index] = false;
-	area->kept--;
-	if (net->running && area == area_of(net))
-		lend(net, index);
+	if (nic_areas_return(&net->areas, id) && net->running)
+		lend(net, (uint16_t)id);
 }
 
 /* Takes sent buffers back; a lie on the way is for virtio_net_poll to find. */
@@ -216,7 +201,7 @@ static enum virtio_fault bring_up(struct virtio_net *net)
 enum virtio_fault virtio_net_start(struct virtio_net *net, struct netd_nic *nic, const struct virtio_bus *bus,
 	void *memory, uint64_t iova, uint16_t vector)
 {
-	uint32_t generation = net->own.generation;
+	struct nic_areas areas = net->areas;
 
 	memset(net, 0, sizeof(*net));
 	net->nic = nic;
@@ -224,11 +209,8 @@ enum virtio_fault virtio_net_start(struct virtio_net *net, struct netd_nic *nic,
 	net->memory = memory;
 	net->iova = iova;
 	net->vector = vector;
-	net->own = (struct virtio_net_area){.memory = net->memory + offset_of(RECEIVE_PAGE, 0),
-		.iova = iova + offset_of(RECEIVE_PAGE, 0),
-		.buffers = VIRTIO_NET_RECEIVE,
-		.keep = VIRTIO_NET_KEPT,
-		.generation = generation + 1};
+	net->areas = areas;
+	nic_areas_own(&net->areas, net->memory + offset_of(RECEIVE_PAGE, 0), iova + offset_of(RECEIVE_PAGE, 0));
 	nic->driver = &driver;
 	nic->device = net;
 	return bring_up(net);
@@ -253,11 +235,7 @@ enum virtio_fault virtio_net_receive_into(struct virtio_net *net, uint8_t *memor
 		return net->fault;
 	drain(net);
 	net->running = false;
-	net->lent = (struct virtio_net_area){.memory = memory,
-		.iova = iova,
-		.buffers = buffers,
-		.keep = (uint16_t)(buffers - buffers / 4),
-		.generation = net->lent.generation + 1};
+	nic_areas_lend(&net->areas, memory, iova, buffers);
 	net->fault = bring_up(net);
 	if (!net->fault && memcmp(nic->mac, before.mac, sizeof(before.mac)) != 0)
 		virtio_net_stop(net, VIRTIO_FAULT_FEATURES); /* another device than before */
@@ -275,18 +253,9 @@ enum virtio_fault virtio_net_receive_into(struct virtio_net *net, uint8_t *memor
 	return VIRTIO_FAULT_NONE;
 }
 
-bool virtio_net_lies_there(const struct virtio_net *net, const uint8_t *data, size_t bytes, uint32_t *offset)
-{
-	size_t all = (size_t)net->lent.buffers * VIRTIO_NET_BUFFER_BYTES;
-	size_t at = (size_t)((uintptr_t)data - (uintptr_t)net->lent.memory);
-
-	*offset = (uint32_t)at;
-	return at < all && bytes <= all - at;
-}
-
 void virtio_net_run(struct virtio_net *net)
 {
-	const struct virtio_net_area *area = area_of(net);
+	const struct nic_area *area = nic_areas_now(&net->areas);
 
 	for (uint16_t i = 0; i < net->receive.size && i < area->buffers; i++)
 		if (!area->away[i])
@@ -322,9 +291,7 @@ static void take_sent(struct virtio_net *net)
 /* One frame to the stack, or back to the device; false: the device was caught. */
 static bool deliver(struct virtio_net *net, uint16_t index, uint32_t bytes)
 {
-	struct virtio_net_area *area = area_of(net);
-	const uint8_t *buffer = area->memory + offset_of(0, index);
-	bool lent = area->kept < area->keep;
+	const uint8_t *buffer = nic_areas_now(&net->areas)->memory + offset_of(0, index);
 
 	if (bytes < sizeof(struct header)) {
 		virtio_net_stop(net, VIRTIO_FAULT_LENGTH);
@@ -334,11 +301,8 @@ static bool deliver(struct virtio_net *net, uint16_t index, uint32_t bytes)
 		virtio_net_stop(net, VIRTIO_FAULT_UNWRITTEN);
 		return false;
 	}
-	struct netd_frame frame = {.data = buffer + sizeof(struct header),
-		.bytes = bytes - sizeof(struct header),
-		.release = lent ? release : NULL,
-		.owner = net,
-		.id = (uint64_t)area->generation << 32 | (area == &net->lent ? ID_LENT : 0) | index};
+	struct netd_frame frame = {
+		.data = buffer + sizeof(struct header), .bytes = bytes - sizeof(struct header), .owner = net};
 
 	if (frame.bytes < NETD_ETHERNET_BYTES) {
 		net->counters.runts++;
@@ -347,10 +311,11 @@ static bool deliver(struct virtio_net *net, uint16_t index, uint32_t bytes)
 	}
 	net->counters.received++;
 	net->counters.received_bytes += frame.bytes;
-	area->away[index] = lent;
-	area->kept += lent;
+	bool kept = nic_areas_keep(&net->areas, index, &frame.id);
+
+	frame.release = kept ? release : NULL;
 	net->nic->client.receive(net->nic->client.stack, &frame);
-	if (!lent && net->running)
+	if (!kept && net->running)
 		lend(net, index);
 	return net->running; /* the stack may have been told to stop it */
 }

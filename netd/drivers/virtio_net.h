@@ -20,10 +20,9 @@
 #include <virtio.h>
 
 enum virtio_net_layout {
-	VIRTIO_NET_BUFFER_BYTES = 2048, /* the device's header and a frame of up to 2,036 bytes */
-	VIRTIO_NET_RECEIVE = 256,       /* buffers */
+	VIRTIO_NET_BUFFER_BYTES = NIC_BUFFER_BYTES, /* the device's header and a frame of up to 2,036 bytes */
+	VIRTIO_NET_RECEIVE = NIC_RECEIVE,
 	VIRTIO_NET_TRANSMIT = 128,
-	VIRTIO_NET_KEPT = 128, /* own receive buffers that the stack may keep at a time; the others take what comes */
 	/* The block of memory, in pages, and what the device needs of it: first what it reads, then what it writes. */
 	VIRTIO_NET_QUEUE_PAGES = 2 * VIRTIO_QUEUE_PAGES,
 	VIRTIO_NET_RECEIVE_PAGES = VIRTIO_NET_RECEIVE * VIRTIO_NET_BUFFER_BYTES / VIRTIO_PAGE_BYTES,
@@ -35,17 +34,6 @@ enum { VIRTIO_NET_RANGES = 6 };
 /* The least that the device needs: of a queue it writes the used ring alone. */
 extern const struct nic_range virtio_net_ranges[VIRTIO_NET_RANGES];
 
-/* Receive buffers, one behind the other: the driver's own, or pages that are somebody else's (direct mode). */
-struct virtio_net_area {
-	uint8_t *memory;
-	uint64_t iova;
-	uint16_t buffers;              /* at most VIRTIO_NET_RECEIVE */
-	uint16_t keep;                 /* so many may be kept by the stack and by applications at a time */
-	uint16_t kept;                 /* and are */
-	bool away[VIRTIO_NET_RECEIVE]; /* which */
-	uint32_t generation;           /* a frame of an earlier one goes nowhere when it is released */
-};
-
 struct virtio_net {
 	struct netd_nic *nic;
 	const struct virtio_bus *bus;
@@ -55,7 +43,7 @@ struct virtio_net {
 	struct virtio_queue receive, transmit;
 	uint16_t receive_notify, transmit_notify;
 	uint16_t vector;
-	struct virtio_net_area own, lent;   /* lent: buffers 0 while there is none; else it takes the place of `own` */
+	struct nic_areas areas;
 	uint16_t free[VIRTIO_NET_TRANSMIT]; /* transmit buffers that nobody has: a stack */
 	uint16_t free_count;
 	bool wanted_room; /* transmit() has answered false */
@@ -82,9 +70,6 @@ enum virtio_fault virtio_net_start(struct virtio_net *net, struct netd_nic *nic,
  * stopped.
  */
 enum virtio_fault virtio_net_receive_into(struct virtio_net *net, uint8_t *memory, uint64_t iova, uint16_t buffers);
-
-/* Whether a frame's bytes lie in somebody else's pages, and where: bytes behind their start. */
-bool virtio_net_lies_there(const struct virtio_net *net, const uint8_t *data, size_t bytes, uint32_t *offset);
 
 /* Hands the receive buffers out; from here on frames come. */
 void virtio_net_run(struct virtio_net *net);

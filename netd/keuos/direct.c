@@ -77,7 +77,7 @@ bool direct_tell(struct application *application, uint32_t id, uint32_t socket, 
 	struct keuos_socket_direct message = {.id = id, .socket = socket, .bytes = bytes};
 
 	if (owner != application || !frame->release || !application_room(application) ||
-		!virtio_net_lies_there(&own_wire->device.virtio, data, bytes, &message.offset))
+		!nic_device_lies_lent(&own_wire->device, data, bytes, &message.offset))
 		return false;
 	reclaim(); /* no more are on loan than messages are in the ring */
 	if (!application_tell(application, KEUOS_SOCKET_DIRECT, &message, sizeof(message)))

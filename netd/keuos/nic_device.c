@@ -117,19 +117,26 @@ int64_t nic_device_run(struct nic_device *device)
 	return 0;
 }
 
+static void receive_into(struct nic_device *device, uint8_t *memory, uint64_t iova, uint32_t bytes)
+{
+	uint16_t buffers = (uint16_t)(bytes / NIC_BUFFER_BYTES);
+
+	if (device->model == NIC_DEVICE_VIRTIO)
+		virtio_net_receive_into(&device->virtio, memory, iova, buffers);
+	else
+		e1000e_receive_into(&device->e1000e, memory, iova, buffers);
+}
+
 int64_t nic_device_receive_into(struct nic_device *device, uint32_t end, uint8_t *memory, uint32_t bytes)
 {
 	uint32_t pages = bytes / NIC_PAGE_BYTES;
-	int64_t error = -KEUOS_ENOSYS;
-
 	/* What lies before stays out of the device's reach. */
-	if (device->model == NIC_DEVICE_VIRTIO)
-		error = sys_dma_map(device->device, end, pages, pages, NIC_DEVICE_LENT_IOVA, 1);
+	int64_t error = sys_dma_map(device->device, end, pages, pages, NIC_DEVICE_LENT_IOVA, 1);
+
 	if (error < 0)
 		return error;
-	virtio_net_receive_into(
-		&device->virtio, memory, NIC_DEVICE_LENT_IOVA, (uint16_t)(bytes / VIRTIO_NET_BUFFER_BYTES));
-	if (device->virtio.running)
+	receive_into(device, memory, NIC_DEVICE_LENT_IOVA, bytes);
+	if (nic_device_runs(device))
 		return 0;
 	sys_dma_unmap(device->device, NIC_DEVICE_LENT_IOVA);
 	return -KEUOS_ESTATE;
@@ -137,8 +144,16 @@ int64_t nic_device_receive_into(struct nic_device *device, uint32_t end, uint8_t
 
 int64_t nic_device_receive_own(struct nic_device *device)
 {
-	virtio_net_receive_into(&device->virtio, NULL, 0, 0);
+	receive_into(device, NULL, 0, 0);
 	return sys_dma_unmap(device->device, NIC_DEVICE_LENT_IOVA);
+}
+
+bool nic_device_lies_lent(const struct nic_device *device, const uint8_t *data, size_t bytes, uint32_t *offset)
+{
+	const struct nic_areas *areas =
+		device->model == NIC_DEVICE_VIRTIO ? &device->virtio.areas : &device->e1000e.areas;
+
+	return nic_areas_lies_lent(areas, data, bytes, offset);
 }
 
 int64_t nic_device_reset(struct nic_device *device)

@@ -47,10 +47,13 @@ int64_t nic_device_reset(struct nic_device *device);
 
 /*
  * Frames go into the last `bytes` of the data ring of a channel's end from now on, which lie at `memory` here, or into our own buffers
- * again: virtio_net_receive_into(). 0 or an error; -KEUOS_ENOSYS if this NIC's driver can't.
+ * again: virtio_net_receive_into(). 0 or an error.
  */
 int64_t nic_device_receive_into(struct nic_device *device, uint32_t end, uint8_t *memory, uint32_t bytes);
 int64_t nic_device_receive_own(struct nic_device *device);
+
+/* Whether a frame's bytes lie in such pages, and where: bytes behind their start. */
+bool nic_device_lies_lent(const struct nic_device *device, const uint8_t *data, size_t bytes, uint32_t *offset);
 
 /* As virtio_net.h and e1000e.h say of the calls of that name. */
 unsigned nic_device_poll(struct nic_device *device, unsigned budget);

@@ -81,7 +81,7 @@ static void receive(void *stack, struct netd_frame *frame)
 	if (frame->bytes > sizeof(m->last))
 		abort(); /* longer than any buffer */
 	memcpy(m->last, frame->data, frame->bytes);
-	if (m->keep && m->kept_count < MODEL_FRAMES)
+	if (m->keep && frame->release && m->kept_count < MODEL_FRAMES)
 		m->kept[m->kept_count++] = *frame;
 	else
 		netd_frame_release(frame);
@@ -100,6 +100,7 @@ static void link_changed(void *stack)
 void model_init(struct model *m)
 {
 	free(m->memory);
+	free(m->lent);
 	memset(m, 0, sizeof(*m));
 	m->own_low = 0x12005452;
 	m->own_high = 1u << 31 | 0x5634;
@@ -109,6 +110,7 @@ void model_init(struct model *m)
 	m->nic.client = (struct netd_nic_client){receive, room, link_changed, m};
 	m->memory = aligned_alloc(NIC_PAGE_BYTES, (size_t)E1000E_PAGES * NIC_PAGE_BYTES);
 	memset(m->memory, 0x5a, (size_t)E1000E_PAGES * NIC_PAGE_BYTES);
+	m->lent = aligned_alloc(NIC_PAGE_BYTES, (size_t)MODEL_LENT * NIC_BUFFER_BYTES);
 }
 
 enum e1000e_fault model_start(struct model *m)
@@ -122,6 +124,9 @@ enum e1000e_fault model_start(struct model *m)
 
 uint8_t *model_at(struct model *m, uint64_t iova, size_t bytes)
 {
+	if (m->device.areas.lent.buffers && iova >= MODEL_LENT_IOVA &&
+		iova + bytes <= MODEL_LENT_IOVA + (uint64_t)MODEL_LENT * NIC_BUFFER_BYTES)
+		return m->lent + (iova - MODEL_LENT_IOVA);
 	if (iova < MODEL_IOVA || iova + bytes > MODEL_IOVA + (uint64_t)E1000E_PAGES * NIC_PAGE_BYTES) {
 		fprintf(stderr, "the driver showed %#lx, which is not its own\n", (unsigned long)iova);
 		abort();

@@ -4,7 +4,7 @@
 
 #include <e1000e.h>
 
-enum { MODEL_IOVA = 0x100000, MODEL_FRAMES = 512 };
+enum { MODEL_IOVA = 0x100000, MODEL_FRAMES = 512, MODEL_LENT_IOVA = 0x8000000, MODEL_LENT = 16 };
 
 enum model_register {
 	MODEL_CTRL = 0x0000,
@@ -56,6 +56,7 @@ struct model {
 	struct netd_nic nic;
 	struct e1000e device;
 	uint8_t *memory;
+	uint8_t *lent; /* MODEL_LENT buffers that are somebody else's */
 };
 
 void model_init(struct model *model); /* an honest device, not started */

@@ -273,10 +273,11 @@ static void frames_come_into_pages_of_others_and_back(void)
 	CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1);
 	receive_into(m.lent, MODEL_LENT);
 	CHECK(m.nic.mtu == 600 && m.net.receive.posted == MODEL_LENT);
-	CHECK(!virtio_net_lies_there(&m.net, m.kept[0].data, 60, &offset));
+	CHECK(!nic_areas_lies_lent(&m.net.areas, m.kept[0].data, 60, &offset));
 	CHECK(model_receive(&m, 2, 100) && virtio_net_poll(&m.net, 64) == 1);
-	CHECK(virtio_net_lies_there(&m.net, m.kept[1].data, 100, &offset) && m.lent + offset == m.kept[1].data);
-	CHECK(!virtio_net_lies_there(&m.net, m.kept[1].data, (size_t)MODEL_LENT * VIRTIO_NET_BUFFER_BYTES, &offset));
+	CHECK(nic_areas_lies_lent(&m.net.areas, m.kept[1].data, 100, &offset) && m.lent + offset == m.kept[1].data);
+	CHECK(!nic_areas_lies_lent(
+		&m.net.areas, m.kept[1].data, (size_t)MODEL_LENT * VIRTIO_NET_BUFFER_BYTES, &offset));
 	netd_frame_release(&m.kept[1]);
 	CHECK(m.net.receive.posted == MODEL_LENT + 1);
 	CHECK(m.kept[0].data[50] == 1);
@@ -297,9 +298,9 @@ static void some_buffers_are_always_left_to_the_device(void)
 	m.keep = true;
 	for (int i = 0; i < VIRTIO_NET_RECEIVE; i++)
 		CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1);
-	CHECK(m.kept_count == VIRTIO_NET_KEPT);
+	CHECK(m.kept_count == NIC_KEPT);
 	netd_frame_release(&m.kept[7]);
-	CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1 && m.kept_count == VIRTIO_NET_KEPT + 1);
+	CHECK(model_receive(&m, 1, 60) && virtio_net_poll(&m.net, 64) == 1 && m.kept_count == NIC_KEPT + 1);
 	receive_into(m.lent, MODEL_LENT);
 	m.kept_count = 0;
 	for (int i = 0; i < 2 * MODEL_LENT; i++)

@@ -131,7 +131,7 @@ enum virtio_fault model_start(struct model *m)
 
 uint8_t *model_at(struct model *m, uint64_t iova, size_t bytes)
 {
-	if (m->net.lent.buffers && iova >= MODEL_LENT_IOVA &&
+	if (m->net.areas.lent.buffers && iova >= MODEL_LENT_IOVA &&
 		iova + bytes <= MODEL_LENT_IOVA + (uint64_t)MODEL_LENT * VIRTIO_NET_BUFFER_BYTES)
 		return m->lent + (iova - MODEL_LENT_IOVA);
 	if (iova < MODEL_IOVA || iova + bytes > MODEL_IOVA + (uint64_t)VIRTIO_NET_PAGES * VIRTIO_PAGE_BYTES) {
