@@ -32,6 +32,9 @@ _ALL = (
     Capability("registers", Kind.TARGET, "a target whose Debug part reads control registers, too: an emulator"),
     Capability("pause", Kind.TARGET, "a target whose Debug part can stop the machine: qemu-x86, qemu-arm64"),
     Capability(
+        "live-debug", Kind.TARGET, "a target whose Debug part works beside the running machine: qemu-x86, qemu-arm64"
+    ),
+    Capability(
         "watch", Kind.TARGET, "a target whose Debug part can stop the machine behind reads: an emulator without KVM"
     ),
     Capability(

@@ -39,6 +39,8 @@ class GdbConnection:
                 host, _, port = server.rpartition(":")
                 self._socket = socket.create_connection((host or "localhost", int(port)), _TIMEOUT_S)
         except (OSError, ValueError) as error:
+            if "/" in server:
+                self._socket.close()
             raise InfraError(f"the gdb server {server} can't be reached: {error}") from None
 
     def ask(self, packet: str) -> str:

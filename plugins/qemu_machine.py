@@ -170,7 +170,7 @@ class QemuMachine:
 
     def capabilities(self, *more: str) -> frozenset[str]:
         """What every such target can do, `more`, and a link if there is a NIC that the test is wired to."""
-        always = {"another", "clean-line", "command-line", "debug", "pause", "reset", *more}
+        always = {"another", "clean-line", "command-line", "debug", "live-debug", "pause", "reset", *more}
         wire = {"link", "unplug"} if self._nic and not self._hosts else set()
         if wire and self._link is None:  # two machines on one interface of this host's would be in each other's way
             wire |= {"boots-stack"} | ({"mtu"} if self._nic.startswith("virtio-net") else set())

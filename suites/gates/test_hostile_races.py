@@ -23,7 +23,7 @@ from .honest import honest_beside
 from .hostile import hostile, wait_stage
 from .pair import ORDER, bind_known
 
-pytestmark = pytest.mark.needs("agent", "channels", "debug", "smp")
+pytestmark = pytest.mark.needs("agent", "channels", "debug", "live-debug", "smp")
 
 LENGTH = 64
 #: Senders in a case, at most: each may meet the race up to a mailbox full of times, and ends with the first it loses.

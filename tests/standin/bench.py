@@ -114,6 +114,7 @@ class Bench:
         self._lock = threading.RLock()
         self._process: ChildProcess | None = None
         self._serial: socket.socket | None = None
+        self._unsent = b""
         noise = noise or Noise()
         self.to_host = Line(noise, baud, time.monotonic)
         self.to_board = Line(Noise(noise.flip, noise.drop, noise.insert, noise.seed + 1), baud, time.monotonic)
@@ -183,7 +184,7 @@ class Bench:
                     else:
                         waits = 0.005
                 if master >= 0:
-                    if self.to_board.room() > 0 or serial is None:
+                    if (self.to_board.room() > 0 and not self._unsent) or serial is None:
                         wanted.append(master)
                     else:
                         waits = 0.005
@@ -194,8 +195,10 @@ class Bench:
             with self._lock:
                 if self._poke_in in ready:
                     os.read(self._poke_in, 4096)
-                if serial is not None and serial is self._serial and serial.fileno() in ready:
-                    self._from_board(serial)
+                if serial is not None and serial is self._serial:
+                    if serial.fileno() in ready:
+                        self._from_board(serial)
+                    self._to_board(b"")
                 if master >= 0 and master == self._master and master in ready:
                     self._from_host(master)
 
@@ -227,14 +230,20 @@ class Bench:
         except OSError:
             return
         if self._serial is not None:
+            self._to_board(self.to_board.carry(data))
+
+    def _to_board(self, data: bytes) -> None:
+        """What an emulator that a probe has stopped does not take stays here; nobody waits with the lock held."""
+        self._unsent += data
+        if self._unsent and self._serial is not None:
             with suppress(OSError):
-                self._serial.sendall(self.to_board.carry(data))
+                self._unsent = self._unsent[self._serial.send(self._unsent, socket.MSG_DONTWAIT) :]
 
     def type(self, data: bytes) -> None:
         """Say this to the board, as a person on another terminal would."""
         with self._lock:
             assert self._serial is not None, "the board is off"
-            self._serial.sendall(data)
+            self._to_board(data)
 
     # Power -----------------------------------------------------------------------------------------------------
 
@@ -282,6 +291,7 @@ class Bench:
         with self._lock:
             process, self._process = self._process, None
             serial, self._serial = self._serial, None
+            self._unsent = b""
             if serial is not None:
                 serial.close()
         if process is not None:
@@ -367,9 +377,19 @@ class Bench:
     # What a person writes --------------------------------------------------------------------------------------
 
     def configuration(
-        self, name: str, *, load: str = "", debug: bool = True, button: bool = True, **more: object
+        self,
+        name: str,
+        *,
+        load: str = "",
+        link: Mapping[str, str] | None = None,
+        debug: bool = True,
+        button: bool = True,
+        **more: object,
     ) -> str:
-        """The tables that describe this bench as the target `name`; `more` are keys of its first."""
+        """The tables that describe this bench as the target `name`; `more` are keys of its first.
+
+        `link`: the table of that name, for a wire that somebody has put between; by default the sockets here.
+        """
 
         def argv(word: str) -> str:
             return "[" + ", ".join(f'"{argument}"' for argument in (*self.switch, word)) + "]"
@@ -384,8 +404,8 @@ class Bench:
         if button:
             lines.append(f"reset = {argv('reset')}")
         lines += [f"[targets.{name}.load]", f'part = "{load}"']
-        lines += [f"[targets.{name}.link]", 'part = "dgram"']
-        lines += [f'local = "{self.place}/host"', f'remote = "{self.place}/link"']
+        link = link or {"part": "dgram", "local": f"{self.place}/host", "remote": f"{self.place}/link"}
+        lines += [f"[targets.{name}.link]", *(f'{key} = "{value}"' for key, value in link.items())]
         if debug:
             lines += [f"[targets.{name}.debug]", 'part = "gdb"', f'server = "{self.gdb}"']
         return "\n".join(lines) + "\n"

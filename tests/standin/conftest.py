@@ -66,6 +66,13 @@ def _benches(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
 
 
 @pytest.fixture
+def make_place() -> Iterator[Callable[[], Path]]:
+    """Makes folders for stand-ins that run in a process of their own."""
+    with tempfile.TemporaryDirectory(prefix="standin-") as folder:
+        yield lambda: Path(tempfile.mkdtemp(dir=folder))
+
+
+@pytest.fixture
 def make_bench(request: pytest.FixtureRequest) -> Iterator[Callable[..., Bench]]:
     """Makes stand-ins for one test."""
     with _benches(request) as make:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from keuos_hil.plugins.arm64_image import flat_image
+from keuos_hil.plugins.bench_command import run_command
+from keuos_hil.plugins.gdb_remote import GdbRemote
+from keuos_hil.plugins.serial_line import SerialLine
 
 from keuos_hil import bundled
+from keuos_hil.errors import InfraError
 
-from .bench import Bench
+from .bench import ROOT, Bench
 from .conftest import Run
 from .port_server import PortServer
 from .test_boards import suite
@@ -52,3 +60,28 @@ def test_a_board_may_start_by_itself_what_lies_on_it(
     done = run(configuration, "--target=board", str(place))
     assert done.status == 0, done.output[-4000:]
     assert list(done.verdicts.values()) == ["passed"]
+
+
+def test_a_board_that_a_probe_has_stopped_can_still_be_switched(make_bench: Callable[..., Bench]) -> None:
+    bench = make_bench("arm64")
+    with closing(SerialLine(str(bench.tty), 115200)) as line, GdbRemote(str(bench.gdb)) as probe:
+        bench.on()
+        assert line.read(30), "it runs"
+        probe.pause()
+        with pytest.raises(InfraError, match="took no byte"):
+            line.write(bytes(1 << 20), 0.5)
+        run_command([*bench.switch, "cycle"], 30)
+    assert bench.powered == 2
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", ["raw", "tap"])
+def test_a_board_may_hang_on_an_interface_of_this_host(make_place: Callable[[], Path], part: str) -> None:
+    namespace = ["unshare", "--net", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"])]
+    tests = ["suites/net/test_nic.py", "-k", "arrives_as_it_was_sent or leaves_as_it_was_given"]
+    done = subprocess.run(
+        [*namespace, sys.executable, "-m", "tests.standin.wired", part, str(make_place()), *tests],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert "2 passed" in done.stdout, "the image came over it, and frames both ways"
