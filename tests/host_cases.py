@@ -21,13 +21,22 @@ def cases_of(source: Path) -> list[str]:
     return re.findall(r'\{"(\w+)", \w+\}', source.read_text())
 
 
-def build(folder: Path, here: Path, sources: Iterable[str], headers: Iterable[str] = ()) -> Path:
+def build(
+    folder: Path,
+    here: Path,
+    sources: Iterable[str],
+    headers: Iterable[str] = (),
+    searched: Iterable[str] = (),
+    top: Path = TOP,
+) -> Path:
     """Compile cases.c and model.c of `here` with sources of the tree.
 
     string.h is the host's, so that the sanitizers see every copy.
 
     Args:
         headers: of kernel/user/lib, whose folder can't be searched itself: it has a string.h.
+        searched: more folders of the tree with headers.
+        top: of the tree, where that is a copy.
     """
     clang = shutil.which("clang")
     if clang is None:
@@ -35,14 +44,14 @@ def build(folder: Path, here: Path, sources: Iterable[str], headers: Iterable[st
     include = folder / "include"
     include.mkdir()
     for header in headers:
-        (include / header).symlink_to(TOP / "kernel/user/lib" / header)
+        (include / header).symlink_to(top / "kernel/user/lib" / header)
     copies = []
-    for source in (here / "cases.c", here / "model.c", *(TOP / name for name in sources)):
+    for source in (here / "cases.c", here / "model.c", *(top / name for name in sources)):
         # out of their folder, whose own string.h would be found first
         (folder / source.name).write_text(f'#line 1 "{source}"\n' + source.read_text())
         copies.append(str(folder / source.name))
-    searched = [include, here, *(TOP / name for name in ("tests", "netd/include", "netd/drivers"))]
-    paths = [f"-I{path}" for path in searched]
+    folders = [include, here, *(top / name for name in ("tests", "netd/include", "netd/drivers", *searched))]
+    paths = [f"-I{path}" for path in folders]
     out = folder / "cases"
     command = [clang, *FLAGS, "-fno-sanitize-recover=all", *paths, "-o", str(out), *copies]
     subprocess.run(command, check=True, timeout=HANG_S)

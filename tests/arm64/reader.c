@@ -40,8 +40,8 @@ static void print_machine(const struct machine *m)
 	for (uint32_t i = 0; i < m->gic_ranges_count; i++)
 		printf("gic-range %lx %lx\n", m->gic_ranges[i].base, m->gic_ranges[i].bytes);
 	printf("timer %x\n", m->timer_interrupt);
-	printf("serial %d %lx %x %x %x\n", m->serial, m->serial_range.base, m->serial_interrupt, m->serial_shift,
-		m->serial_width);
+	printf("serial %d %lx %x %x %x %d\n", m->serial, m->serial_range.base, m->serial_interrupt, m->serial_shift,
+		m->serial_width, m->serial_interrupt_edge);
 	printf("ecam %lx %lx %x %x\n", m->pci_ecam.base, m->pci_ecam.bytes, m->pci_first_bus, m->pci_last_bus);
 	for (uint32_t i = 0; i < m->pci_windows_count; i++)
 		printf("pci-window %lx %lx %lx\n", m->pci_windows[i].pci, m->pci_windows[i].physical,

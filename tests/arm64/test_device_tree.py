@@ -26,7 +26,7 @@ def test_a_board_is_read_whole(reader: Reader) -> None:
     assert found["gic"] == [["2", "1", "0"]]
     assert found["gic-range"] == [["8000000", "10000"], ["80a0000", "f60000"]]
     assert found["timer"] == [["1b"]], "PPI 11 is interrupt 27"
-    assert found["serial"] == [["1", "9000000", "21", "0", "1"]], "SPI 1 is interrupt 33"
+    assert found["serial"] == [["1", "9000000", "21", "0", "4", "0"]], "SPI 1 is interrupt 33"
 
 
 def test_the_console_that_the_loader_used_is_the_one_by_path_and_by_alias(reader: Reader) -> None:
@@ -44,10 +44,44 @@ def test_the_console_that_the_loader_used_is_the_one_by_path_and_by_alias(reader
     }
     for path in ("/soc/serial@7e215040", "serial0", "serial0:115200n8"):
         found = reader.machine(make_tree(board(**more, chosen=Node({"stdout-path": path}))))
-        assert found["serial"] == [["2", "fe215040", "7d", "2", "4"]], path
+        assert found["serial"] == [["2", "fe215040", "7d", "2", "4", "0"]], path
     for path in ("/soc/serial", "/soc/serial@7e2150401", "/soc", "serial1", "/", ""):
         found = reader.machine(make_tree(board(**more, chosen=Node({"stdout-path": path}))))
         assert found["serial"][0][1] == "9000000", f"{path!r} names none: the first is taken"
+
+
+@pytest.mark.parametrize(
+    ("compatible", "more", "found"),
+    [
+        ("ns16550a", {}, ["2", "0", "1"]),
+        ("ns16550", {"reg-shift": 2, "reg-io-width": 4}, ["2", "2", "4"]),
+        ("ns16550a", {"reg-shift": 9}, ["2", "0", "1"]),
+        ("snps,dw-apb-uart", {"reg-shift": 2, "reg-io-width": 4}, ["3", "2", "4"]),
+        (["ns16550a", "snps,dw-apb-uart"], {"reg-shift": 2}, ["3", "2", "1"]),
+        ("brcm,bcm2835-aux-uart", {}, ["4", "2", "4"]),
+        (["arm,pl011", "arm,primecell"], {}, ["1", "0", "4"]),
+    ],
+)
+def test_a_uart_is_driven_as_the_most_that_it_is(
+    reader: Reader, compatible: Value, more: dict[str, Value | Node], found: list[str]
+) -> None:
+    """Kind, shift between registers, width of an access: the last two are the BCM2835's and the PL011's own."""
+    tree = board()
+    del tree["pl011@9000000"]
+    tree["serial@9000000"] = Node({"compatible": compatible, "reg": cells(0x900_0000) + cells(0x1000), **more})
+    ((kind, _, _, shift, width, _),) = reader.machine(make_tree(tree))["serial"]
+    assert [kind, shift, width] == found
+
+
+@pytest.mark.parametrize(("flags", "edge"), [(4, "0"), (1, "1"), (0, "0"), (0x104, "0"), (0x101, "1")])
+def test_the_interrupt_of_the_line_is_an_edge_or_a_level_as_the_tree_says(
+    reader: Reader, flags: int, edge: str
+) -> None:
+    tree = board()
+    serial = tree["pl011@9000000"]
+    assert isinstance(serial, Node)
+    serial["interrupts"] = [0, 1, flags]
+    assert reader.machine(make_tree(tree))["serial"] == [["1", "9000000", "21", "0", "4", edge]]
 
 
 def test_addresses_go_through_the_ranges_of_every_bus_or_are_none(reader: Reader) -> None:

@@ -237,8 +237,11 @@ static void read_serial(struct reader *reader, struct node *node, enum tree_seri
 		return;
 	machine->serial = kind;
 	machine->serial_range = range;
-	machine->serial_shift = node->shift <= 3 ? node->shift : 0;
-	machine->serial_width = node->width == 4 ? 4 : 1;
+	/* Those whose bindings leave no choice say nothing of it. */
+	bool free = kind == SERIAL_8250 || kind == SERIAL_DW_APB;
+	uint32_t shift = free ? node->shift : kind == SERIAL_BCM2835_AUX ? 2 : 0;
+	machine->serial_shift = shift <= 3 ? shift : 0;
+	machine->serial_width = !free || node->width == 4 ? 4 : 1;
 	reader->console_found = chosen;
 	reader->serial = node->interrupts;
 }
@@ -317,18 +320,28 @@ static void read_device(struct reader *reader, struct node *node)
 {
 	static const char *const gic_2[] = {
 		"arm,cortex-a15-gic", "arm,gic-400", "arm,cortex-a9-gic", "arm,cortex-a7-gic"};
-	static const char *const serial_8250[] = {"ns16550a", "ns16550", "snps,dw-apb-uart", "brcm,bcm2835-aux-uart"};
+	static const struct {
+		const char *name;
+		enum tree_serial kind;
+	} serial[] = {
+		/* what is more than its like stands before it */
+		{"arm,pl011", SERIAL_PL011},
+		{"brcm,bcm2835-aux-uart", SERIAL_BCM2835_AUX},
+		{"snps,dw-apb-uart", SERIAL_DW_APB},
+		{"ns16550a", SERIAL_8250},
+		{"ns16550", SERIAL_8250},
+	};
 	const struct value *kind = &node->compatible;
 	for (uint32_t i = 0; i < sizeof(gic_2) / sizeof(gic_2[0]); i++)
 		if (holds(kind, gic_2[i]))
 			read_gic(reader, node, GIC_V2);
-	for (uint32_t i = 0; i < sizeof(serial_8250) / sizeof(serial_8250[0]); i++)
-		if (holds(kind, serial_8250[i]))
-			read_serial(reader, node, SERIAL_8250);
+	for (uint32_t i = 0; i < sizeof(serial) / sizeof(serial[0]); i++)
+		if (holds(kind, serial[i].name)) {
+			read_serial(reader, node, serial[i].kind);
+			break;
+		}
 	if (holds(kind, "arm,gic-v3"))
 		read_gic(reader, node, GIC_V3);
-	else if (holds(kind, "arm,pl011"))
-		read_serial(reader, node, SERIAL_PL011);
 	else if (holds(kind, "arm,armv8-timer") || holds(kind, "arm,armv7-timer"))
 		reader->timer = node->interrupts;
 	else if (holds(kind, "arm,psci-0.2") || holds(kind, "arm,psci-1.0"))
@@ -544,6 +557,7 @@ bool tree_read(const struct fdt *fdt, struct machine *machine)
 	/* Bindings arm,armv8-timer: secure, physical, virtual, hypervisor. */
 	machine->timer_interrupt = interrupt_of(&reader.timer, reader.interrupt_cells, 2);
 	machine->serial_interrupt = interrupt_of(&reader.serial, reader.interrupt_cells, 0);
+	machine->serial_interrupt_edge = is_edge(&reader.serial, reader.interrupt_cells, 0);
 	find_smmu_interrupt(&reader, machine);
 	return token == FDT_FINISHED;
 }

@@ -26,7 +26,7 @@ enum tree_limit {
 
 enum tree_conduit { CONDUIT_NONE, CONDUIT_HVC, CONDUIT_SMC };
 enum tree_gic { GIC_NONE, GIC_V2, GIC_V3 };
-enum tree_serial { SERIAL_NONE, SERIAL_PL011, SERIAL_8250 };
+enum tree_serial { SERIAL_NONE, SERIAL_PL011, SERIAL_8250, SERIAL_DW_APB, SERIAL_BCM2835_AUX };
 
 struct tree_reserved {
 	struct tree_range range;
@@ -67,8 +67,9 @@ struct machine {
 	enum tree_serial serial;
 	struct tree_range serial_range;
 	uint32_t serial_interrupt; /* 0: unknown */
-	uint32_t serial_shift;     /* between registers, as a power of two */
-	uint32_t serial_width;     /* of an access, in bytes */
+	bool serial_interrupt_edge;
+	uint32_t serial_shift; /* between registers, as a power of two; the PL011 goes by offsets */
+	uint32_t serial_width; /* of an access, in bytes */
 
 	struct tree_range pci_ecam; /* PCIe's configuration space; 0 bytes: none */
 	uint32_t pci_first_bus, pci_last_bus;
