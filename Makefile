@@ -28,7 +28,7 @@ COUNTED = $(if $(filter qemu-%,$(TARGET)),$(BIN)/pytest $(addprefix --target=,$(
 OTHER_NIC = $(if $(filter qemu-x86,$(TARGET)),$(BIN)/pytest --target=qemu-x86 --qemu-nic=e1000e suites/net/test_nic.py suites/tcp/test_handshake.py)
 
 PYTHON_SOURCES := $(wildcard conftest.py keuos_hil targets plugins suites tests kernel/tools netd/host examples)
-C_SOURCES = $(shell find $(wildcard kernel netd targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
+C_SOURCES = $(shell find $(wildcard kernel netd plugins targets tests examples) -name '*.[ch]' | LC_ALL=C sort)
 
 .PHONY: help setup linux-guest kernel run test soak native mutants conformance tcp-mutants run-qemu lint format wheel check-wheel clean
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .compare import JUDGED_ROWS, Verdict, judge_results
+from .compare import JUDGED_ROWS, Change, Verdict, changes, judge_results
 from .errors import InfraError, UsageError
 from .image import Image
 
@@ -40,11 +40,14 @@ class Judgement:
 
     Attributes:
         verdicts: of every row that was judged; slower means confirmed.
-        grown: of files in which rows of instructions grew, those that grew most first.
+        changes: rows of instructions that differ, with what executes more or fewer.
+        grown: functions of another size, those that grew most first; where rows grew and it is not known what of them
+            executes more.
         notes: what could not be judged, and why.
     """
 
     verdicts: list[Verdict]
+    changes: list[Change] = field(default_factory=list)
     grown: list[Growth] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -146,8 +149,10 @@ class Baseline:
                 notes.append(f"{verdict.row}: slower in one set of launches only, which is not judged")
                 verdict = Verdict(**(vars(verdict) | {"slower": False}))  # noqa: PLW2901
             made.append(verdict)
-        grown = growth(self.document["functions"], functions) if any(v.slower and v.low is None for v in made) else []
-        return Judgement(made, grown, notes)
+        changed = changes(self.document, {"measurements": rows})
+        unknown = any(change.functions is None and change.new > change.old for change in changed)
+        grown = growth(self.document["functions"], functions) if unknown else []
+        return Judgement(made, changed, grown, notes)
 
     def _require_alike(self, environment: Mapping[str, Any]) -> None:
         for what, key in (("timebase", "timebases"), ("build", "build_options")):

@@ -39,6 +39,7 @@ class Bench:
     overrides: Callable[[TargetType], dict[str, Any]]
     timebase: str
     accel: str
+    executed: bool
     link: LinkChoice | None
     kernel: Path | None
     initrd: Path | None
@@ -112,7 +113,8 @@ class Bench:
             self.accel,
             registry.panic_patterns(self.manager),
             registry.part_types(self.manager),
-            self.link,
+            executed=self.executed,
+            link=self.link,
         )
         return self.registry.make(name, run, self.overrides)
 

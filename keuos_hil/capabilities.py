@@ -68,6 +68,7 @@ _ALL = (
     Capability("unplug", Kind.TARGET, "a target whose cable the bench can pull: an emulated NIC on the test's wire"),
     Capability("command-line", Kind.TARGET, "a target that hands a command line to the kernel"),
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
+    Capability("executed", Kind.TARGET, "--executed, on an emulator"),
     Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),
     Capability("silicon", Kind.TARGET, "a board, or a working --accel=kvm"),
     Capability(

@@ -8,20 +8,21 @@ import random
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console as RichConsole
+from rich.table import Table
 
-from . import history
-from .compare import JUDGED_ROWS, THRESHOLD, Verdict, judge_pairs, judge_results, pair_ratios
+from . import history, kernel_run
+from .compare import JUDGED_ROWS, THRESHOLD, Verdict, changes, judge_pairs, judge_results, pair_ratios
 from .errors import HilError, UsageError
 from .merge import Run, join
 from .results import SAMPLES_FILE
 from .rows_program import run
-from .terminal import number, verdicts_table
+from .terminal import changes_tables, number, unattributed, verdicts_table
 
 EXIT_SLOWER, EXIT_USAGE = 1, 2
 #: Characters of a figure's longest bar.
@@ -49,9 +50,11 @@ def _is_program(path: Path) -> bool:
 
 
 def _show(verdicts: Sequence[Verdict], threshold: float) -> None:
-    RichConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(
-        verdicts_table(verdicts, threshold)
-    )
+    _print(verdicts_table(verdicts, threshold))
+
+
+def _print(table: Table) -> None:
+    RichConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _pairs(old: Path, new: Path, pairs: int, rounds: int, rows: Sequence[str], seed: int) -> dict[str, list[float]]:
@@ -110,12 +113,40 @@ def _compare(options: argparse.Namespace) -> int:
         raise UsageError("at least 4 --pairs, 6 --rounds and 1 --repeat are needed to judge anything")
     programs = [_is_program(path) for path in (options.old, options.new)]
     if all(programs):
+        kernels = [kernel_run.is_kernel(path) for path in (options.old, options.new)]
+        if all(kernels):
+            return _compare_kernels(options)
+        if any(kernels):
+            raise UsageError("one of the two is a kernel, and one is not")
         return _compare_programs(options)
     if any(programs):
-        raise UsageError("give two programs linux_rows, or two runs' results; not one of each")
-    verdicts, notes = judge_results(load_results(options.old), load_results(options.new), threshold=options.threshold)
-    _show(verdicts, options.threshold)
-    for note in notes:
+        raise UsageError("give two kernels, two programs linux_rows, or two runs' results; not one of each")
+    return _compare_results(load_results(options.old), load_results(options.new), options.threshold)
+
+
+def _compare_kernels(options: argparse.Namespace) -> int:
+    """Both are run on an emulator that counts; they need no turns, for a count is the same each time."""
+    with tempfile.TemporaryDirectory(prefix="keuos-hil-compare-") as directory:
+        made = []
+        for which, kernel, initrd in (
+            ("old", options.old, options.old_initrd),
+            ("new", options.new, options.new_initrd),
+        ):
+            print(f"counting {which}: {kernel}", flush=True)
+            folder = kernel_run.count(kernel, initrd, options.target, Path(directory) / which)
+            made.append(load_results(folder))
+    old, new = made
+    return _compare_results(old, new, options.threshold)
+
+
+def _compare_results(old: Mapping[str, Any], new: Mapping[str, Any], threshold: float) -> int:
+    verdicts, notes = judge_results(old, new, threshold=threshold)
+    _show(verdicts, threshold)
+    changed = changes(old, new)
+    for title, table in changes_tables(changed):
+        print(title)
+        _print(table)
+    for note in [*unattributed(changed), *notes]:
         print(note)
     slower = [v.row for v in verdicts if v.slower]
     print(f"{len(verdicts)} rows compared: {len(slower)} slower{': ' if slower else ''}{', '.join(slower)}")
@@ -193,11 +224,16 @@ def _parser() -> argparse.ArgumentParser:
     compare = commands.add_parser(
         "compare",
         help="whether something became slower; exit status 1 if so",
-        description="Compares two runs (results.json or its folder), or launches two programs linux_rows in turn.",
+        description="Compares two runs (results.json or its folder), counts the instructions of two kernels on an "
+        "emulator, or launches two programs linux_rows in turn.",
     )
     compare.add_argument("old", type=Path)
     compare.add_argument("new", type=Path)
     compare.add_argument("--threshold", type=float, default=THRESHOLD, help="%(default)s")
+    for which in ("old", "new"):
+        help_ = f"of kernels: what {which} is booted with (by default initrd.cpio beside it or one folder up)"
+        compare.add_argument(f"--{which}-initrd", type=Path, metavar="FILE", help=help_)
+    compare.add_argument("--target", help="of kernels: where they run (the emulator of their architecture)")
     compare.add_argument("--pairs", type=int, default=12, help="of programs: launches of each (%(default)s)")
     compare.add_argument("--rounds", type=int, default=20, help="of programs: rounds of each launch (%(default)s)")
     compare.add_argument(

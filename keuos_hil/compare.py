@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .errors import UsageError
+from .executed import Grown, grown
 from .rounds import CONFIDENCE, student_t
 from .rows import Launch, Name, Session
 
@@ -131,12 +132,48 @@ def judge_results(
         raise UsageError(f"timings of unlike machines can't be compared: {'; '.join(differ)}")
     verdicts = []
     for key in exact:
-        a, b = (float(row.get("value", row.get("p50", math.nan))) for row in (before[key], after[key]))
+        a, b = figure(before[key]), figure(after[key])
         ratio = b / a if a else math.inf if b else 1.0
         verdicts.append(Verdict(" ".join(key[:4]), ratio, None, None, ratio, 1, b > a))
     for key in timed:
         verdicts.append(_welch(" ".join(key[:2]), _medians(before[key]), _medians(after[key]), len(timed), threshold))
     return verdicts, sorted(notes)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row of instructions that differs.
+
+    Attributes:
+        row: its name, as in its Verdict.
+        old, new: its figures.
+        functions: of which one operation executes more or fewer instructions than before; None where one of the two
+            runs did not count them.
+    """
+
+    row: str
+    old: float
+    new: float
+    functions: list[Grown] | None
+
+
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """The rows of instructions that differ between two runs' results.json, in the order of the new one."""
+    before = {_key(row): row for row in old["measurements"]}
+    made = []
+    for row in new["measurements"]:
+        was = before.get(_key(row))
+        if row["timebase"] != "instructions" or was is None or figure(was) == figure(row):
+            continue
+        both = "executed" in was and "executed" in row
+        functions = grown(was["executed"], row["executed"]) if both else None
+        made.append(Change(" ".join(_key(row)[:4]), figure(was), figure(row), functions))
+    return made
+
+
+def figure(row: Mapping[str, Any]) -> float:
+    """The one figure that a row of results.json is compared by: its value, or the median of its samples."""
+    return float(row.get("value", row.get("p50", math.nan)))
 
 
 def _medians(row: Mapping[str, Any]) -> list[float]:

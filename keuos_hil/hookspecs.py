@@ -92,6 +92,8 @@ class RunOptions:
     panic_patterns: tuple[bytes, ...] = ()
     #: What the hook keuos_hil_part_types gave: for targets that are put together from parts.
     part_types: tuple[PartType, ...] = ()
+    #: What ``--executed`` said: whether the session is to be a CountsExecuted part.
+    executed: bool = False
     #: What ``--link`` said; None for the wire that the target has without it.
     link: LinkChoice | None = None
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from elftools.common.exceptions import ELFError
+from elftools.dwarf.dwarfinfo import DWARFInfo
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection, SymbolTableSection
 
@@ -123,6 +124,10 @@ class Elf:
     def producer(self) -> str:
         """Which compiler made it, as the first unit's debug information says; "" without any."""
         return self.layouts.producer
+
+    def dwarf(self) -> DWARFInfo | None:
+        """The debug information, for those who look at more than layouts; None without any."""
+        return self._elf.get_dwarf_info() if self.layouts.present else None
 
     @cached_property
     def symbols(self) -> dict[str, Symbol]:

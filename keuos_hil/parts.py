@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from .console import Console
     from .errors import Ended
     from .image import Image
@@ -101,6 +104,21 @@ class RunControl(Protocol):
 
     def resume(self) -> None:
         """Let every core run on. Safe to repeat."""
+        ...
+
+
+@runtime_checkable
+class CountsExecuted(Protocol):
+    """Counts how often each instruction was executed, whoever executed it.
+
+    A Debug part that can do this has this method beside its own, and the target the capability `executed`.
+    """
+
+    def executed(self, address: int, size: int) -> NDArray[np.uint64]:
+        """For each of `size` bytes of RAM from physical `address` on: executions of the instruction that begins there.
+
+        Since the machine was started. Raises InfraError outside RAM.
+        """
         ...
 
 

@@ -93,6 +93,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     add("--timebase", dest="keuos_timebase", default="default",
         choices=("default", "instructions", "emulated", "silicon"),
         help="what ticks count; the default is what the target has, `instructions` is exact")  # fmt: skip
+    add("--executed", dest="keuos_executed", action="store_true",
+        help="count how often each function's instructions are executed, on emulated targets, so that a comparison "
+             "can tell which grew (needs a C compiler; slower)")  # fmt: skip
     add("--accel", dest="keuos_accel", default="tcg", choices=("tcg", "kvm", "auto"),
         help="accelerator of emulated targets; `auto` times a loop before it trusts KVM (default: tcg)")  # fmt: skip
     add("--link", dest="keuos_link", metavar="LINK", default=None,
@@ -157,6 +160,7 @@ def pytest_configure(config: pytest.Config) -> None:
             overrides=_command_line_of(config),
             timebase=config.getoption("keuos_timebase"),
             accel=config.getoption("keuos_accel"),
+            executed=config.getoption("keuos_executed"),
             link=None if config.getoption("keuos_link") is None else link_choice.parse(config.getoption("keuos_link")),
             kernel=_path(config, "keuos_kernel"),
             initrd=_path(config, "keuos_initrd"),

@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
+from . import executed
 from .agent import Agent, Counts
+from .code_map import Function
 from .console import Console
 from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
 from .image import NETD_TEST_PROGRAM, Grade, Image
@@ -28,6 +31,7 @@ from .parts import (
     Asking,
     ChoosesMtu,
     Counting,
+    CountsExecuted,
     Debug,
     Deviating,
     Link,
@@ -154,6 +158,20 @@ class LiveTarget:
         if not isinstance(debug, Watching):
             raise UsageError(f"target {self.name} can't watch reads; mark the test with needs('watch')")
         return debug.watch_reads(addresses, size)
+
+    def executed(self) -> dict[str, Counter[Function]]:
+        """Instructions executed since the start, by program and function (:func:`keuos_hil.executed.read`).
+
+        Raises:
+            UsageError: the target has no such part.
+        """
+        debug = self.debug
+        if not isinstance(debug, CountsExecuted):
+            raise UsageError(
+                f"target {self.name} does not count what is executed; mark the test with needs('executed')"
+            )
+        with self.paused():
+            return executed.read(self.kernel, self.image, debug)
 
     @property
     def link(self) -> Link:

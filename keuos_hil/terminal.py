@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from .compare import THRESHOLD, Verdict
+from .compare import THRESHOLD, Change, Verdict
 from .line import LineCounts
 from .rows_table import is_row, missing_lines, rows_table
 
@@ -160,17 +160,53 @@ def verdicts_table(verdicts: Iterable[Verdict], threshold: float) -> Table:
     return table
 
 
+def changes_tables(changes: Iterable[Change]) -> list[tuple[str, Table]]:
+    """Functions of which an operation executes more or fewer instructions, by row that differs: title and table."""
+    made = []
+    for change in changes:
+        if not change.functions:
+            continue
+        title = f"{change.row}: {number(change.old)}, now {number(change.new)}; executed for each operation"
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table.add_column("in")
+        table.add_column("function")
+        for heading in ("before", "now", "more"):
+            table.add_column(heading, justify="right")
+        shown = change.functions
+        if len(shown) > 2 * _GROWN_MOST:
+            shown = shown[:_GROWN_MOST] + shown[-_GROWN_MOST:]
+            table.caption = f"and {len(change.functions) - len(shown)} functions that differ less"
+        for g in shown:
+            table.add_row(g.file, g.function, number(round(g.old, 2)), number(round(g.new, 2)), f"{g.new - g.old:+.1f}")
+        made.append((title, table))
+    return made
+
+
+def unattributed(changes: Iterable[Change]) -> list[str]:
+    """What is to be said of rows that differ without its being known where."""
+    unknown = [change.row for change in changes if change.functions is None]
+    if not unknown:
+        return []
+    return [f"which functions execute more is known of runs with --executed; not of: {', '.join(unknown)}"]
+
+
 def _judged(terminal: RichConsole, path: Path, judgement: Judgement) -> None:
     """What a baseline says of the run: the rows that are slower, and of instructions whose code grew."""
     slower = judgement.slower
     terminal.print(f"baseline {path}: {len(judgement.verdicts)} rows compared, {len(slower)} slower")
     if slower:
         terminal.print(verdicts_table(slower, THRESHOLD))
+    for title, table in changes_tables(judgement.changes):
+        terminal.print(f"  {title}")
+        terminal.print(table)
+    for line in unattributed(change for change in judgement.changes if change.new > change.old):
+        terminal.print(f"  {line}")
     for grown in judgement.grown[:_GROWN_MOST]:
         terminal.print(f"  {grown.file}: {grown.function} was {grown.old} bytes, now {grown.new}")
     if len(judgement.grown) > _GROWN_MOST:
         terminal.print(f"  and {len(judgement.grown) - _GROWN_MOST} functions more of another size")
-    if any(v.low is None for v in slower) and not judgement.grown:
+    unknown = any(change.functions is None and change.new > change.old for change in judgement.changes)
+    if unknown and not judgement.grown:
         terminal.print("  no function has another size: the same code runs more often, or other instructions of it")
     for note in judgement.notes:
         terminal.print(f"  {note}")

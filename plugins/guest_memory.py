@@ -40,7 +40,8 @@ class GuestMemory:
             os.close(self.fd)
             raise InfraError(f"no {size} bytes of memory for the guest: {error}") from error
 
-    def _offset(self, address: int, size: int) -> int:
+    def offset(self, address: int, size: int) -> int:
+        """Where `size` bytes at a guest-physical address lie in the file. Raises InfraError outside RAM."""
         for window in self._windows:
             if window.physical <= address and address + size <= window.physical + window.size:
                 return address - window.physical + window.offset
@@ -50,12 +51,12 @@ class GuestMemory:
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes at a guest-physical address."""
-        offset = self._offset(address, size)
+        offset = self.offset(address, size)
         return self._map[offset : offset + size]
 
     def write(self, address: int, data: bytes) -> None:
         """Change bytes at a guest-physical address."""
-        offset = self._offset(address, len(data))
+        offset = self.offset(address, len(data))
         self._map[offset : offset + len(data)] = data
 
     def close(self) -> None:

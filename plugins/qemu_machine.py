@@ -152,9 +152,12 @@ class QemuMachine:
             raise UsageError("--timebase=instructions counts with TCG; it can't be combined with --accel=kvm")
         if run.timebase == "silicon" and run.accel == "tcg":
             raise UsageError("--timebase=silicon needs a real counter: --accel=kvm, or a board")
+        if run.executed and run.accel == "kvm":
+            raise UsageError("--executed counts with TCG; it can't be combined with --accel=kvm")
+        self._counts_executed = run.executed
         self._link = run.link
         self._panic_patterns = run.panic_patterns
-        self._accel = "tcg" if self._counting else run.accel
+        self._accel = "tcg" if self._counting or run.executed else run.accel
 
     @property
     def timebase(self) -> Timebase:
@@ -174,7 +177,8 @@ class QemuMachine:
         wire = {"link", "unplug"} if self._nic and not self._hosts else set()
         if wire and self._link is None:  # two machines on one interface of this host's would be in each other's way
             wire |= {"boots-stack"} | ({"mtu"} if self._nic.startswith("virtio-net") else set())
-        return frozenset(always | wire)
+        counts = {"executed"} if self._counts_executed else set()
+        return frozenset(always | wire | counts)
 
     @property
     def _hosts(self) -> bool:
@@ -217,7 +221,8 @@ class QemuMachine:
         options, size = self._options, self.memory_bytes
         accel = self._chosen_accel()
         cpu = options.cpu + (self._kind.counter if accel == "tcg" else "")
-        machine = [options.binary, "-accel", accel, "-cpu", cpu, "-m", f"{size >> 20}M", "-smp", str(options.cores)]
+        how = f"{accel},thread=single" if self._counts_executed and not self._counting else accel
+        machine = [options.binary, "-accel", how, "-cpu", cpu, "-m", f"{size >> 20}M", "-smp", str(options.cores)]
         machine += ["-nodefaults", "-display", "none", "-no-reboot", *boot]
         machine += self._devices
         if self._counting:
@@ -236,6 +241,7 @@ class QemuMachine:
             tap="" if self._link is None else self._link.interface,
             tests_by_tap=not self._hosts,
             stand_alone=[*machine, "-M", options.machine, "-serial", "stdio"],
+            counts_executed=self._counts_executed,
             panic_patterns=self._panic_patterns,
             describe=describe,
             exit_status_of_guest=exit_status_of_guest,

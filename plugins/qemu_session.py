@@ -21,6 +21,9 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from keuos_hil.console import Console
 from keuos_hil.errors import Ended, Exited, HilError, InfraError, PoweredOff, Reset, TripleFault, UsageError
 from keuos_hil.parts import Timebase
@@ -32,6 +35,7 @@ from .gdb_registers import GdbRegisters
 from .gdb_watch import GdbWatch
 from .guest_memory import GuestMemory
 from .packet_link import RawLink, open_packet_socket
+from .qemu_counter import QemuCounter
 from .qemu_monitor import Monitor
 
 #: QEMU answers its control socket within milliseconds; so long means that it never will.
@@ -76,6 +80,7 @@ class QemuSession:
         tap: the TAP device of this host that the NIC is plugged into instead.
         tests_by_tap: whether :attr:`link` is then a packet socket on it, or there is none.
         stand_alone: the command a person can type instead.
+        counts_executed: whether it is a CountsExecuted part, too; QEMU then has to emulate all cores in one thread.
     """
 
     min_off_s = 0.0
@@ -94,6 +99,7 @@ class QemuSession:
         tap: str = "",
         tests_by_tap: bool = False,
         stand_alone: Sequence[str] = (),
+        counts_executed: bool = False,
         panic_patterns: Iterable[bytes] = (),
         describe: Callable[[int], str] = hex,
         exit_status_of_guest: Callable[[int], bool] = lambda status: False,
@@ -115,9 +121,12 @@ class QemuSession:
         self._closed = threading.Event()
         self._stack = ExitStack()
         self._stack.callback(memory.close)
+        self._counter: QemuCounter | None = None
         self._reset_log = directory / "reset.log"
         self._reset_log_from = 0
         try:
+            if counts_executed:
+                self._counter = self._stack.enter_context(closing(QemuCounter(memory, directory)))
             self._start(argv, ram_arguments, nic, tap, panic_patterns)
             if nic and tap and tests_by_tap:
                 self.link = self._stack.enter_context(closing(RawLink(open_packet_socket(), tap)))
@@ -147,6 +156,9 @@ class QemuSession:
             *("-chardev", f"socket,id=console,fd={console_far.fileno()}", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=control,fd={monitor_far.fileno()}", "-mon", "chardev=control,mode=control"),
         ]
+        if self._counter is not None:
+            arguments += self._counter.arguments
+            inherit.append(self._counter.fd)
         if nic and tap:
             arguments += ["-netdev", f"tap,id={_NETWORK},ifname={tap},script=no,downscript=no"]
             arguments += ["-device", f"{nic},netdev={_NETWORK},romfile="]
@@ -259,6 +271,12 @@ class QemuSession:
     def write_physical(self, address: int, data: bytes) -> None:
         """See Debug.write_physical."""
         self._memory.write(address, data)
+
+    def executed(self, address: int, size: int) -> NDArray[np.uint64]:
+        """See CountsExecuted.executed."""
+        if self._counter is None:
+            raise UsageError("executed instructions are counted with --executed only")
+        return self._counter.read(address, size)
 
     def registers(self, core: int) -> dict[str, int]:
         """See Debug.registers. Names are QEMU's own in lower case: rip, cr3, efer; pc, x0."""

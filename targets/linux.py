@@ -25,6 +25,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from keuos_hil.plugins.child_process import ChildProcess
+from keuos_hil.plugins.host_compiler import compiler
 from keuos_hil.plugins.packet_link import RawLink
 from keuos_hil.plugins.tap_link import TapLink
 
@@ -36,7 +37,7 @@ from keuos_hil.rounds import ROUNDS_MIN
 from keuos_hil.streams import SocketStream
 
 from .linux_native import NativeRows, can_measure
-from .linux_program import all_settings, build, compiler, require_mtu
+from .linux_program import all_settings, build, require_mtu
 
 _MESSAGE_MAX = 1 << 16
 #: The program starts within milliseconds, and answers a call at once; so long means that it never will.

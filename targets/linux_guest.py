@@ -21,6 +21,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from keuos_hil.plugins.guest_memory import GuestMemory, Window
+from keuos_hil.plugins.host_compiler import compiler
 from keuos_hil.plugins.qemu_session import QemuSession, shared_memory
 
 from keuos_hil.console import Console
@@ -31,7 +32,7 @@ from keuos_hil.net.side_line import SideLine
 from keuos_hil.parts import AnyTarget, Link, Network, Session, Timebase
 from keuos_hil.units import parse_size
 
-from .linux_program import SHARED, all_settings, compile_program, compiler, require_mtu
+from .linux_program import SHARED, all_settings, compile_program, require_mtu
 
 #: In the order of their loading: each needs those before it. The kernel has them as modules.
 _MODULES = (

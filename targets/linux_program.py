@@ -1,18 +1,16 @@
-"""What the targets linux and linux-guest have in common, the settings of their stack; and the compiler of programs."""
+"""What the targets linux and linux-guest have in common, and the settings of their stack."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.plugins.host_compiler import compile_c
 
-_COMPILERS = ("cc", "clang", "gcc")
+from keuos_hil.errors import UsageError
+
 #: Sources of both programs that make socket calls.
 SHARED = ("linux_sockets.c", "linux_interface.c", "call_text.c")
-_BUILD_S = 120
 
 #: What differs from Linux's defaults, below /proc/sys/net, and why. Paths that a kernel lacks are passed over.
 SETTINGS = {
@@ -45,30 +43,10 @@ def require_mtu(name: str, mtu: int) -> None:
         raise UsageError(f"target {name}: mtu = {mtu}; expected 576 to 65535")
 
 
-def compiler() -> str:
-    """A C compiler for programs of this machine. Raises InfraError if there is none."""
-    for name in _COMPILERS:
-        if (found := shutil.which(name)) is not None:
-            return found
-    raise InfraError("this target needs a C compiler, and there is neither cc, clang nor gcc; Debian: clang")
-
-
 def compile_program(sources: Sequence[str], output: Path, *flags: str, libraries: Sequence[str] = ()) -> Path:
-    """Compile a program of this folder's `sources` and return `output`.
-
-    Raises:
-        InfraError: there is no compiler, or it refuses.
-    """
+    """Compile a program of this folder's `sources`; see :func:`.host_compiler.compile_c`."""
     folder = Path(__file__).parent
-    paths = [str(folder / source) for source in sources]
-    command = [compiler(), "-std=gnu17", "-O1", *flags, *paths, "-o", str(output), *libraries]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_S, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InfraError(f"{sources[0]} could not be compiled: {error}") from None
-    if done.returncode:
-        raise InfraError(f"{sources[0]} could not be compiled: {done.stderr.strip()}")
-    return output
+    return compile_c([folder / source for source in sources], output, *flags, libraries=libraries)
 
 
 def build(main: str, output: Path, *more: str) -> Path:

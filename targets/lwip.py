@@ -17,6 +17,7 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from keuos_hil.plugins.child_process import ChildProcess
+from keuos_hil.plugins.host_compiler import compiler
 
 from keuos_hil.console import Console
 from keuos_hil.errors import Ended, InfraError, SocketError, TargetFailure, UsageError
@@ -24,7 +25,7 @@ from keuos_hil.hookspecs import RunOptions, TargetType, hookimpl
 from keuos_hil.parts import AnyTarget, Link, Network, Session, Timebase
 from keuos_hil.streams import SocketStream
 
-from .linux_program import compile_program, compiler, require_mtu
+from .linux_program import compile_program, require_mtu
 from .netd import SocketPairLink
 
 _SOURCES = ("lwip_stack.c", "lwip_sockets.c", "call_text.c")

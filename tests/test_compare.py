@@ -104,7 +104,7 @@ def test_the_command_s_status_says_whether_something_is_slower(tmp_path, capsys)
         (["compare", "{}/none", "{}/none"], "is not the results.json of a run: "),
         (["compare", "{}/text", "{}/text"], "is not the results.json of a run: "),
         (["compare", "{}/list", "{}/list"], "its schema is not keuos-hil/results"),
-        (["compare", "{}/elf", "{}/text"], "give two programs linux_rows, or two runs' results"),
+        (["compare", "{}/elf", "{}/text"], "give two kernels, two programs linux_rows, or two runs' results"),
         (["compare", "{}/elf", "{}/elf", "--pairs=3"], "at least 4 --pairs"),
         (["compare", "{}/elf", "{}/elf"], "the program that measures rows: "),
     ],

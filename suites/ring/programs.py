@@ -86,17 +86,10 @@ class RoundTrips:
         return self.batch - polled / self.calibrations / self.count
 
 
-def round_trips(
+def round_trip_pair(
     agent: Agent, *, path: str, size: int, wait: str, cores: str, count: int = 1000, warm_up: int = 200
-) -> RoundTrips:
-    """Run ring_ping against ring_pong.
-
-    Args:
-        path: a key of MODES.
-        size: bytes of a message, each way.
-        wait: "poll" or "wake": what a side does until the message comes.
-        cores: "same" or "cross".
-    """
+) -> tuple[Process, Process]:
+    """ring_ping and ring_pong, ready to start; see :func:`round_trips`."""
     ping, pong = spawn_pair(agent, "ring_ping", "ring_pong", cores)
     constant = ping.elf.layouts.constant
     parameters = {
@@ -111,6 +104,21 @@ def round_trips(
         process.write_struct("params", **parameters)
     for producer, consumer in ((ping, pong), (pong, ping)):
         agent.bind(producer, consumer, MODES[path], order=4)
+    return ping, pong
+
+
+def round_trips(
+    agent: Agent, *, path: str, size: int, wait: str, cores: str, count: int = 1000, warm_up: int = 200
+) -> RoundTrips:
+    """Run ring_ping against ring_pong.
+
+    Args:
+        path: a key of MODES.
+        size: bytes of a message, each way.
+        wait: "poll" or "wake": what a side does until the message comes.
+        cores: "same" or "cross".
+    """
+    ping, pong = round_trip_pair(agent, path=path, size=size, wait=wait, cores=cores, count=count, warm_up=warm_up)
     ping.start()
     pong.start()
     finish(ping, pong)
@@ -122,5 +130,5 @@ def round_trips(
         ping=results,
         pong=pong.read_struct("results"),
         count=count,
-        calibrations=constant("RING_CALIBRATIONS"),
+        calibrations=ping.elf.layouts.constant("RING_CALIBRATIONS"),
     )

@@ -6,17 +6,19 @@ Only under --timebase=instructions. A nop loop is subtracted. A count that grows
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from keuos_hil.agent import Agent
+from keuos_hil.agent import Agent, Process
 from keuos_hil.parts import Asked
 from keuos_hil.record import Recorder
 from keuos_hil.rig import LiveTarget
 
-from .programs import finish, round_trips
+from .executed import executed_per_operation, total
+from .programs import finish, round_trip_pair, round_trips
 
 pytestmark = pytest.mark.needs("agent", "channels", "instructions")
 
@@ -25,6 +27,8 @@ COUNT = 1_000
 #: together and empty polls apart, the same with a proof that the receiver checks, and one of 64 bytes that the kernel
 #: verifies, both sides sleeping on one core. A target may ask for less, and know others' figures.
 NULL_MAX, DATA_MAX, PROOF_MAX, VERIFIED_MAX = 60, 100, 100, 1_000
+#: Instructions of the loop around an operation, which the row has subtracted, and of a pointer's wrap now and then.
+LOOP = 6
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,20 @@ class Own:
     samples: NDArray[np.float64]
 
 
-def _own(agent: Agent, program: str, **parameters: int) -> Own:
+def _agrees(row: dict[str, Any], batch: float) -> None:
+    """By two ways of counting: QEMU's clock, and each function by itself."""
+    if "executed" in row:
+        assert total(row) == pytest.approx(batch, abs=LOOP), row["executed"]
+
+
+def _prepared(agent: Agent, program: str, **parameters: int) -> Process:
     process = agent.spawn(program, core=1 if agent.info().cores > 1 else 0, suspended=True)
-    process.write_struct("params", count=COUNT, **parameters)
+    process.write_struct("params", **parameters)
+    return process
+
+
+def _own(agent: Agent, program: str, **parameters: int) -> Own:
+    process = _prepared(agent, program, count=COUNT, **parameters)
     process.start()
     finish(process)
     results = process.read_struct("results")
@@ -63,7 +78,11 @@ def test_data_plane_round_trip(fresh_target: LiveTarget, agent: Agent, record: R
         asked = fresh_target.asked("round_trip", DATA_MAX)
     else:
         asked = fresh_target.asked("round_trip_with_proof", PROOF_MAX)
-    record.add("ring.round_trip", params, samples=found.samples, at_most=asked.at_most, beside=asked.beside)
+    more = executed_per_operation(
+        fresh_target, lambda warm_up: [_prepared(agent, "ring_self", mode=mode, warm_up=warm_up)]
+    )
+    limits: dict[str, Any] = {"at_most": asked.at_most, "beside": asked.beside}
+    _agrees(record.add("ring.round_trip", params, samples=found.samples, more=more, **limits), found.batch)
     _require(found.batch, asked, "a round trip")
     assert found.batch > 40, f"{found.batch} instructions can't move {size} bytes four times: something was elided"
 
@@ -71,15 +90,19 @@ def test_data_plane_round_trip(fresh_target: LiveTarget, agent: Agent, record: R
 def test_null_system_call(fresh_target: LiveTarget, agent: Agent, record: Recorder) -> None:
     found = _own(agent, "ring_null")
     asked = fresh_target.asked("null_system_call", NULL_MAX)
-    record.add("syscall.null", {"loop": "counted"}, samples=found.samples, at_most=asked.at_most, beside=asked.beside)
+    more = executed_per_operation(fresh_target, lambda warm_up: [_prepared(agent, "ring_null", warm_up=warm_up)])
+    limits: dict[str, Any] = {"at_most": asked.at_most, "beside": asked.beside}
+    _agrees(record.add("syscall.null", {"loop": "counted"}, samples=found.samples, more=more, **limits), found.batch)
     _require(found.batch, asked, "a null system call")
 
 
 def test_verified_round_trip_of_sleepers_on_one_core(fresh_target: LiveTarget, agent: Agent, record: Recorder) -> None:
-    found = round_trips(agent, path="notify_and_wait", size=64, wait="wake", cores="same", count=COUNT)
-    params = {"size": 64, "path": "notify_and_wait", "wait": "wake", "cores": "same"}
+    params: dict[str, Any] = {"size": 64, "path": "notify_and_wait", "wait": "wake", "cores": "same"}
+    found = round_trips(agent, **params, count=COUNT)
     asked = fresh_target.asked("verified_round_trip", VERIFIED_MAX)
-    record.add("ring.round_trip_batch", params, value=found.batch, at_most=asked.at_most, beside=asked.beside)
+    more = executed_per_operation(fresh_target, lambda n: round_trip_pair(agent, **params, count=1, warm_up=n))
+    limits: dict[str, Any] = {"at_most": asked.at_most, "beside": asked.beside}
+    _agrees(record.add("ring.round_trip_batch", params, value=found.batch, more=more, **limits), found.batch)
     _require(found.batch, asked, "a round trip")
 
 
@@ -107,11 +130,13 @@ _first_boot: dict[str, dict[str, object]] = {}
 @pytest.mark.parametrize("boot", ["first", "second"])
 def test_two_boots_count_the_same(fresh_target: LiveTarget, agent: Agent, record: Recorder, boot: str) -> None:
     """To the digit: every sample of a polled round trip across cores."""
-    found = round_trips(agent, path="data", size=56, wait="poll", cores="cross", count=COUNT)
-    params = {"size": 56, "path": "data", "wait": "poll", "cores": "cross"}
+    params: dict[str, Any] = {"size": 56, "path": "data", "wait": "poll", "cores": "cross"}
+    found = round_trips(agent, **params, count=COUNT)
     if boot == "first":
         most = fresh_target.asked("round_trip", DATA_MAX).at_most
-        record.add("ring.round_trip_without_empty_polls", params, value=found.batch_without_polls, at_most=most)
+        more = executed_per_operation(fresh_target, lambda n: round_trip_pair(agent, **params, count=1, warm_up=n))
+        name = "ring.round_trip_without_empty_polls"
+        record.add(name, params, value=found.batch_without_polls, at_most=most, more=more)
     figures: dict[str, object] = {"samples": found.samples.tolist(), "batch": int(found.ping.batch_ticks)}
     if boot == "first":
         _first_boot[fresh_target.name] = figures

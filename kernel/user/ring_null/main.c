@@ -9,6 +9,7 @@ struct ring_null_params {
 	uint32_t channels; /* channels bound one after the other, at most RING_CALIBRATIONS */
 	uint32_t mode;     /* enum keuos_channel_mode of these */
 	uint32_t data_order;
+	uint32_t warm_up; /* null system calls before anything counts, by the batch's loop */
 };
 
 struct ring_null_results {
@@ -32,13 +33,21 @@ KEUOS_ACCEPTS(RING_OPCODE, RING_MESSAGE_MAX, KEUOS_DATA_ALIGNMENT, 0);
 
 #define NOP() __asm__ volatile("nop" : : : "memory")
 
-static void null_calls(uint32_t count)
+static __attribute__((noinline)) void batch(uint32_t count)
 {
 	uint64_t start = ring_ticks();
 
 	for (uint32_t i = 0; i < count; i++)
 		sys_null();
 	results.batch_ticks = ring_ticks() - start;
+}
+
+static void null_calls(uint32_t warm_up, uint32_t count)
+{
+	uint64_t start;
+
+	batch(warm_up);
+	batch(count);
 	start = ring_ticks();
 	for (uint32_t i = 0; i < count; i++)
 		NOP();
@@ -87,7 +96,7 @@ int main(const char *args)
 
 	(void)args;
 	if (!error) {
-		null_calls(p.count);
+		null_calls(p.warm_up, p.count);
 		error = channels(&p);
 	}
 	results.error = (int32_t)error;

@@ -5,8 +5,9 @@
 #include "../ring_common/ring_program.h"
 
 struct ring_self_params {
-	uint32_t mode;  /* KEUOS_POLLED: messages of 56 bytes; KEUOS_POLLED_PROOF: of 48; either way one slot */
-	uint32_t count; /* trips in a batch, and then as many that are sampled; at most RING_SAMPLES_MAX */
+	uint32_t mode;    /* KEUOS_POLLED: messages of 56 bytes; KEUOS_POLLED_PROOF: of 48; either way one slot */
+	uint32_t count;   /* trips in a batch, and then as many that are sampled; at most RING_SAMPLES_MAX */
+	uint32_t warm_up; /* trips before anything counts, by the batch's loop */
 };
 
 struct ring_self_results {
@@ -69,7 +70,8 @@ KEUOS_INLINE int round_trip(uint32_t size, int proof)
 	return 0;
 }
 
-KEUOS_INLINE int measure(uint32_t size, int proof, uint32_t count)
+/* Trips between two readings of the clock. 0, or a negative error. */
+KEUOS_INLINE int batch(uint32_t size, int proof, uint32_t count)
 {
 	uint64_t start = ring_ticks();
 	int error = 0;
@@ -77,7 +79,17 @@ KEUOS_INLINE int measure(uint32_t size, int proof, uint32_t count)
 	for (uint32_t i = 0; i < count && !error; i++)
 		error = round_trip(size, proof);
 	results.batch_ticks = ring_ticks() - start;
+	return error;
+}
+
+/* Trips each between two readings of the clock. 0, or a negative error. */
+KEUOS_INLINE int sample(uint32_t size, int proof, uint32_t count)
+{
+	int error = 0;
+
 	for (uint32_t i = 0; i < count && !error; i++) {
+		uint64_t start;
+
 		__builtin_memcpy(ping, &i, sizeof(i));
 		start = ring_ticks();
 		error = round_trip(size, proof);
@@ -85,7 +97,13 @@ KEUOS_INLINE int measure(uint32_t size, int proof, uint32_t count)
 		results.wrong += __builtin_memcmp(ping, answer, size) != 0;
 		results.samples = i + 1;
 	}
-	start = ring_ticks();
+	return error;
+}
+
+static void measure_nothing(uint32_t count)
+{
+	uint64_t start = ring_ticks();
+
 	for (uint32_t i = 0; i < count; i++)
 		__asm__ volatile("nop" : : : "memory");
 	results.batch_baseline = ring_ticks() - start;
@@ -94,17 +112,30 @@ KEUOS_INLINE int measure(uint32_t size, int proof, uint32_t count)
 		__asm__ volatile("nop" : : : "memory");
 		baseline[i] = (uint32_t)(ring_ticks() - start);
 	}
-	return error;
 }
 
-static __attribute__((noinline)) int measure_data(uint32_t count)
-{
-	return measure(56, 0, count);
-}
+#define DEFINE(name, size, proof)                                                                                      \
+	static __attribute__((noinline)) int batch_##name(uint32_t count)                                              \
+	{                                                                                                              \
+		return batch(size, proof, count);                                                                      \
+	}                                                                                                              \
+	static __attribute__((noinline)) int sample_##name(uint32_t count)                                             \
+	{                                                                                                              \
+		return sample(size, proof, count);                                                                     \
+	}
+DEFINE(data, 56, 0)
+DEFINE(proof, 48, 1)
 
-static __attribute__((noinline)) int measure_proof(uint32_t count)
+static int measure(const struct ring_self_params *p)
 {
-	return measure(48, 1, count);
+	int proof = p->mode == KEUOS_POLLED_PROOF, error;
+
+	if ((error = proof ? batch_proof(p->warm_up) : batch_data(p->warm_up)) != 0)
+		return error;
+	measure_nothing(p->count);
+	if ((error = proof ? batch_proof(p->count) : batch_data(p->count)) != 0)
+		return error;
+	return proof ? sample_proof(p->count) : sample_data(p->count);
 }
 
 int main(const char *args)
@@ -121,7 +152,7 @@ int main(const char *args)
 	if (!error)
 		error = way_open(&back, p.mode, results.size);
 	if (!error)
-		error = p.mode == KEUOS_POLLED_PROOF ? measure_proof(p.count) : measure_data(p.count);
+		error = measure(&p);
 	results.error = (int32_t)error;
 	return error ? RING_EXIT_FAILED : RING_EXIT_OK;
 }
