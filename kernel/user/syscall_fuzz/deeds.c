@@ -186,11 +186,11 @@ static void tidy(void)
 void fuzz_flood(void)
 {
 	static uint8_t text[KEUOS_CONSOLE_WRITE_MAX];
-	enum { TIMES = 4000, LINE = 256 };
+	enum { LINES = 400, TIMES = 40, LINE = 256 }; /* several times what the kernel's buffers hold */
 
 	for (uint32_t i = 0; i < sizeof(text); i++)
 		text[i] = i % LINE == LINE - 1 ? '\n' : '.';
-	for (int i = 0; i < TIMES && fuzz_call(KEUOS_SYS_LOG, (uintptr_t)text, LINE, 0, 0) == 0; i++)
+	for (int i = 0; i < LINES && fuzz_call(KEUOS_SYS_LOG, (uintptr_t)text, LINE, 0, 0) == 0; i++)
 		;
 	for (int i = 0; i < TIMES &&
 		fuzz_call(KEUOS_SYS_CONSOLE_WRITE, KEUOS_CAP_SYSTEM_INDEX, (uintptr_t)text, sizeof(text), 0) == 0;
