@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import zlib
 from abc import ABC, abstractmethod
@@ -19,9 +20,13 @@ from .arm64_image import flat_image
 from .grub_iso import stick_folder
 from .loader_prompt import Dialect, LoaderPrompt
 from .tftp_server import TftpServer
-from .ymodem import YmodemSender
+from .ymodem import StartedOver, YmodemSender
+
+_log = logging.getLogger(__name__)
 
 ROLE = "load"
+#: What U-Boot says first, in each of its stages.
+_BANNER = rb"U-Boot (?:SPL |TPL )?20[0-9][0-9]\."
 #: What a boot loader says last; the kernel's own first line and its agent's first frame count as well.
 _ENTERED = rb"Starting kernel|KeuOS [0-9]|KeuOS agent ready"
 #: From the command that starts the kernel to its first word.
@@ -107,7 +112,7 @@ class UBootLoader(ABC):
     command_line: str | None = None
     repeats = 0
     kernel_start: int | None = None
-    banners: tuple[bytes, ...] = (rb"^U-Boot (SPL |TPL )?20[0-9][0-9]\.",)
+    banners: tuple[bytes, ...] = (b"^" + _BANNER,)
 
     def __init__(self, options: UBootOptions, context: PartContext) -> None:
         if context.architecture != "arm64":
@@ -229,19 +234,33 @@ class YmodemLoader(UBootLoader):
 
     def transfer(self, prompt: LoaderPrompt, console: Console, link: Link | None, files: list[_File]) -> None:
         """See UBootLoader.transfer. A chunk that is in place, from before a break say, is not sent again."""
-        for file in files:
-            base = self._number(prompt, file.address)
-            for at in range(0, len(file.data), self._options.chunk):
-                piece = _File(f"{file.name}@{at:x}", f"{base + at:x}", file.data[at : at + self._options.chunk])
-                for _ in range(_TRIES):
-                    if self._is_there(prompt, piece):
-                        break
-                    prompt.type(f"loady {piece.address}")
-                    console.write(b"\r")
-                    YmodemSender(console).send(piece.name, piece.data)
-                    prompt.settle()
-                else:
-                    raise InfraError(f"U-Boot did not get {piece.name} by YMODEM.\n{console.describe()}")
+        while True:
+            try:
+                for file in files:
+                    self._put(prompt, console, file)
+            except StartedOver:
+                _log.info("%s: the board started over while it was loaded", self._context.board)
+                prompt.interrupt()
+            else:
+                return
+
+    def _put(self, prompt: LoaderPrompt, console: Console, file: _File) -> None:
+        base = self._number(prompt, file.address)
+        for at in range(0, len(file.data), self._options.chunk):
+            piece = _File(f"{file.name}@{at:x}", f"{base + at:x}", file.data[at : at + self._options.chunk])
+            for _ in range(_TRIES):
+                if self._is_there(prompt, piece):
+                    break
+                prompt.type(f"loady {piece.address}")
+                console.write(b"\r")
+                YmodemSender(console, _BANNER).send(piece.name, piece.data)
+                prompt.settle()
+            else:
+                raise InfraError(f"U-Boot did not get {piece.name} by YMODEM.\n{console.describe()}")
+            _log.info(
+                "%s: %d of %d KiB of the %s are there",
+                self._context.board, at + len(piece.data) >> 10, len(file.data) >> 10, file.name,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)

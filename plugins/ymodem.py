@@ -20,16 +20,29 @@ _ANSWER_S = 3.0
 _TRIES = 16
 
 
-class YmodemSender:
-    """Sends to whoever receives on `console`'s line."""
+class StartedOver(Exception):
+    """The receiver said its banner: there is none any more."""
 
-    def __init__(self, console: Console) -> None:
+
+class YmodemSender:
+    """Sends to whoever receives on `console`'s line.
+
+    Args:
+        banner: what the machine says when it starts, a regular expression.
+    """
+
+    def __init__(self, console: Console, banner: bytes) -> None:
         self._console = console
+        self._banner = banner
         #: Blocks that were sent again.
         self.repeats = 0
 
     def send(self, name: str, data: bytes) -> bool:
-        """Send one file; whether the receiver took all of it. A receiver that gave up is left in peace."""
+        """Send one file; whether the receiver took all of it. A receiver that gave up is left in peace.
+
+        Raises:
+            StartedOver: in the middle of it.
+        """
         if not self._await(_START, _START_S):
             return False
         header = f"{name}\0{len(data)}".encode().ljust(128, b"\0")
@@ -47,11 +60,17 @@ class YmodemSender:
         return True
 
     def _await(self, byte: bytes, timeout: float) -> bool:
+        return bool(self._heard(byte, timeout))
+
+    def _heard(self, bytes_: bytes, timeout: float) -> bytes:
+        """The first of these bytes that comes; b"" if none does."""
         try:
-            self._console.expect(byte, timeout)
+            found = self._console.expect(b"([" + bytes_ + b"])|" + self._banner, timeout)
         except WaitTimeout:
-            return False
-        return True
+            return b""
+        if found.group(1) is None:
+            raise StartedOver
+        return bytes(found.group(1))
 
     def _block(self, number: int, data: bytes, kind: bytes) -> bool:
         sequence = number & 0xFF
@@ -69,10 +88,7 @@ class YmodemSender:
 
     def _answer(self, timeout: float) -> bytes:
         """ACK, NAK or CAN; b"" if none came. Anything else is noise, or an old request to start."""
-        try:
-            return bytes(self._console.expect(b"[\x06\x15\x18]", timeout).group(0))
-        except WaitTimeout:
-            return b""
+        return self._heard(ACK + NAK + CAN, timeout)
 
     def _give_up(self) -> bool:
         """Have the receiver go back to its prompt."""

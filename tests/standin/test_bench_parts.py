@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -85,3 +86,31 @@ def test_a_board_may_hang_on_an_interface_of_this_host(make_place: Callable[[], 
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "2 passed" in done.stdout, "the image came over it, and frames both ways"
+
+
+@pytest.mark.soak
+def test_a_transfer_over_the_line_that_a_reset_breaks_goes_on_where_it_was(
+    make_bench: Callable[..., Bench], run: Callable[..., Run], tmp_path: Path
+) -> None:
+    kernel = bundled.snapshot("arm64", "release", tmp_path / "sent").kernel
+    initrd, programs = tmp_path / "initrd.cpio", ROOT / "build/kernel/arm64/user/initrd"
+    make = [sys.executable, str(ROOT / "kernel/tools/mkinitrd.py"), "--output", str(initrd)]
+    run_command([*make, *(str(programs / name) for name in ("console", "hello"))], 30)  # the whole one takes minutes
+    whole = flat_image(kernel, tmp_path).stat().st_size + initrd.stat().st_size
+    bench = make_bench("arm64")
+
+    def press_the_button() -> None:
+        deadline = time.monotonic() + 200
+        while bench.to_board.carried < 0.75 * whole and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert bench.do("reset") == "ok"
+
+    place = suite(tmp_path, "looks", LOOKS)
+    configuration = bench.configuration("arm", load="uboot-ymodem", debug=False, boot_timeout=280)
+    image = [f"--kernel={kernel}", f"--initrd={initrd}"]
+    arguments = ["--target=board", "--log-cli-level=INFO", *image, str(place)]
+    done = run(configuration, *arguments, timeout=400, meanwhile=press_the_button)
+    assert list(done.verdicts.values()) == ["passed"], done.output[-4000:]
+    assert "the board started over while it was loaded" in done.output
+    assert bench.powered == 1, "what it had got was still there"
+    assert bench.to_board.carried < 1.5 * whole, "and was not sent again"
