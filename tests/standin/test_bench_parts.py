@@ -63,6 +63,23 @@ def test_a_board_may_start_by_itself_what_lies_on_it(
     assert list(done.verdicts.values()) == ["passed"]
 
 
+@pytest.mark.soak
+def test_a_flat_kernel_is_told_by_its_elf_which_is_matched_by_build_id(
+    lasting_bench: Bench, run: Callable[..., Run], tmp_path: Path
+) -> None:
+    found, other = (bundled.snapshot("arm64", build, tmp_path / build) for build in ("release", "hil"))
+    flat = flat_image(found.kernel, tmp_path)
+    place = suite(tmp_path, "looks", LOOKS + LOOKS_FROM_OUTSIDE)
+    image = ["--target=board", f"--kernel={flat}", f"--initrd={found.initrd}", str(place)]
+    configuration = lasting_bench.configuration("arm")
+    done = run(configuration, f"--symbols={other.kernel}", *image)
+    assert done.status != 0
+    assert f"{flat} was not built together with {other.kernel}" in done.output
+    assert "pass the ELF of the same build to --symbols" in done.output
+    done = run(configuration, f"--symbols={found.kernel}", "--require=debug", *image)
+    assert list(done.verdicts.values()) == ["passed"] * 2, done.output[-4000:]
+
+
 def test_a_board_that_a_probe_has_stopped_can_still_be_switched(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench("arm64")
     with closing(SerialLine(str(bench.tty), 115200)) as line, GdbRemote(str(bench.gdb)) as probe:
