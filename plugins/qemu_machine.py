@@ -82,6 +82,11 @@ class QemuOptions(Protocol):
         ...
 
     @property
+    def record(self) -> bool:
+        """Whether a run can be replayed."""
+        ...
+
+    @property
     def extra(self) -> list[str]:
         """More arguments for QEMU."""
         ...
@@ -141,11 +146,23 @@ class QemuMachine:
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; there are emulated and instructions")
         if options.cores < 1:
             raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
+        if options.record and (
+            options.cores > 1
+            or run.accel == "kvm"
+            or run.executed
+            or run.timebase not in ("default", "emulated")
+            or run.link
+        ):
+            raise UsageError(
+                f"target {name}: QEMU records a machine with one core, by TCG, without another timebase and an "
+                "interface of this host's: add --qemu-cores=1; leave --accel, --timebase and --link out"
+            )
         self.name = name
         self.memory_bytes = parse_size(options.memory, f"target {name}: memory")
         self._kind = kind
         self._options = options
-        self._nic = nic
+        # By default virtio-net sends from a bottom half, at a moment that QEMU 7.2 does not record.
+        self._nic = f"{nic},tx=timer" if options.record and nic.startswith("virtio-net") else nic
         self._devices = devices
         self._counting = run.timebase == "instructions"
         if self._counting and run.accel == "kvm":
@@ -157,7 +174,7 @@ class QemuMachine:
         self._counts_executed = run.executed
         self._link = run.link
         self._panic_patterns = run.panic_patterns
-        self._accel = "tcg" if self._counting or run.executed else run.accel
+        self._accel = "tcg" if self._counting or run.executed or options.record else run.accel
 
     @property
     def timebase(self) -> Timebase:
@@ -245,4 +262,6 @@ class QemuMachine:
             panic_patterns=self._panic_patterns,
             describe=describe,
             exit_status_of_guest=exit_status_of_guest,
+            record=options.record,
+            how_to_record="repeat it with --qemu-cores=1 --qemu-record=yes",
         )

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from keuos_hil.console import Console
 from keuos_hil.errors import Ended, Exited, HilError, InfraError, PoweredOff, Reset, TripleFault, UsageError
-from keuos_hil.parts import Timebase
+from keuos_hil.parts import ByteStream, Timebase
 from keuos_hil.streams import SocketStream
 
 from .child_process import ChildProcess
@@ -37,6 +37,7 @@ from .guest_memory import GuestMemory
 from .packet_link import RawLink, open_packet_socket
 from .qemu_counter import QemuCounter
 from .qemu_monitor import Monitor
+from .recorded_line import RecordedLine
 
 #: QEMU answers its control socket within milliseconds; so long means that it never will.
 _START_S = 30.0
@@ -44,9 +45,20 @@ _START_S = 30.0
 _LEAVE_S = 2.0
 #: QEMU's id of what is at the NIC's other end.
 _NETWORK = "wire"
+#: The record's name in a session's folder.
+_RECORD = "machine.rr"
 _TRIPLE_FAULT = b"Triple fault"
 _REGISTER = re.compile(r"\b([A-Z][A-Z0-9]*) ?=([0-9a-f]{4,})\b")
 _CPU_HEADING = re.compile(r"^CPU#(\d+)", re.MULTILINE)
+
+
+def _recording(mode: str, file: Path, nic: str) -> list[str]:
+    """QEMU's arguments that record, or replay, what the guest is given: on the line, on the wire, of clocks and chance.
+
+    With sleep=off nothing that comes would ever be handed over (QEMU 7.2, softmmu/icount.c, icount_account_warp_timer).
+    """
+    arguments = ["-icount", f"shift=0,rr={mode},rrfile={file}"]
+    return arguments + (["-object", f"filter-replay,id=recorder,netdev={_NETWORK}"] if nic else [])
 
 
 def say(status: int) -> str:
@@ -81,6 +93,9 @@ class QemuSession:
         tests_by_tap: whether :attr:`link` is then a packet socket on it, or there is none.
         stand_alone: the command a person can type instead.
         counts_executed: whether it is a CountsExecuted part, too; QEMU then has to emulate all cores in one thread.
+        record: whether all that the machine is given is kept, so that :meth:`post_mortem` can tell how to see the same
+            again, instruction by instruction. It has one core, and -icount is not among `argv`.
+        how_to_record: told of a failure that was not recorded.
     """
 
     min_off_s = 0.0
@@ -103,8 +118,12 @@ class QemuSession:
         panic_patterns: Iterable[bytes] = (),
         describe: Callable[[int], str] = hex,
         exit_status_of_guest: Callable[[int], bool] = lambda status: False,
+        record: bool = False,
+        how_to_record: str = "",
     ) -> None:
+        self._how_to_record = how_to_record
         self.directory = directory
+        self._replay = shlex.join([*stand_alone, *self._replay_arguments(nic)]) if record else ""
         self.timebase = timebase
         self.command = shlex.join(stand_alone)
         self.started = time.monotonic()
@@ -142,18 +161,17 @@ class QemuSession:
         tap: str,
         panic_patterns: Iterable[bytes],
     ) -> None:
-        console_end, console_far = socket.socketpair()
-        self._stack.callback(console_end.close)
+        line, far_ends, chardev = self._console_line()
         monitor_end, monitor_far = socket.socketpair()
         self._stack.callback(monitor_end.close)
-        inherit = [console_far.fileno(), monitor_far.fileno(), self._memory.fd]
-        far_ends = [console_far, monitor_far]
+        far_ends.append(monitor_far)
+        inherit = [*(end.fileno() for end in far_ends), self._memory.fd]
         arguments = [
             *argv,
             *ram_arguments(f"/dev/fd/{self._memory.fd}"),
             *("-S", "-action", "reboot=shutdown,shutdown=pause"),
             *("-d", "cpu_reset", "-D", str(self._reset_log)),
-            *("-chardev", f"socket,id=console,fd={console_far.fileno()}", "-serial", "chardev:console"),
+            *("-chardev", f"{chardev},id=console", "-serial", "chardev:console"),
             *("-chardev", f"socket,id=control,fd={monitor_far.fileno()}", "-mon", "chardev=control,mode=control"),
         ]
         if self._counter is not None:
@@ -170,6 +188,8 @@ class QemuSession:
             self._stack.callback(self.link.close)
             arguments += ["-netdev", f"dgram,id={_NETWORK},local.type=fd,local.str={link_far.fileno()}"]
             arguments += ["-device", f"{nic},netdev={_NETWORK},romfile="]
+        if self._replay:
+            arguments += _recording("record", self.directory / _RECORD, nic)
         try:
             self._process = ChildProcess(
                 arguments, inherit=inherit, output=self.directory / "qemu.log", on_exit=self._on_exit
@@ -180,7 +200,7 @@ class QemuSession:
         self._stack.callback(self._process.close)  # in case that one of the parts below can't be made
         self.pid = self._process.pid
         self.console = Console(
-            SocketStream(console_end),
+            line,
             log=self.directory / "console.log",
             clock=self._process.clock,
             panic_patterns=panic_patterns,
@@ -203,6 +223,24 @@ class QemuSession:
                 f"QEMU {say(status)} before the guest's first instruction. It said: {said or '(nothing)'}\n"
                 f"command: {self.command}"
             ) from error
+
+    def _console_line(self) -> tuple[ByteStream, list[socket.socket], str]:
+        """Our end of the serial line, the sockets that the emulator gets, and its -chardev but for the id."""
+        if self._replay:
+            recorded = RecordedLine(self.directory)
+            self._stack.callback(recorded.close)
+            return recorded, [], f"pipe,path={recorded.path}"
+        near, far = socket.socketpair()
+        self._stack.callback(near.close)
+        return SocketStream(near), [far], f"socket,fd={far.fileno()}"
+
+    def _replay_arguments(self, nic: str) -> list[str]:
+        """What a person's command needs beside: the NIC, and behind it a network that nothing gets out of.
+
+        One with nothing at its end (a hub's port) has QEMU wait for ever.
+        """
+        wire = ["-netdev", f"user,id={_NETWORK},restrict=on", "-device", f"{nic},netdev={_NETWORK},romfile="]
+        return [*(wire if nic else []), *_recording("replay", self.directory / _RECORD, nic)]
 
     # How it ends -----------------------------------------------------------------------------------------------
 
@@ -304,7 +342,16 @@ class QemuSession:
                 self.resume()
 
     def post_mortem(self, directory: Path) -> list[str]:
-        """See Session.post_mortem: registers of all cores, with the functions that they were in."""
+        """See Session.post_mortem: registers of all cores, with the functions that they were in; how to replay."""
+        lines = self._registers(directory)
+        if not self._replay:
+            return lines + ([f"to be able to replay it: {self._how_to_record}"] if self._how_to_record else [])
+        debugged = f"{self._replay} -S -gdb tcp:127.0.0.1:1234"
+        lines.append(f"to replay, once this run has ended: {self._replay}")
+        lines.append(f"under a debugger: {debugged}, and gdb -ex 'target remote 127.0.0.1:1234'")
+        return lines
+
+    def _registers(self, directory: Path) -> list[str]:
         if self._process.status is not None:
             return [f"QEMU {say(self._process.status)}; nothing but its logs is left, in {self.directory}"]
         try:

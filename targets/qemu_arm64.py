@@ -62,6 +62,9 @@ class QemuArm64Options:
         default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
     )
     iommu: bool = field(default=True, metadata={"help": "whether `virt` gets an IOMMU (SMMUv3)"})
+    record: bool = field(
+        default=False, metadata={"help": "keep all that the machine is given, so that a run can be replayed (one core)"}
+    )
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 

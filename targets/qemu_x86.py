@@ -61,6 +61,9 @@ class QemuX86Options:
         default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
     )
     iommu: bool = field(default=True, metadata={"help": "whether q35 gets an IOMMU (VT-d with interrupt remapping)"})
+    record: bool = field(
+        default=False, metadata={"help": "keep all that the machine is given, so that a run can be replayed (one core)"}
+    )
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 
