@@ -62,7 +62,8 @@ def packets(measurements: Sequence[Measurement], number: Callable[[float], str])
             found = {_column(row): number(_figure(row)) for row in of if str(row["params"].get("phase", "")) == phase}
             unit = next((str(row["unit"]) for row in of), "not measured")
             called = f"{what}: {phase}" if phase else what
-            lines.append(Line(called, unit, article, traditional, [found.get(column, "") for column in columns]))
+            theirs = ("", "") if phase else (article, traditional)
+            lines.append(Line(called, unit, *theirs, [found.get(column, "") for column in columns]))
     return columns, lines if columns else []
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from .compare import THRESHOLD, Change, Verdict
 from .line import LineCounts
+from .netd_table import packets
 from .rows_table import is_row, missing_lines, rows_table
 
 if TYPE_CHECKING:  # the command keuos-hil shall not pay for pytest
@@ -104,6 +105,26 @@ def _list(title: str, rows: list[dict[str, Any]]) -> Table:
             names = ("p90", "p99", "p999", "max")
             cells = [str(row["n"]), number(row["min"]), number(row["p50"]), interval, *(number(row[n]) for n in names)]
         table.add_row(row["name"], params, *cells, row["unit"])
+    return table
+
+
+def netd(measurements: list[dict[str, Any]]) -> Table | None:
+    """What packets cost NetD, beside the article's figures; None if nothing of it was measured."""
+    columns, lines = packets(measurements, number)
+    if not lines:
+        return None
+    table = Table(
+        title="what packets cost NetD, beside the article's figures (cited, not measured here)",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("quantity")
+    table.add_column("unit")
+    for heading in ("article", "traditional", *columns):
+        table.add_column(heading, justify="right")
+    for line in lines:
+        table.add_row(line.what, line.unit, line.article, line.traditional, *line.cells)
     return table
 
 
@@ -274,6 +295,9 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     others = [row for row in measurements if not is_row(row)]
     for table in tables(others):
         terminal.print(table)
+    of_netd = netd(measurements)
+    if of_netd is not None:
+        terminal.print(of_netd)
     for table in fuzz_matrix(bench.results.fuzz):
         terminal.print(table)
     beside = comparison(others)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from keuos_hil.executed import Executed, difference
 from keuos_hil.net.host import Host
 from keuos_hil.net.linux_peer import LinuxPeer
 from keuos_hil.net.netd import Netd
+from keuos_hil.net.phases import TOTAL, by_phase
 from keuos_hil.net.tcp import Conversation
 from keuos_hil.net.transfer import Transfer
 from keuos_hil.record import Recorder
@@ -19,7 +21,35 @@ pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", 
 ROUNDS = 200
 
 
+class Spent:
+    """What is executed, where the target counts it (--executed): a window from :meth:`begin` to :meth:`end`."""
+
+    def __init__(self, target: LiveTarget) -> None:
+        self._target = target if "executed" in target.definition.capabilities else None
+        self._before: Executed = {}
+        self.begin()  # what is known of the programs is read now, and not while a peer waits
+
+    def begin(self) -> None:
+        """From here on."""
+        if self._target is not None:
+            self._before = self._target.executed()
+
+    def end(self) -> Executed:
+        """What was executed since; nothing where nobody counts."""
+        return {} if self._target is None else difference(self._target.executed(), self._before)
+
+
+def _record_phases(record: Recorder, of: dict[str, str], spent: Executed, packets: int, *applications: str) -> None:
+    if spent:
+        phases = by_phase(spent, packets, applications)
+        for phase, count in phases.items():
+            more = {} if phase == TOTAL else {"phase": phase}
+            record.add("net.instructions", of | more, "instructions per packet", value=count)
+        assert phases[TOTAL] > 100, "a packet can't be dealt with in so few instructions"
+
+
 def test_the_cost_of_interactive_echo_is_counted(target: LiveTarget, host: Host, netd: Netd, record: Recorder) -> None:
+    spent = Spent(target)
     c = Conversation(host, 7, 5200)
     c.tx("S")
     c.rx("SA", ack=c.snd)
@@ -33,14 +63,17 @@ def test_the_cost_of_interactive_echo_is_counted(target: LiveTarget, host: Host,
         return packets, int(netd.process.info().syscalls), int(target.agent.devices()[netd.nic - 1].interrupts)
 
     before = now()
+    spent.begin()
     for _ in range(ROUNDS):
         c.tx("PA", data=64)
         c.rx_data(64)
+    executed = spent.end()
     packets, calls, interrupts = (after - first for after, first in zip(now(), before, strict=True))
     assert packets >= 2 * ROUNDS
     per_thousand = {"net.syscalls": calls * 1000 / packets, "net.interrupts": interrupts * 1000 / packets}
     for name, value in per_thousand.items():
         record.add(name, {"load": "echo", "mode": "shared"}, "1/1000 packets", value=value)
+    _record_phases(record, {"load": "echo", "mode": "shared"}, executed, packets)
     assert calls <= packets, f"{calls} system calls for {packets} packets: at most one each"
     assert interrupts <= calls, "no interrupt without a wait that asked for it"
     c.kill()
@@ -101,10 +134,12 @@ def test_bulk_data_costs_few_notifications_and_few_copies(
         ("send", transfer.sink, "received") if direction == "receive" else ("receive", transfer.source, "sent")
     )
     peer.do(what, port=port, count=WARM_UP)
-    tries = []
+    spent, tries, executed = Spent(target), [], []
     for _ in range(TRIES):
         before = counted.now()
+        spent.begin()
         peer.do(what, port=port, count=size)
+        executed.append(spent.end())
         after = counted.now()
         tries.append({name: after[name] - before[name] for name in after})
         if tries[-1]["notifications"] * 10 <= tries[-1]["packets"]:
@@ -115,6 +150,7 @@ def test_bulk_data_costs_few_notifications_and_few_copies(
         at_most = 100.0 if name == "notifications" else None
         value = counts[name] * 1000 / counts["packets"]
         record.add(f"net.{name}", of, "1/1000 packets", value=value, at_most=at_most)
+    _record_phases(record, of, executed[tries.index(counts)], counts["packets"], transfer.process.name)
     copied = counts[f"{direction}_copied"] / counts[moved]
     at_most = COPIES[mode, direction]
     record.add("net.copied", of, "bytes per byte", value=copied, at_most=at_most)
