@@ -217,6 +217,10 @@ class Smmu:
         """See Kind.index_of."""
         return slot
 
+    def line_names_its_writer(self, kernel: KernelMemory) -> bool:
+        """See Kind.line_names_its_writer: the line goes past the ITS."""
+        return False
+
     def old_message(self, vector: int) -> None:
         """See Kind.old_message."""
         return

@@ -143,6 +143,10 @@ class Kind(Protocol):
         """The index of a slot's entry or event."""
         ...
 
+    def line_names_its_writer(self, kernel: KernelMemory) -> bool:
+        """Whether the serial line's entry, of index 0, says who alone may use it; False where the line has none."""
+        ...
+
     def old_message(self, vector: int) -> tuple[int, int] | None:
         """The same in a format that names the core's vector itself, which the kernel forbids; None: there is none."""
         ...

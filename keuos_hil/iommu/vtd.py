@@ -148,6 +148,10 @@ class Vtd:
         """See Kind.index_of: entry 0 is the serial line's."""
         return 1 + slot
 
+    def line_names_its_writer(self, kernel: KernelMemory) -> bool:
+        """See Kind.line_names_its_writer: the I/O APIC, by its requester id (9.10)."""
+        return int(kernel.read("acpi").io_apic_requester) != 0
+
     def old_message(self, vector: int) -> tuple[int, int]:
         """See Kind.old_message: to core 0 (5.1.2.1)."""
         return INTERRUPT_WINDOW, vector
