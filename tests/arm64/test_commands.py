@@ -73,10 +73,10 @@ class Told:
 
 @pytest.fixture(scope="module")
 def told(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """From the start of the machine on, of the driver in driver_case.py."""
+    """From the start of the machine on, of the driver in suites/net/driver_case.py."""
     place = tmp_path_factory.mktemp("told")
     (place / "traced").write_text("\n".join(TRACED) + "\n")
-    command = [sys.executable, "-m", "pytest", "tests/arm64/driver_case.py", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "suites/net/driver_case.py", "-q", "-p", "no:cacheprovider"]
     command += ["--target=qemu-arm64", "--require=agent", "--require=iommu", f"--results={place / 'results'}"]
     command += ["--qemu-extra=-trace", f"--qemu-extra=events={place / 'traced'}"]
     for option in ("kernel", "initrd"):

@@ -1,11 +1,12 @@
-"""What test_commands.py runs on a machine that traces the commands of SMMU and ITS; nobody collects it by itself."""
+"""What tests/arm64/test_commands.py runs on a machine that traces the commands of SMMU and ITS; nobody else does."""
 
 from __future__ import annotations
 
 import pytest
 
 from keuos_hil.agent import Agent
-from suites.net.programs import Rogue
+
+from .programs import Rogue
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu")
 
@@ -13,6 +14,7 @@ IOVA = 0x5_0000_0000
 
 
 def test_a_driver_comes_shows_a_page_and_goes(agent: Agent) -> None:
+    """With one page shown to the NIC, and taken back."""
     rogue = Rogue(agent)
     rogue.open()
     rogue.new_page(IOVA)
