@@ -236,7 +236,7 @@ class ChannelHandle:
         self._unbind(UNBIND_CLOSE)
 
     def revoke(self) -> None:
-        """Take it away from both sides, mappings included."""
+        """Take it away from both sides, mappings included; one that keeps it (Agent.bind) learns that it is closed."""
         self._unbind(UNBIND_REVOKE)
 
     def drop(self) -> None:
@@ -368,6 +368,7 @@ class Agent:
         *,
         order: int | None = None,
         label: int | None = None,
+        kept: str | None = None,
     ) -> ChannelHandle:
         """Bind a channel from `producer` to `consumer`.
 
@@ -375,10 +376,14 @@ class Agent:
             mode: an enum keuos_channel_mode, or its name: "polled", "polled_proof", "verified".
             order: the data ring has 2^order pages; None for no data ring.
             label: handed to both sides as it is.
+            kept: the side that a revocation leaves its mapping until it lets go by itself: "producer" or "consumer";
+                None: it is taken from both.
         """
+        keeper = None if kept is None else self.image.constant("KEUOS_KEPT_BY_" + kept.upper())
         if isinstance(mode, str):
             mode = self.image.constant("KEUOS_" + mode.removeprefix("KEUOS_").upper())
-        answer = self.request("bind", producer=producer.pid, consumer=consumer.pid, mode=mode, order=order, label=label)
+        sides = {"producer": producer.pid, "consumer": consumer.pid}
+        answer = self.request("bind", **sides, mode=mode, order=order, label=label, kept=keeper)
         channel = ChannelHandle(self, answer["channel"], producer, consumer)
         self._channels.append(channel)
         return channel

@@ -258,7 +258,8 @@ static int check_request(const struct process *binder, const struct process *pro
 	const struct keuos_bind *request)
 {
 	bool has_data = request->data_order != KEUOS_NO_DATA;
-	if (request->mode > KEUOS_VERIFIED || (has_data && request->data_order > KEUOS_DATA_ORDER_MAX))
+	if (request->mode > KEUOS_VERIFIED || (has_data && request->data_order > KEUOS_DATA_ORDER_MAX) ||
+		request->kept > KEUOS_KEPT_BY_CONSUMER || request->reserved != 0)
 		return -KEUOS_EINVAL;
 	if (producer->state == KEUOS_PROCESS_DEAD || consumer->state == KEUOS_PROCESS_DEAD)
 		return -KEUOS_ESTATE;
@@ -291,6 +292,7 @@ int channel_bind(
 	channel->key[1] = key[1];
 	channel->data_bytes = data_bytes;
 	channel->label = request->label;
+	channel->kept = request->kept;
 	channel->order = bound_so_far++;
 	channel->binder = binder;
 	channel->pages = pages;
@@ -321,6 +323,16 @@ int channel_bind(
 	if (consumer != producer)
 		notify_process(consumer, notification_bit(KEUOS_CAP_SELF));
 	return control;
+}
+
+static bool keeps(const struct channel *channel, const struct channel_side *side)
+{
+	return channel->kept == (side == &channel->producer ? KEUOS_KEPT_BY_PRODUCER : KEUOS_KEPT_BY_CONSUMER);
+}
+
+static bool can_be_taken(const struct channel *channel, const struct channel_side *side)
+{
+	return side->process != NULL && !keeps(channel, side);
 }
 
 static struct channel_side *unaccepted(struct channel *channel, const struct process *process)
@@ -355,13 +367,14 @@ struct channel_side *channel_next_end(struct process *process, struct keuos_endp
 		.data_bytes = first->data_bytes,
 		.templates = first->templates,
 		.base = side->base,
-		.label = first->label};
+		.label = first->label,
+		.kept = keeps(first, side)};
 	return side;
 }
 
 void channel_revoke(struct channel *channel)
 {
-	if (channel->producer.process == NULL && channel->consumer.process == NULL)
+	if (!can_be_taken(channel, &channel->producer) && !can_be_taken(channel, &channel->consumer))
 		return; /* there is nothing left to take */
 	channel_close(channel, KEUOS_CLOSE_REVOKED, KEUOS_VERDICT_OK);
 	event_record((struct keuos_event){.kind = KEUOS_EVENT_REVOKE,
@@ -369,9 +382,9 @@ void channel_revoke(struct channel *channel)
 		.peer = channel->consumer.pid,
 		.channel = channel->id,
 		.generation = channel->generation});
-	if (channel->producer.process)
+	if (can_be_taken(channel, &channel->producer))
 		channel_unmap(channel, &channel->producer);
-	if (channel->consumer.process)
+	if (can_be_taken(channel, &channel->consumer))
 		channel_unmap(channel, &channel->consumer);
 }
 

@@ -122,8 +122,8 @@ class Netd:
         order = constant("KEUOS_SOCKET_ORDER")
         events = constant("KEUOS_SOCKET_DIRECT_ORDER") if alone else order
         made = [
-            self.agent.bind(application, self.process, "polled_proof", order=order, label=label),
-            self.agent.bind(self.process, application, "polled_proof", order=events, label=label),
+            self.agent.bind(application, self.process, "polled_proof", order=order, label=label, kept="consumer"),
+            self.agent.bind(self.process, application, "polled_proof", order=events, label=label, kept="producer"),
         ]
         self.channels += made
         return made

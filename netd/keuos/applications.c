@@ -117,8 +117,9 @@ void applications_accept(void)
 	struct keuos_endpoint endpoint;
 
 	while (sys_channel_accept(&endpoint) >= 0) {
+		/* An end that could be taken away at any moment would take this process with it. */
 		bool fits = keuos_is_socket_label(endpoint.label) && endpoint.mode == KEUOS_POLLED_PROOF &&
-			endpoint.data_bytes >= 2 * KEUOS_SOCKET_DATA_MAX;
+			endpoint.data_bytes >= 2 * KEUOS_SOCKET_DATA_MAX && endpoint.kept;
 		struct application *application = fits ? application_of(&endpoint) : NULL;
 
 		if (!application) {

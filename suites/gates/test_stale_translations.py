@@ -14,6 +14,7 @@ import pytest
 
 from keuos_hil.agent import Agent
 from keuos_hil.auditor import Snapshot
+from keuos_hil.errors import Refused
 from keuos_hil.rig import LiveTarget
 
 from .moments import Auditor, space_of
@@ -104,6 +105,39 @@ def test_a_revoked_channel_is_out_of_reach(target: LiveTarget, agent: Agent, how
         peer.do("fill", address, PAGES * PAGE, OLD)
         keep_at_it(peer, how, address)
         taken_back(target, peer, stranger, how, address, PAGES * PAGE, handle.revoke)
+
+
+@pytest.mark.parametrize("kept", ["producer", "consumer"])
+def test_the_side_that_keeps_a_revoked_channel_has_it_alone_until_it_lets_go(
+    target: LiveTarget, agent: Agent, kept: str
+) -> None:
+    auditor, before = Auditor(target), agent.counts()
+    with Puppet(agent) as producer, Puppet(agent, core=1) as consumer:
+        handle = agent.bind(producer.process, consumer.process, "polled", order=2, kept=kept)
+        sides = {"producer": (producer, producer.accept()), "consumer": (consumer, consumer.accept())}
+        assert {name: int(end.kept) for name, (_, end) in sides.items()} == {
+            name: int(name == kept) for name in sides
+        }, "each is told what it has"
+        holder, end = sides.pop(kept)
+        ((other, lost),) = sides.values()
+        data = target.image.constant("KEUOS_OFFSET_DATA")
+        producer.do("fill", int((end if kept == "producer" else lost).base) + data, PAGES * PAGE, OLD)
+        keep_at_it(other, "reads", int(lost.base) + data)
+        for _ in range(2):  # the second time there is nothing left to take
+            handle.revoke()
+        assert other.ends().name == "fault_read"
+        assert holder.do("compare", int(end.base) + data, PAGES * PAGE, OLD).value == 0
+        auditor.check()
+        holder.call("channel_unmap", int(end.capability))
+        auditor.check()
+        handle.drop()
+    assert agent.counts().channels == before.channels
+
+
+def test_a_channel_is_kept_by_one_of_its_sides_or_by_none(agent: Agent) -> None:
+    both = agent.image.constant("KEUOS_KEPT_BY_PRODUCER") | agent.image.constant("KEUOS_KEPT_BY_CONSUMER")
+    with Puppet(agent) as one, Puppet(agent) as other, pytest.raises(Refused, match="einval"):
+        agent.request("bind", producer=one.pid, consumer=other.pid, mode=0, kept=both)
 
 
 def test_a_killed_process_writes_into_nobody_elses_frames(target: LiveTarget, agent: Agent) -> None:

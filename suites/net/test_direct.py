@@ -90,7 +90,7 @@ def test_the_device_reaches_the_frames_of_the_ring_and_nothing_else_of_it(target
     assert reached(auditor.check(), netd.nic) == before
 
 
-@pytest.mark.parametrize("how", ["dies", "is unbound"])
+@pytest.mark.parametrize("how", ["dies", "is unbound", "is revoked"])
 def test_one_that_goes_under_load_leaves_a_nic_that_serves(
     target: LiveTarget, netd: Netd, start_peer: Callable[..., LinuxPeer], how: str
 ) -> None:
@@ -99,6 +99,8 @@ def test_one_that_goes_under_load_leaves_a_nic_that_serves(
     until("the transfer to be under way", lambda: int(alone.results.received), lambda n: n > MIB)
     if how == "dies":
         alone.process.kill()
+    elif how == "is revoked":
+        netd.channels[-1].revoke()
     else:
         netd.channels[-1].close()
     until("NetD to see its end", lambda: netd.counters()["ended"], lambda n: n >= 1)

@@ -102,6 +102,24 @@ def test_a_netd_that_dies_under_load_is_quiet_and_the_next_one_resets_what_it_do
     second.close()
 
 
+@pytest.mark.parametrize("which", ["requests", "events"])
+def test_an_application_whose_channel_is_revoked_under_load_ends_alone(
+    netd: Netd, start_peer: Callable[..., LinuxPeer], transfer: Transfer, which: str
+) -> None:
+    peer = start_peer()
+    peer.do("open", port=ECHO)
+    peer.begin("send", port=transfer.sink, count=1 << 40)
+    until("the transfer to be under way", lambda: int(transfer.results.received), lambda n: n > MIB)
+    netd.channels[0 if which == "requests" else 1].revoke()
+    until("NetD to see its end", lambda: netd.counters()["ended"], lambda n: n == 1)
+    with pytest.raises(TargetFailure, match="ConnectionResetError"):
+        peer.finish()
+    peer.do("talk", rounds=2, size=1000)
+    assert transfer.process.wait_exit().name.startswith("fault"), "the application has lost what it went on touching"
+    told = peer.do("send", port=Transfer(netd).sink, count=MIB)
+    assert (told["received"], told["bad"]) == (MIB, -1)
+
+
 @pytest.mark.parametrize("count", [300, pytest.param(100_000, marks=pytest.mark.soak)])
 def test_connections_come_and_go_and_their_tuples_come_again(
     netd: Netd, start_peer: Callable[..., LinuxPeer], transfer: Transfer, record: Recorder, count: int

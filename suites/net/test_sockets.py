@@ -186,6 +186,16 @@ def test_an_application_that_breaks_the_rings_rules_is_cut_off_alone(host: Host,
     assert not liar.bound
 
 
+def test_netd_takes_no_end_that_could_be_taken_from_it(target: LiveTarget, netd: Netd) -> None:
+    constant = netd.process.elf.layouts.constant
+    label = constant("KEUOS_SOCKET_MARK") << constant("KEUOS_SOCKET_MARK_SHIFT")
+    sleeper, before = target.agent.spawn("sleeper"), netd.counters()["refused"]
+    for kept in (None, "producer"):  # the second excepts the application's side, which is as bad
+        order = constant("KEUOS_SOCKET_ORDER")
+        target.agent.bind(sleeper, netd.process, "polled_proof", order=order, label=label, kept=kept)
+    until("the ends to be refused", lambda: netd.counters()["refused"], lambda n: n == before + 2)
+
+
 def test_an_application_that_dies_while_it_waits_for_a_name_disturbs_nobody(host: Host, netd: Netd) -> None:
     victim, survivor = netd.application(), netd.application()
     ended = netd.counters()["ended"]

@@ -43,7 +43,14 @@ def build() -> Path:
 
 
 @pytest.fixture(scope="session")
-def process(build) -> Iterator[list[Stack]]:
+def netd_host(request) -> Path:
+    """The program that a stack is: `--netd-program`, or the checkout's own."""
+    given = request.config.getoption("keuos_netd_program", None)
+    return Path(given) if given else request.getfixturevalue("build") / "netd-host"
+
+
+@pytest.fixture(scope="session")
+def process() -> Iterator[list[Stack]]:
     """The one process that tests share; replaced if it dies."""
     held: list[Stack] = []
     yield held
@@ -52,12 +59,12 @@ def process(build) -> Iterator[list[Stack]]:
 
 
 @pytest.fixture
-def stack(build, process) -> Iterator[Stack]:
+def stack(netd_host, process) -> Iterator[Stack]:
     """A fresh stack at 10.0.0.1/24."""
     if process and process[0].process.poll() is not None:
         process.clear()
     if not process:
-        process.append(Stack(build / "netd-host"))
+        process.append(Stack(netd_host))
     process[0].reset()
     yield process[0]
     if process[0].process.poll() is None:

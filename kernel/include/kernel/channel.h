@@ -47,6 +47,7 @@ struct channel {
 	uint32_t verdict;
 	uint32_t controls; /* capabilities of type channel */
 	uint32_t pages;    /* charged to the binder */
+	uint32_t kept;     /* enum keuos_kept */
 	struct process *binder;
 	uint32_t order; /* channels are accepted in the order in which they were bound */
 	uint64_t label;
@@ -66,7 +67,7 @@ int channel_bind(
 struct channel_side *channel_next_end(struct process *process, struct keuos_endpoint *endpoint);
 void channel_close(struct channel *channel, enum keuos_close_reason reason, enum keuos_verdict verdict);
 void channel_unmap(struct channel *channel, struct channel_side *side); /* that side lets go */
-void channel_revoke(struct channel *channel);                           /* both sides lose it, now */
+void channel_revoke(struct channel *channel); /* its sides lose it, now, but one that keeps it */
 void channel_control_dropped(struct channel *channel);
 void channels_of_dead_process(struct process *process);
 void channel_describe(const struct channel *channel, struct keuos_channel_info *info);

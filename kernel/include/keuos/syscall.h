@@ -181,8 +181,20 @@ struct keuos_bind {
 	uint32_t mode;       /* enum keuos_channel_mode */
 	uint32_t data_order; /* data ring of 2^order pages; KEUOS_NO_DATA for none */
 	uint64_t label;      /* handed to both sides as it is */
+	uint32_t kept;       /* enum keuos_kept */
+	uint32_t reserved;   /* 0 */
 };
 #define KEUOS_NO_DATA UINT32_MAX
+
+/*
+ * Who keeps its mapping when the channel is revoked, until it lets go by itself: a server, which a binder's change of mind must not
+ * fault. One side at most, so that a revocation parts the two in any case.
+ */
+enum keuos_kept {
+	KEUOS_KEPT_BY_NOBODY = 0,
+	KEUOS_KEPT_BY_PRODUCER = 1,
+	KEUOS_KEPT_BY_CONSUMER = 2,
+};
 
 enum keuos_role {
 	KEUOS_PRODUCER = 0,
@@ -201,6 +213,8 @@ struct keuos_endpoint {
 	uint32_t templates;
 	uint64_t base; /* address of the slots page in the caller */
 	uint64_t label;
+	uint32_t kept; /* 1: the pages stay mapped until the caller lets go of them, whatever the binder does */
+	uint32_t reserved;
 };
 
 struct keuos_channel_info {
@@ -301,7 +315,7 @@ enum keuos_hil_op {
 };
 
 _Static_assert(sizeof(struct keuos_process_info) == 112, "process information");
-_Static_assert(sizeof(struct keuos_endpoint) == 48, "endpoint");
+_Static_assert(sizeof(struct keuos_endpoint) == 56, "endpoint");
 _Static_assert(sizeof(struct keuos_channel_info) == 88, "channel information");
 _Static_assert(sizeof(struct keuos_event) == 120, "event");
 

@@ -445,6 +445,7 @@ static void op_bind(struct call *call)
 		.label = cbor_find(&call->request, "label").kind == CBOR_ABSENT
 			? 0
 			: argument_unsigned(call, "label", UINT64_MAX),
+		.kept = argument_u32_or(call, "kept", KEUOS_KEPT_BY_NOBODY),
 	};
 	struct keuos_channel_info info;
 	int64_t capability;

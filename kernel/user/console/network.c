@@ -55,9 +55,10 @@ int64_t network_start(struct child *netd, const struct keuos_spawn *spawn)
 }
 
 /* The channel lives as long as its ends; nobody here wants to close it. */
-static int64_t bind(uint32_t producer, uint32_t consumer, uint64_t label)
+static int64_t bind(uint32_t producer, uint32_t consumer, uint64_t label, enum keuos_kept kept)
 {
-	struct keuos_bind request = {.mode = KEUOS_POLLED_PROOF, .data_order = KEUOS_SOCKET_ORDER, .label = label};
+	struct keuos_bind request = {
+		.mode = KEUOS_POLLED_PROOF, .data_order = KEUOS_SOCKET_ORDER, .label = label, .kept = kept};
 	int64_t channel = sys_channel_bind(producer, consumer, &request);
 
 	return channel < 0 ? channel : sys_cap_drop((uint32_t)channel);
@@ -71,8 +72,9 @@ int64_t network_bind(struct child *application, int observer)
 
 	if (!network.netd)
 		return -KEUOS_ESTATE;
-	error = bind(application->capability, network.netd->capability, label);
-	return error < 0 ? error : bind(network.netd->capability, application->capability, label);
+	error = bind(application->capability, network.netd->capability, label, KEUOS_KEPT_BY_CONSUMER);
+	return error < 0 ? error
+			 : bind(network.netd->capability, application->capability, label, KEUOS_KEPT_BY_PRODUCER);
 }
 
 struct child *network_died(const struct child *child)

@@ -177,7 +177,10 @@ static uint64_t bind_request(void)
 
 	*bind = (struct keuos_bind){.mode = (uint32_t)fuzz_draw(3),
 		.data_order = fuzz_draw(2) ? (uint32_t)fuzz_draw(3) : KEUOS_NO_DATA,
-		.label = fuzz_any()};
+		.label = fuzz_any(),
+		.kept = (uint32_t)fuzz_draw(3)};
+	if (rarely())
+		bind->kept = (uint32_t)edge();
 	if (rarely())
 		bind->mode = (uint32_t)edge();
 	if (rarely())

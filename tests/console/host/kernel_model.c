@@ -139,7 +139,8 @@ static int64_t bind(uint64_t producer, uint64_t consumer, const struct keuos_bin
 
 	if (!from || !to)
 		return -KEUOS_EBADCAP;
-	if (b->mode > KEUOS_VERIFIED || (b->data_order > KEUOS_DATA_ORDER_MAX && b->data_order != KEUOS_NO_DATA))
+	if (b->mode > KEUOS_VERIFIED || (b->data_order > KEUOS_DATA_ORDER_MAX && b->data_order != KEUOS_NO_DATA) ||
+		b->kept > KEUOS_KEPT_BY_CONSUMER || b->reserved)
 		return -KEUOS_EINVAL;
 	if (index < 0)
 		return index;
