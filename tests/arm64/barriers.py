@@ -121,7 +121,6 @@ ACCESSES = (
     _dsb(_SMMU, "smmu_interrupt", "DSB(", LOADS_DONE),
     Access(_SMMU, "smmu_interrupt", "DMB(", KERNEL, FENCE),
     _dsb(_SMMU, "arch_iommu_attach", "DSB("),
-    _dsb(_SMMU, "arch_iommu_detach", "DSB("),
     *(
         _dsb(_IOMMU_TABLES, function, "iommu_tables.publish(", CALL)
         for function in ("iommu_page", "entry_of", "iommu_tables_map", "iommu_tables_unmap")

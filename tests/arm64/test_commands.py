@@ -25,7 +25,8 @@ _DEED = re.compile(
 
 #: Registers of the SMMU (Arm IHI0070, 6.3) and of the ITS (IHI0069, 12.19), and their bits.
 CR0, GBPA, CMDQ_PROD, CMDQ_CONS = 0x20, 0x44, 0x98, 0x9C
-SMMUEN, UPDATE, ABORT = 1, 1 << 31, 1 << 20
+IRQ_CTRL, IRQ_CTRLACK, EVENTQ_IRQ_CFG0 = 0x50, 0x54, 0xB0
+SMMUEN, UPDATE, ABORT, EVENTS_TELL = 1, 1 << 31, 1 << 20, 1 << 2
 CTLR, CBASER, CWRITER, CREADR, BASER_0 = 0x0, 0x80, 0x88, 0x90, 0x100
 ENABLED, QUIESCENT = 1, 1 << 31
 
@@ -108,6 +109,15 @@ def test_the_smmu_forgets_everything_before_it_is_on(told: Told) -> None:
     on = index_of(told.smmu, at=CR0, bits=SMMUEN)
     assert on < len(told.smmu)
     assert [deed.what for deed in told.smmu[:on] if deed.at < 0] == ["CFGI_STE_RANGE", "TLBI_NSNH_ALL", "SYNC"]
+
+
+def test_the_smmu_tells_by_its_line(told: Told) -> None:
+    """Where it would write a message to is unknown after a reset: it is told none, with its interrupts off."""
+    off = index_of(told.smmu, at=IRQ_CTRL)
+    done = off + index_of(told.smmu[off:], what="read", at=IRQ_CTRLACK)
+    none = index_of(told.smmu, at=EVENTQ_IRQ_CFG0)
+    assert off < done < none < index_of(told.smmu, at=IRQ_CTRL, bits=EVENTS_TELL) < len(told.smmu)
+    assert (told.smmu[off].value, told.smmu[done].value, told.smmu[none].value) == (0, 0, 0)
 
 
 def test_the_its_is_at_rest_before_its_tables_are_changed(told: Told) -> None:

@@ -11,6 +11,7 @@ enum distributor {
 	D_GROUP = 0x080,
 	D_ENABLE = 0x100,
 	D_DISABLE = 0x180,
+	D_SET_PENDING = 0x200,
 	D_PRIORITY = 0x400,
 	D_TARGETS = 0x800,
 	D_TRIGGER = 0xc00,
@@ -167,6 +168,11 @@ void gic_enable(uint32_t interrupt, bool edge)
 	else
 		distributor[D_TARGETS + interrupt] = (uint8_t)cpus[0].arch.gic_target;
 	write32(distributor + D_ENABLE + interrupt / 32 * 4, 1u << interrupt % 32);
+}
+
+void gic_ask_again(uint32_t interrupt)
+{
+	write32(distributor + D_SET_PENDING + interrupt / 32 * 4, 1u << interrupt % 32);
 }
 
 void gic_send(const struct cpu *cpu, uint32_t sgi)

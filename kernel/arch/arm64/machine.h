@@ -45,6 +45,7 @@ uint64_t make_stack(void);    /* its top */
 void gic_init(void);
 void gic_init_core(struct cpu *cpu);
 void gic_enable(uint32_t interrupt, bool edge); /* a shared one, to the first core */
+void gic_ask_again(uint32_t interrupt);         /* a shared one, as if it had come once more */
 void gic_send(const struct cpu *cpu, uint32_t sgi);
 void gic_broadcast(uint32_t sgi);
 /* The interrupt that this core has to serve, to be handed to gic_end afterwards; false: none. */

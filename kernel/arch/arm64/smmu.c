@@ -30,6 +30,7 @@ enum smmu_register {
 	SMMU_COMMANDS_PRODUCED = 0x98,
 	SMMU_COMMANDS_CONSUMED = 0x9c,
 	SMMU_EVENTS = 0xa0,
+	SMMU_EVENTS_MESSAGE = 0xb0,
 	SMMU_EVENTS_PRODUCED = 0x100a8,
 	SMMU_EVENTS_CONSUMED = 0x100ac,
 	SMMU_BYTES = 0x20000,
@@ -231,28 +232,25 @@ static void take_event(const uint64_t *words)
 }
 
 /*
- * Devices may make events as fast as they are taken: one interrupt looks at as many as the queue holds, and drops what
- * comes meanwhile, as a full queue does. It ends with an empty one, or none would interrupt again.
+ * Devices may make events as fast as they are taken: one interrupt takes as many as the queue holds. The SMMU tells only
+ * that an empty queue is not empty any more [3.18.2]: of what is left it would say nothing, so that is asked for here.
  */
 void smmu_interrupt(void)
 {
 	enum { TURNS = 2 << EVENTS_BITS, ENTRIES = 1 << EVENTS_BITS };
 	if (events == NULL)
 		return;
-	for (uint32_t i = 0; i < 2 * ENTRIES; i++) {
-		uint32_t produced = read32(SMMU_EVENTS_PRODUCED);
-		write32(SMMU_EVENTS_CONSUMED, events_consumed | (produced & OVERFLOW));
-		if ((produced & (TURNS - 1)) == events_consumed)
-			break;
-		if (i >= ENTRIES) {
-			events_consumed = produced & (TURNS - 1);
-			continue;
-		}
+	uint32_t produced = read32(SMMU_EVENTS_PRODUCED);
+	for (uint32_t i = 0; i < ENTRIES && produced % TURNS != events_consumed; i++) {
 		DSB(ishld); /* the index first, then what it covers */
 		take_event(events + events_consumed % ENTRIES * EVENT_WORDS);
 		events_consumed = (events_consumed + 1) % TURNS;
 		DMB(sy); /* what it covered has been read before its place is free */
+		write32(SMMU_EVENTS_CONSUMED, events_consumed | (produced & OVERFLOW));
+		produced = read32(SMMU_EVENTS_PRODUCED);
 	}
+	if (produced % TURNS != events_consumed)
+		gic_ask_again(machine.smmu_interrupt);
 	/* A full queue is an error that stays until it is seen; a refused command is not, and finish() tells of it. */
 	uint32_t error = read32(SMMU_ERROR), seen = read32(SMMU_ERROR_SEEN);
 	write32(SMMU_ERROR_SEEN, (error & ~(uint32_t)ERROR_COMMAND) | (seen & ERROR_COMMAND));
@@ -296,6 +294,7 @@ static const char *begin_streams(void)
 		uint64_t *first = &stream_table[stream >> STREAM_SPLIT];
 		if (*first == 0)
 			*first = arch_direct_physical(kernel_page()) | (STREAM_SPLIT + 1);
+		stream_entry(stream)[1] = STREAM_CACHED | STREAM_SHARING_KEPT;
 	}
 	return NULL;
 }
@@ -314,6 +313,9 @@ static void start(void)
 	let_nothing_by();
 	control(0);
 	write32(SMMU_INTERRUPTS, 0);
+	if (!becomes(SMMU_INTERRUPTS_DONE, UINT32_MAX, 0))
+		panic("the SMMU does not switch its interrupts off");
+	write64(SMMU_EVENTS_MESSAGE, 0); /* by its line: a message would go to wherever that was left pointing [6.3] */
 	write32(SMMU_CONTROL_1, CONTROL_1_CACHED);
 	write32(SMMU_CONTROL_2, CONTROL_2_RECORD_STREAMS | CONTROL_2_PRIVATE);
 	write64(SMMU_STREAMS, arch_direct_physical(stream_table) | ALLOCATE);
@@ -394,8 +396,7 @@ bool arch_iommu_attach(uint16_t requester, struct iommu_domain *domain)
 	context[3] = CONTEXT_ATTRIBUTES;
 	context[0] = CONTEXT_TRANSLATION | CONTEXT_LOWER_HALF_ONLY | CONTEXT_VALID | CONTEXT_OUTPUT(output_bits) |
 		CONTEXT_AARCH64 | CONTEXT_RECORD | CONTEXT_ABORT | CONTEXT_OWN_ASID | CONTEXT_DOMAIN(domain->number);
-	entry[1] = STREAM_CACHED | STREAM_SHARING_KEPT;
-	DSB(ishst); /* all else, then what makes it valid: it may be fetched at any time [3.21.3] */
+	DSB(ishst); /* the context, then what leads to it: it may be fetched at any time [3.21.3]. All else stays as it is. */
 	entry[0] = arch_direct_physical(context) | STREAM_STAGE_1 | STREAM_VALID;
 	forget_stream(stream);
 	arch_iommu_flush(domain);
@@ -409,9 +410,8 @@ void arch_iommu_detach(uint16_t requester, struct iommu_domain *domain)
 		panic("requester %x has no stream", requester);
 	uint64_t *context = context_of(domain->number), *entry = stream_entry(stream);
 	entry[0] = 0;
-	DSB(ishst); /* no valid entry leads to what is no context */
+	forget_stream(stream); /* what is kept of the entry leads to the context, too [3.21.3] */
 	context[0] = 0;
-	forget_stream(stream);
 	arch_iommu_flush(domain);
 	iommu_tables_end(domain);
 }

@@ -74,11 +74,12 @@ static enum keuos_exit_reason exit_reason(const struct arch_regs *regs)
 	}
 }
 
+/* The IOMMU's ends it: it may come again without end, and the kernel's lock is let go in between. */
 static void interrupt(void)
 {
 	struct cpu *cpu = arch_this_cpu();
-	uint32_t taken, number;
-	while (gic_next(&taken, &number)) {
+	uint32_t taken, number = UINT32_MAX;
+	while (number != machine.smmu_interrupt && gic_next(&taken, &number)) {
 		cpu->interrupts++;
 		if (number == machine.timer_interrupt) {
 			clock_interrupt();
