@@ -130,6 +130,8 @@ def victim_page(target: LiveTarget, agent: Agent, seed: int) -> int:
     marker = random.Random(seed + 2).randbytes(48)
     victim.write_struct("params", hold=1, args=[int.from_bytes(marker[i : i + 8], "little") for i in range(0, 48, 8)])
     victim.start()
+    rests = victim.elf.layouts.constant("PROBE_SURVIVED")
+    until("the victim to rest", lambda: victim.read_struct("results").stage, lambda stage: stage == rests)
     fields = victim.elf.layouts.variable("params").fields
     assert fields is not None
     at = victim.variables.address("params") + fields["args"][1]
