@@ -113,7 +113,7 @@ class Counted:
             # Out of the ring into the send buffer, and into the NIC's.
             "send_copied": rings["sent_copied"] + rings["nic_transmitted_bytes"],
             "direct": rings["direct"],
-            # Copied once more: what came behind a hole, or was sent again, or came while as many frames as may were kept.
+            # Copied once more: what came behind a hole, was sent again, or came while as many frames as may were kept.
             "repaired": stack["tcp_out_of_order"] + stack["tcp_retransmitted"] + stack["tcp_frames_full"],
         }
 
