@@ -31,7 +31,8 @@ def count(kernel: Path, initrd: Path | None, target: str | None, directory: Path
 
     Args:
         initrd: by default the one beside the kernel, or in the folder above, as a build leaves it; else the bundled.
-        target: by default the first kind of target that emulates the kernel's architecture.
+        target: by default the first kind of target that emulates the kernel's architecture; targets that the
+            configuration in the folder at hand names, too.
         directory: a new folder for the run.
         only: of which tests, as pytest's -k has it.
 
@@ -47,6 +48,8 @@ def count(kernel: Path, initrd: Path | None, target: str | None, directory: Path
     configuration.write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "--pyargs", _SUITE, "-c", str(configuration), "-p", "no:cacheprovider"]
     command += [f"--rootdir={directory}", f"--target={target}", "--timebase=instructions", "--executed", "--tb=line"]
+    named = Path.cwd() / registry.CONFIG_NAME  # the run's own rootdir has none
+    command += [f"--hil-config={named}"] if named.is_file() else []
     command += [f"--kernel={kernel}", *([f"--initrd={found.resolve()}"] if found else [])]
     command += ["-k", only] if only else []
     command += [f"--results={directory / 'results'}"]

@@ -47,6 +47,8 @@ class Run:
 
     def problem(self, first: Run) -> str:
         """What is wrong with it beside the first one; "" if nothing."""
+        if not self.verdicts:
+            return "no test ran"
         bad = {name: verdict for name, verdict in self.verdicts.items() if verdict in _BAD}
         if bad:
             return f"not everything passed: {bad}"

@@ -13,7 +13,7 @@ from keuos_hil.plugins.qemu_counter import QemuCounter
 from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 from rich.console import Console
 
-from keuos_hil import bundled, cli, kernel_run
+from keuos_hil import bundled, cli, kernel_run, registry
 from keuos_hil.code_map import Function
 from keuos_hil.compare import changes
 from keuos_hil.errors import InfraError, UsageError
@@ -115,6 +115,14 @@ def test_on_keuos_a_null_system_call_is_the_sum_of_its_functions(counted_run):
     kernel = call["executed"]["kernel"]
     assert {"syscall_entry", "return_to_user", "sys_null"} <= set(kernel)
     assert sum(sum(functions.values()) for functions in call["executed"].values()) == pytest.approx(call["p50"], abs=6)
+
+
+def test_a_target_of_the_folder_s_configuration_is_found(tmp_path, monkeypatch):
+    (tmp_path / registry.CONFIG_NAME).write_text('[targets.mine]\ntype = "qemu-x86"\nmemory = "no size"\n')
+    monkeypatch.chdir(tmp_path)
+    bundled.ensure("x86_64")
+    with pytest.raises(InfraError, match="target mine: memory"):
+        kernel_run.count(bundled.paths("x86_64", "release").kernel, None, "mine", tmp_path / "run")
 
 
 def test_a_run_that_can_t_be_made_is_told_with_what_it_said(tmp_path):

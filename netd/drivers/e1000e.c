@@ -329,15 +329,16 @@ static enum e1000e_fault bring_up(struct e1000e *device)
 {
 	struct netd_nic *nic = device->nic;
 
-	memset(device->memory, 0, (size_t)E1000E_RING_PAGES * NIC_PAGE_BYTES);
-	device->receive_posted = device->receive_published = device->receive_taken = 0;
-	device->transmit_posted = device->transmit_published = device->transmit_taken = 0;
 	nic->link_up = false;
 	device->fault = device->vector < VECTORS ? e1000e_reset(device->bus) : E1000E_FAULT_RESET;
 	if (!device->fault)
 		device->fault = read_identity(device);
 	if (device->fault)
 		return device->fault;
+	/* Only now: until the reset, frames come into the rings as they were. */
+	memset(device->memory, 0, (size_t)E1000E_RING_PAGES * NIC_PAGE_BYTES);
+	device->receive_posted = device->receive_published = device->receive_taken = 0;
+	device->transmit_posted = device->transmit_published = device->transmit_taken = 0;
 	set_up(device, device->vector);
 	nic->link_up = read(device->bus, STATUS) & STATUS_LINK_UP;
 	device->running = true;

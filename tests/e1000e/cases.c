@@ -340,6 +340,14 @@ static void frames_come_into_pages_of_others_and_back(void)
 	CHECK(model_receive(&m, 4, 100) && e1000e_poll(&m.device, 64) == 1 && m.last[50] == 4 && m.device.running);
 }
 
+static void frame_before_the_reset_lands_somewhere(void)
+{
+	up();
+	m.receives_late = true;
+	receive_into(m.lent, MODEL_LENT);
+	CHECK(!m.receives_late && given() == MODEL_LENT && m.frames == 0);
+}
+
 static void some_buffers_are_always_left_to_the_device(void)
 {
 	up();
@@ -449,6 +457,7 @@ static const struct host_case cases[] = {
 	{"link_that_goes_while_nobody_sleeps", link_that_goes_while_nobody_sleeps},
 	{"frame_kept_over_a_restart_goes_nowhere", frame_kept_over_a_restart_goes_nowhere},
 	{"frames_come_into_pages_of_others_and_back", frames_come_into_pages_of_others_and_back},
+	{"frame_before_the_reset_lands_somewhere", frame_before_the_reset_lands_somewhere},
 	{"some_buffers_are_always_left_to_the_device", some_buffers_are_always_left_to_the_device},
 	{"another_device_after_the_reset_is_stopped", another_device_after_the_reset_is_stopped},
 	{"device_that_sends_nothing_is_not_waited_for_for_ever", device_that_sends_nothing_is_not_waited_for_for_ever},

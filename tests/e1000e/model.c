@@ -59,6 +59,8 @@ static void write_register(void *context, uint32_t offset, uint32_t value)
 	if (m->gone)
 		return;
 	if (offset == MODEL_IMC) {
+		if (m->receives_late && model_receive(m, 9, 60))
+			m->receives_late = false;
 		*model_register(m, MODEL_IMS) &= ~value;
 		return;
 	}

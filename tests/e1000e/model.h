@@ -49,7 +49,8 @@ struct model {
 	uint32_t frames, link_changes, rooms;
 	size_t last_bytes;
 	uint8_t last[E1000E_BUFFER_BYTES];
-	bool keep; /* received frames are kept */
+	bool keep;          /* received frames are kept */
+	bool receives_late; /* a frame, when it is told to be silent, which is how a reset begins */
 	struct netd_frame kept[MODEL_FRAMES];
 	uint32_t kept_count;
 	struct e1000e_bus bus;
