@@ -7,13 +7,15 @@ sets of launches both say so (:mod:`keuos_hil.compare`). Of instructions it is t
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .compare import JUDGED_ROWS, Change, Verdict, changes, judge_results
+from .compare import JUDGED_ROWS, THRESHOLD, Change, Verdict, changes, judge_results
 from .errors import InfraError, UsageError
+from .executed import Grown
 from .image import Image
 
 SCHEMA = "keuos-hil/baseline/1"
@@ -55,6 +57,42 @@ class Judgement:
     def slower(self) -> list[Verdict]:
         """The rows for which the run fails."""
         return [verdict for verdict in self.verdicts if verdict.slower]
+
+    def to_document(self, file: str) -> dict[str, Any]:
+        """As results.json has it under `baseline`; `file` is where the baseline lies."""
+        rows = [
+            {
+                "row": v.row,
+                "ratio": _finite(v.ratio),
+                "ci95": None if v.low is None or v.high is None else [v.low, v.high],
+                "bound": _finite(v.bound),
+                "launches": v.pairs,
+                "slower": v.slower,
+            }
+            for v in self.verdicts
+        ]
+        changed, grown = [asdict(change) for change in self.changes], [asdict(each) for each in self.grown]
+        return {"file": file, "threshold": THRESHOLD, "rows": rows, "changes": changed, "grown": grown,
+                "notes": self.notes}  # fmt: skip
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Judgement:
+        """What :meth:`to_document` made."""
+        verdicts = []
+        for row in document["rows"]:
+            low, high = row["ci95"] or (None, None)
+            ratio, bound = (math.inf if row[name] is None else row[name] for name in ("ratio", "bound"))
+            verdicts.append(Verdict(row["row"], ratio, low, high, bound, row["launches"], row["slower"]))
+        changed = [
+            Change(**(change | {"functions": change["functions"] and [Grown(**g) for g in change["functions"]]}))
+            for change in document["changes"]
+        ]
+        return cls(verdicts, changed, [Growth(**each) for each in document["grown"]], list(document["notes"]))
+
+
+def _finite(ratio: float) -> float | None:
+    """JSON knows no infinity, which a row of some instructions is to one of none."""
+    return ratio if math.isfinite(ratio) else None
 
 
 def functions_of(image: Image) -> Iterator[tuple[str, dict[str, int]]]:

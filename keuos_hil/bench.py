@@ -22,7 +22,7 @@ from .hookspecs import RunOptions, TargetType
 from .image import NETD_PROGRAM, NETD_TEST_PROGRAM, NETD_VARIABLES, Elf, Grade, Image
 from .link_choice import LinkChoice
 from .parts import AnyTarget, Placed, Target, booting
-from .results import Results, make_run_directory, point_latest
+from .results import Results, add_judgement, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
 
 #: Characters that results.json keeps of each part of a failure.
@@ -250,7 +250,7 @@ class Bench:
             report.write(path.with_name("report.html"), json.loads(path.read_text()), self.results.samples, path.parent)
 
     def judge_by_baseline(self, path: Path, *, whole: bool) -> None:
-        """What --baseline and --save-baseline ask for, of the results.json at `path`.
+        """What --baseline and --save-baseline ask for, of the results.json at `path`, which tells the judgement then.
 
         Args:
             whole: whether every test passed, without which there is no baseline.
@@ -263,6 +263,7 @@ class Bench:
         document = json.loads(path.read_text())
         if self.baseline is not None:
             self.judgement = self.baseline.judge(document, self._functions())
+            add_judgement(path, self.judgement.to_document(str(self.baseline.path)))
         if self.save_baseline is not None and not whole:
             raise InfraError(f"no baseline {self.save_baseline} was saved: the run failed")
         if self.save_baseline is not None:

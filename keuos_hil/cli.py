@@ -19,10 +19,11 @@ from rich.table import Table
 from . import history, kernel_run
 from .compare import JUDGED_ROWS, THRESHOLD, Verdict, changes, judge_pairs, judge_results, pair_ratios
 from .errors import HilError, UsageError
+from .judged_table import unattributed
 from .merge import Run, join
 from .results import SAMPLES_FILE
 from .rows_program import run
-from .terminal import changes_tables, number, unattributed, verdicts_table
+from .terminal import changes_tables, number, verdicts_table
 
 EXIT_SLOWER, EXIT_USAGE = 1, 2
 #: Characters of a figure's longest bar.

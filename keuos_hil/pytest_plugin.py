@@ -302,8 +302,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     elif bench.has_directory and not config.getoption("collectonly"):
         try:
             path = bench.write_results()
-            bench.write_report(path)
-            bench.judge_by_baseline(path, whole=session.exitstatus == pytest.ExitCode.OK)
+            try:
+                bench.judge_by_baseline(path, whole=session.exitstatus == pytest.ExitCode.OK)
+            finally:
+                bench.write_report(path)
         except InfraError as error:
             bench.unwritten = str(error)
             if session.exitstatus == pytest.ExitCode.OK:

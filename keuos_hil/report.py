@@ -21,7 +21,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import ArrayLike, NDArray
 
 from . import histogram
+from .baseline import Judgement
 from .errors import UsageError
+from .judged_table import Sheet, changes_sheets, headline, remarks, verdicts_sheet
 from .net.kept_frames import told
 from .netd_table import beside, packets
 from .results import VERDICTS
@@ -39,6 +41,8 @@ _CURVE = 200
 #: Of a plot, in inches: without its legend, of that what is below the axis, and a line of the legend.
 _PLOT_HEIGHT, _AXIS_HEIGHT, _LEGEND_LINE = 3.3, 0.55, 0.19
 _LEGEND_COLUMNS = 4
+#: Functions of a row that have a line of their own; the others have one together.
+_EXECUTED_MOST = 15
 
 
 def write(output: Path, results: Mapping[str, Any], samples: Mapping[str, ArrayLike], folder: Path) -> None:
@@ -82,6 +86,7 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
             sorted(others, key=lambda row: (row["target"], row["timebase"])), lambda r: (r["target"], r["timebase"])
         )
     ]
+    executed = [_executed(row) for row in measurements if row.get("executed")]
     matrices = [
         (key, title, *_matrix(results[key]))
         for key, title in (("gates", "Gates"), ("requirements", "Requirements"))
@@ -91,12 +96,14 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
             for run in results.get("fuzz", [])]  # fmt: skip
     counts = Counter(test["verdict"] for test in results["tests"])
     sections = [("failures", "What failed")] if failures else []
+    sections += [("baseline", "Baseline")] if "baseline" in results else []
     sections += [(f"rows-{i}", f"Messages: {target}") for i, (target, *_) in enumerate(tables, 1)]
     sections += [("references", "Published by others")] if references else []
     sections += [("netd", "NetD's packets")] if netd_lines else []
     sections += [("missing", "Missing rows")] if missing else []
     sections += [("asked", "Asked for")] if asked else []
     sections += [("measured", "Measured")] if measured else []
+    sections += [("executed", "Executed instructions")] if executed else []
     sections += [(key, title) for key, title, *_ in matrices]
     sections += [(f"fuzz-{i}", f"Fuzzed in {run['speed']}: {run['target']}") for i, run in enumerate(fuzz, 1)]
     sections += [("tests", "Tests"), ("environment", "Environment")]
@@ -107,6 +114,8 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
         verdicts=[(verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]],
         sections=sections,
         failures=failures,
+        baseline=_judged(results["baseline"]) if "baseline" in results else None,
+        executed=executed,
         tables=tables,
         missing=missing,
         references=references,
@@ -148,6 +157,33 @@ def _figure(row: Mapping[str, Any]) -> str:
 def _full(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with None for the figures that a single value has not."""
     return dict.fromkeys(("value", "min", "p50", "p90", "p99", "p999", "max")) | dict(row)
+
+
+def _judged(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a baseline says: as on the terminal, and all rows that were compared."""
+    judgement = Judgement.of_document(document)
+    threshold = document["threshold"]
+    return {
+        "headline": headline(document["file"], judgement),
+        "slower": verdicts_sheet(judgement.slower, threshold),
+        "compared": verdicts_sheet(judgement.verdicts, threshold),
+        "changes": changes_sheets(judgement.changes, number),
+        "remarks": remarks(judgement),
+    }
+
+
+def _executed(row: Mapping[str, Any]) -> tuple[str, Sheet]:
+    """What a row of instructions is, and its functions, those that execute most first."""
+    entries = [(count, name, f) for name, functions in row["executed"].items() for f, count in functions.items()]
+    found = sorted(entries, key=lambda entry: (-entry[0], *entry[1:]))
+    lines = [[name, function, number(round(count, 2))] for count, name, function in found[:_EXECUTED_MOST]]
+    rest = found[_EXECUTED_MOST:]
+    if rest:
+        lines.append(["", f"{len(rest)} more", number(round(sum(count for count, *_ in rest), 2))])
+    total = number(round(sum(count for count, *_ in found), 2))
+    row_title = " ".join(filter(None, (row["name"], _params(row["params"]), row["target"])))
+    title = f"{row_title}: {_figure(row)} {row['unit']}, {total} instructions by function"
+    return title, Sheet("", [("in", False), ("function", False), ("instructions", True)], lines)
 
 
 def _matrix(table: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[tuple[str, list[Any]]]]:

@@ -245,19 +245,39 @@ class Results:
             "fuzz": self.fuzz,
         }
         path = directory / "results.json"
-        partial = path.with_suffix(".partial")
-        text = json.dumps(document, indent=1) + "\n"
         try:
             if self.samples:
                 with (directory / SAMPLES_FILE).open("wb") as sink:
                     np.savez_compressed(sink, **self.samples)  # type: ignore[arg-type]
-            partial.write_text(text)
-            partial.rename(path)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise InfraError(f"no results could be written to {directory}: {error.strerror or error}") from None
+            raise _unwritten(directory, error) from None
+        _replace(path, document)
         return path
+
+
+def add_judgement(path: Path, judgement: Mapping[str, Any]) -> None:
+    """Put what a baseline says into the results.json that it was said of.
+
+    Raises:
+        InfraError: it can't be written; then the file stays as it was.
+    """
+    _replace(path, json.loads(path.read_text()) | {"baseline": judgement})
+
+
+def _replace(path: Path, document: Mapping[str, Any]) -> None:
+    """Write the file whole, or not at all."""
+    partial = path.with_suffix(".partial")
+    try:
+        partial.write_text(json.dumps(document, indent=1) + "\n")
+        partial.rename(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise _unwritten(path.parent, error) from None
+
+
+def _unwritten(directory: Path, error: OSError) -> InfraError:
+    return InfraError(f"no results could be written to {directory}: {error.strerror or error}")
 
 
 def make_run_directory(base: Path) -> Path:

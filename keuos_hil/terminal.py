@@ -13,6 +13,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from .compare import THRESHOLD, Change, Verdict
+from .judged_table import Sheet, changes_sheets, headline, remarks, verdicts_sheet
 from .line import LineCounts
 from .netd_table import packets
 from .rows_table import is_row, missing_lines, rows_table
@@ -23,8 +24,6 @@ if TYPE_CHECKING:  # the command keuos-hil shall not pay for pytest
     from .baseline import Judgement
     from .bench import Bench
 
-#: Functions of another size than in a baseline.
-_GROWN_MOST = 12
 #: Of a file or a pipe, which has no width of its own.
 _PLAIN_WIDTH = 160
 
@@ -168,69 +167,35 @@ def missed(row: dict[str, Any]) -> bool:
     return bool(ours > row.get("at_most", ours) or ours < row.get("at_least", ours))
 
 
+def _table(sheet: Sheet) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=sheet.below or None)
+    for heading, figures in sheet.headings:
+        table.add_column(heading, justify="right" if figures else "left")
+    for line in sheet.lines:
+        table.add_row(*line)
+    return table
+
+
 def verdicts_table(verdicts: Iterable[Verdict], threshold: float) -> Table:
     """A line for each row that was compared."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("row")
-    for heading in ("new to old", "95 %", "judged", "launches"):
-        table.add_column(heading, justify="right")
-    table.add_column(f"over {threshold}")
-    for v in verdicts:
-        interval = "exact" if v.low is None or v.high is None else f"{v.low:.3f}..{v.high:.3f}"
-        table.add_row(v.row, f"{v.ratio:.3f}", interval, f"{v.bound:.3f}", str(v.pairs), "slower" if v.slower else "")
-    return table
+    return _table(verdicts_sheet(verdicts, threshold))
 
 
 def changes_tables(changes: Iterable[Change]) -> list[tuple[str, Table]]:
     """Functions of which an operation executes more or fewer instructions, by row that differs: title and table."""
-    made = []
-    for change in changes:
-        if not change.functions:
-            continue
-        title = f"{change.row}: {number(change.old)}, now {number(change.new)}; executed for each operation"
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("in")
-        table.add_column("function")
-        for heading in ("before", "now", "more"):
-            table.add_column(heading, justify="right")
-        shown = change.functions
-        if len(shown) > 2 * _GROWN_MOST:
-            shown = shown[:_GROWN_MOST] + shown[-_GROWN_MOST:]
-            table.caption = f"and {len(change.functions) - len(shown)} functions that differ less"
-        for g in shown:
-            table.add_row(g.file, g.function, number(round(g.old, 2)), number(round(g.new, 2)), f"{g.new - g.old:+.1f}")
-        made.append((title, table))
-    return made
-
-
-def unattributed(changes: Iterable[Change]) -> list[str]:
-    """What is to be said of rows that differ without its being known where."""
-    unknown = [change.row for change in changes if change.functions is None]
-    if not unknown:
-        return []
-    return [f"which functions execute more is known of runs with --executed; not of: {', '.join(unknown)}"]
+    return [(sheet.title, _table(sheet)) for sheet in changes_sheets(changes, number)]
 
 
 def _judged(terminal: RichConsole, path: Path, judgement: Judgement) -> None:
     """What a baseline says of the run: the rows that are slower, and of instructions whose code grew."""
-    slower = judgement.slower
-    terminal.print(f"baseline {path}: {len(judgement.verdicts)} rows compared, {len(slower)} slower")
-    if slower:
-        terminal.print(verdicts_table(slower, THRESHOLD))
+    terminal.print(headline(str(path), judgement))
+    if judgement.slower:
+        terminal.print(verdicts_table(judgement.slower, THRESHOLD))
     for title, table in changes_tables(judgement.changes):
         terminal.print(f"  {title}")
         terminal.print(table)
-    for line in unattributed(change for change in judgement.changes if change.new > change.old):
+    for line in remarks(judgement):
         terminal.print(f"  {line}")
-    for grown in judgement.grown[:_GROWN_MOST]:
-        terminal.print(f"  {grown.file}: {grown.function} was {grown.old} bytes, now {grown.new}")
-    if len(judgement.grown) > _GROWN_MOST:
-        terminal.print(f"  and {len(judgement.grown) - _GROWN_MOST} functions more of another size")
-    unknown = any(change.functions is None and change.new > change.old for change in judgement.changes)
-    if unknown and not judgement.grown:
-        terminal.print("  no function has another size: the same code runs more often, or other instructions of it")
-    for note in judgement.notes:
-        terminal.print(f"  {note}")
 
 
 def fuzz_matrix(fuzz: Iterable[dict[str, Any]]) -> list[Table]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+from importlib.resources import files
 
+import jsonschema
 import pytest
 from keuos_hil.targets import linux_native
 
-from keuos_hil.baseline import CONFIRMING, Baseline, growth, save
+from keuos_hil.baseline import CONFIRMING, Baseline, Growth, Judgement, growth, save
+from keuos_hil.compare import Change, Verdict
 from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.executed import Grown
 
 EVEN = [1.05, 1.06, 1.05, 1.07, 1.06]
 SLOW = [1.16, 1.15, 1.17, 1.16, 1.15]
+SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
 FUNCTIONS = {"q/release/kernel": {"gate_pass": 100, "trap": 40}, "q/release/ring_ping": {"main": 900}}
 
 
@@ -92,6 +98,16 @@ def test_only_like_is_compared_with_like(kept, more, wanted):
         slower(kept(timed(EVEN)), timed(EVEN), **more)
 
 
+def test_a_judgement_is_the_same_behind_results_json():
+    verdicts = [Verdict("a", 1.01, None, None, 1.01, 1, True), Verdict("b", 1.1, 1.05, 1.15, 1.04, 5, True),
+                Verdict("c", math.inf, None, None, math.inf, 1, True)]  # fmt: skip
+    changes = [Change("a", 100, 101, [Grown("kernel", "trap", 8.0, 9.0)]), Change("c", 0, 1, None),
+               Change("d", 9, 8, [])]  # fmt: skip
+    judgement = Judgement(verdicts, changes, [Growth("q/release/kernel", "f", 0, 12)], ["a note"])
+    text = json.dumps(judgement.to_document("base.json"), allow_nan=False)
+    assert Judgement.of_document(json.loads(text)) == judgement
+
+
 def test_what_is_no_baseline_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--save-baseline FILE makes one"):
         Baseline.load(tmp_path / "missing.json")
@@ -112,7 +128,9 @@ COUNTING = """
 import os
 
 def test_x(target, record):
-    record.add("x", {"a": 1}, value=float(os.environ["COUNT"]), timebase="instructions")
+    value = float(os.environ["COUNT"])
+    shares = {"executed": {"kernel": {"trap": 40.0, "gate_pass": value - 40}}} if "SHARES" in os.environ else {}
+    record.add("x", {"a": 1}, value=value, timebase="instructions", more=shares)
     assert "FAIL" not in os.environ
 """
 
@@ -138,3 +156,45 @@ def test_a_run_is_kept_and_a_later_one_fails_by_what_it_takes_more(pytester, mon
     assert more.ret == pytest.ExitCode.TESTS_FAILED
     more.stdout.fnmatch_lines(["baseline *base.json: 1 rows compared, 1 slower", "*x a=1 linux instructions*1.010*"])
     more.stdout.fnmatch_lines(["*no function has another size*"])
+
+
+@pytest.mark.skipif(not linux_native.can_measure(), reason="target linux needs a checkout")
+def test_a_judged_run_s_results_and_report_tell_the_function_that_grew_as_the_terminal_does(pytester, monkeypatch):
+    pytester.makepyfile(COUNTING)
+    monkeypatch.setenv("SHARES", "1")
+
+    def run(count, *options):
+        monkeypatch.setenv("COUNT", str(count))
+        options = ("--target=linux", f"--results={pytester.path}/r", "--report", *options)
+        made = pytester.runpytest_subprocess(*options, timeout=120)
+        folder = pytester.path / "r" / "latest"
+        document = json.loads((folder / "results.json").read_text())
+        jsonschema.validate(document, SCHEMA)
+        return made, document, (folder / "report.html").read_text()
+
+    _, document, report = run(100, "--save-baseline=base.json")
+    assert "baseline" not in document
+    assert 'id="baseline"' not in report
+    made, document, report = run(103, "--baseline=base.json")
+    assert made.ret == pytest.ExitCode.TESTS_FAILED
+    judged = document["baseline"]
+    assert judged["file"].endswith("base.json")
+    assert [(row["row"], row["ratio"], row["ci95"], row["slower"]) for row in judged["rows"]] == [
+        ("x a=1 linux instructions", 1.03, None, True)
+    ]
+    (change,) = judged["changes"]
+    assert change["functions"] == [{"file": "kernel", "function": "gate_pass", "old": 60, "new": 63}]
+    words = (f"baseline {judged['file']}: 1 rows compared, 1 slower",
+             "x a=1 linux instructions: 100, now 103; executed for each operation")  # fmt: skip
+    for said in words:
+        assert said in " ".join(made.stdout.str().split())
+        assert said in report
+    assert ["kernel", "gate_pass", "60", "63", "+3.0"] in [line.split() for line in made.outlines]
+    assert '<td>gate_pass</td><td class="n">60</td><td class="n">63</td><td class="n">+3.0</td>' in report
+    unlike = json.loads((pytester.path / "base.json").read_text())
+    unlike["environment"]["timebases"]["linux"] = "another"
+    (pytester.path / "base.json").write_text(json.dumps(unlike))
+    made, document, report = run(100, "--baseline=base.json")
+    made.stdout.fnmatch_lines(["*the timebase of linux was another*"])
+    assert "baseline" not in document
+    assert "<h2>Tests</h2>" in report, "a run that is not alike has a report all the same"

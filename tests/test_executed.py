@@ -19,7 +19,8 @@ from keuos_hil.compare import changes
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.executed import Grown, difference, grown, least, shares
 from keuos_hil.hookspecs import RunOptions
-from keuos_hil.terminal import changes_tables, unattributed
+from keuos_hil.judged_table import unattributed
+from keuos_hil.terminal import changes_tables
 
 GATE, TRAP, OTHER = Function("gate_pass", "kernel/ipc/gate.c"), Function("trap", ""), Function("gate_pass", "b.c")
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
 import pytest
 
 from keuos_hil import cli
+from keuos_hil.baseline import Growth, Judgement
+from keuos_hil.compare import Change, Verdict
 from keuos_hil.environment import host_environment
+from keuos_hil.executed import Grown
 from keuos_hil.record import Recorder
 from keuos_hil.report import render
+from keuos_hil.results import add_judgement
+from tests.browser import CHROMIUM, Browser
 from tests.row_results import recorded
 
 VOID = {"meta", "link", "br", "path", "use", "image"}
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+#: What the keyboard has to reach: links, what opens and closes, what is pressed, and what scrolls.
+INTERACTIVE = "main a[href], nav a[href], summary, button, input, select, textarea, [tabindex]"
 
 
 class Page(HTMLParser):
@@ -61,7 +66,9 @@ class Page(HTMLParser):
 def filled():
     results = recorded()
     record = Recorder(results, "qemu-x86", "instructions")
-    record.add("syscall.null", {}, value=58, at_most=60, beside={"seL4, null system call": 96})
+    functions = {"kernel": {f"function_{i:02}": 20.0 - i for i in range(18)} | {"syscall_entry": 31.5}}
+    more = {"executed": functions}
+    record.add("syscall.null", {}, value=58, at_most=60, beside={"seL4, null system call": 96}, more=more)
     record.add("boot.to_prompt", {}, "ms", samples=[70, 75, 80], timebase="host")
     record.add("net.syscalls", {"load": "echo", "mode": "shared"}, "1/1000 packets", value=987)
     record.reference("Mach IPC, there and back", 2_000, "cycles", "published")
@@ -79,9 +86,18 @@ def filled():
     return results
 
 
+def judgement():
+    verdicts = [Verdict("syscall.null q instructions", 1.036, None, None, 1.036, 1, True),
+                Verdict("linux.round_trip row=ring-56", 1.004, 0.991, 1.018, 0.987, 5, False)]  # fmt: skip
+    changes = [Change("syscall.null q instructions", 56, 58, [Grown("kernel", "syscall_entry", 29.5, 31.5)]),
+               Change("ring.wake q instructions", 9, 10, None)]  # fmt: skip
+    return Judgement(verdicts, changes, [Growth("q/release/kernel", "wake<T>", 100, 116)], ["only in the old: x"])
+
+
 @pytest.fixture
 def folder(filled, tmp_path):
-    filled.write(tmp_path, host_environment() | {"seed": 7, "timebases": {}, "commands": {"qemu-x86": "qemu -m 1"}})
+    environment = {"seed": 7, "timebases": {}, "commands": {"qemu-x86": "qemu -m 1"}}
+    add_judgement(filled.write(tmp_path, host_environment() | environment), judgement().to_document("kept/base.json"))
     return tmp_path
 
 
@@ -97,6 +113,29 @@ def test_everything_that_a_run_has_is_in_it(folder):
                  "echo shared (qemu-x86)", "~3,500 cycles", "Mach IPC", "Published by others"):  # fmt: skip
         assert part in text, part
     assert text.count("<svg") == 1
+
+
+def test_what_a_baseline_says_stands_in_it(folder):
+    text = text_of(folder)
+    for part in ("baseline kept/base.json: 2 rows compared, 1 slower", "over 1.02",
+                 "syscall.null q instructions: 56, now 58; executed for each operation",
+                 '<td>syscall_entry</td><td class="n">29.5</td><td class="n">31.5</td><td class="n">+2.0</td>',
+                 "with --executed; not of: ring.wake q instructions",
+                 "q/release/kernel: wake&lt;T&gt; was 100 bytes, now 116", "only in the old: x"):  # fmt: skip
+        assert part in text, part
+    slower, _, compared = text.partition('id="baseline"')[2].partition("All rows that were compared")
+    assert "0.991..1.018" not in slower
+    assert "0.991..1.018" in compared
+
+
+def test_functions_of_a_row_of_instructions_are_folded_with_the_rest_summed(folder):
+    text = text_of(folder)
+    (details,) = re.findall(r'id="executed".*?<details>(.*?)</details>', text, re.DOTALL)
+    assert "<summary>syscall.null qemu-x86: 58 ticks, 238.5 instructions by function</summary>" in details
+    lines = re.findall(r'<tr><td>(.*?)</td><td>(.*?)</td><td class="n">(.*?)</td></tr>', details)
+    assert lines[0] == ("kernel", "syscall_entry", "31.5")
+    assert lines[14] == ("kernel", "function_13", "7")
+    assert lines[15:] == [("", "4 more", "18")]
 
 
 def test_it_loads_nothing_runs_nothing_and_every_link_ends_somewhere(folder):
@@ -152,3 +191,28 @@ def test_a_browser_shows_it_without_a_word_on_its_console(folder, tmp_path, widt
     found = re.search(r"<title>(\d+) of (\d+)</title>", done.stdout)
     assert found is not None
     assert int(found[1]) <= int(found[2])
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; Debian: chromium")
+def test_the_keyboard_reaches_everything_in_the_page_s_order_and_opens_what_is_folded(folder, tmp_path):
+    text_of(folder)
+    with Browser(folder / "report.html", tmp_path / "profile") as browser:
+        browser.evaluate(f"window.wanted = [...document.querySelectorAll({json.dumps(INTERACTIVE)})]")
+        kinds = browser.evaluate("wanted.map(element => element.localName)")
+        assert {"a", "summary", "figure", "div", "pre"} <= set(kinds)
+        opened = 0
+        for place, kind in enumerate(kinds):
+            browser.press("Tab")
+            assert browser.evaluate("wanted.indexOf(document.activeElement)") == place, (place, kind)
+            assert browser.evaluate(
+                "(e => e.matches(':focus-visible') && getComputedStyle(e).outlineStyle === 'solid' && "
+                "e.getBoundingClientRect().top < innerHeight && e.getBoundingClientRect().bottom > 0)"
+                "(document.activeElement)"
+            ), f"{kind}, number {place}, does not show that it has the focus"
+            if kind == "summary" and not browser.evaluate("document.activeElement.parentElement.open"):
+                browser.press("Enter")
+                assert browser.evaluate("document.activeElement.parentElement.open"), place
+                opened += 1
+        assert opened >= 3, "the baseline's rows, the functions of a row, and the tests are folded"
+        browser.press("Tab")
+        assert browser.evaluate("wanted.indexOf(document.activeElement)") in (-1, 0), "nothing else takes the focus"

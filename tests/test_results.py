@@ -14,7 +14,7 @@ from keuos_hil.environment import host_environment
 from keuos_hil.errors import InfraError
 from keuos_hil.fuzz import Matrix
 from keuos_hil.record import Recorder
-from keuos_hil.results import Results, make_run_directory, point_latest
+from keuos_hil.results import Results, add_judgement, make_run_directory, point_latest
 from keuos_hil.terminal import comparison, fuzz_matrix, number, tables
 
 SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
@@ -224,6 +224,15 @@ def test_a_full_disk_is_the_bench_s_fault_and_leaves_nothing_partial(filled, tmp
     with pytest.raises(InfraError, match=f"no results could be written to {tmp_path}: No space left on device"):
         filled.write(tmp_path, host_environment() | ENVIRONMENT)
     assert [path.name for path in tmp_path.iterdir()] == ["samples.npz"]
+
+
+def test_a_judgement_that_can_t_be_written_leaves_the_results_as_they_were(filled, tmp_path):
+    path = filled.write(tmp_path, host_environment() | ENVIRONMENT)
+    before = path.read_text()
+    (tmp_path / "results.partial").symlink_to("/dev/full")
+    with pytest.raises(InfraError, match=f"no results could be written to {tmp_path}: No space left on device"):
+        add_judgement(path, {"file": "base.json"})
+    assert path.read_text() == before
 
 
 def test_numbers_are_shown_with_the_digits_that_matter():
