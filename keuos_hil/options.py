@@ -70,6 +70,8 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
 def add_to_command_line(add: Callable[..., object], prefix: str, *kinds: type[Any]) -> None:
     """Declare `--PREFIX-FIELD` for every field of the dataclasses, those of one name and type as one option.
 
+    Where their helps differ, the option's says each.
+
     `add` is argparse's or pytest's way to add an option.
     """
     found: dict[str, list[tuple[Field[Any], Any]]] = {}
@@ -82,6 +84,7 @@ def add_to_command_line(add: Callable[..., object], prefix: str, *kinds: type[An
         if any(other != wanted for _, other in options):
             raise InfraError(f"two target types want an option --{prefix}-{name} of different types")
         several = get_origin(wanted) is list
+        helps = dict.fromkeys(str(each.metadata.get("help", name)) for each, _ in options)
         defaults = [default for default in map(default_of, (each for each, _ in options)) if default not in _UNSAID]
         shown = f" (default: {' or '.join(str(default) for default in dict.fromkeys(defaults))})" if defaults else ""
         how: dict[str, Any] = {"action": "append"} if several else {"type": wanted if wanted is not bool else _boolean}
@@ -90,7 +93,7 @@ def add_to_command_line(add: Callable[..., object], prefix: str, *kinds: type[An
             dest=_dest(prefix, name),
             default=None,
             metavar=name.upper(),
-            help=(option.metadata.get("help", name) + shown).replace("%", "%%"),
+            help=("; or ".join(helps) + shown).replace("%", "%%"),
             **how,
         )
 

@@ -54,7 +54,7 @@ class QemuArm64Options:
     """Keys of a `[targets.NAME]` table with `type = "qemu-arm64"`; `--qemu-KEY` on the command line."""
 
     binary: str = field(default="qemu-system-aarch64", metadata={"help": "the emulator's program"})
-    cpu: str = field(default="max", metadata={"help": "CPU model; cortex-a57, for one, lacks PAN and RNDR"})
+    cpu: str = field(default="max", metadata={"help": "arm64 CPU model; cortex-a57, for one, lacks PAN and RNDR"})
     memory: str = field(default="128M", metadata={"help": "RAM, such as 128M or 1G"})
     cores: int = field(default=2, metadata={"help": "number of cores"})
     machine: str = field(default="virt,gic-version=3", metadata={"help": "QEMU's machine; with options behind commas"})

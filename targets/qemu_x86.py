@@ -51,12 +51,14 @@ class QemuX86Options:
     """Keys of a `[targets.NAME]` table with `type = "qemu-x86"`; `--qemu-KEY` on the command line."""
 
     binary: str = field(default="qemu-system-x86_64", metadata={"help": "the emulator's program"})
-    cpu: str = field(default="max", metadata={"help": "CPU model; QEMU's default lacks SMEP, SMAP, UMIP and RDRAND"})
+    cpu: str = field(default="max", metadata={"help": "x86-64 CPU model; qemu64 lacks SMEP, SMAP, UMIP, RDRAND"})
     memory: str = field(default="128M", metadata={"help": "RAM, such as 128M or 1G"})
     cores: int = field(default=2, metadata={"help": "number of cores"})
     machine: str = field(default="q35", metadata={"help": "QEMU's machine; with options behind commas"})
-    boot: str = field(default="direct", metadata={"help": "`direct` by the PVH note, or `grub` from a CD (multiboot2)"})
-    firmware: str = field(default="qboot.rom", metadata={"help": "firmware of a direct boot, as QEMU's -bios takes it"})
+    boot: str = field(
+        default="direct", metadata={"help": "x86-64: `direct` by the PVH note, or `grub` from a CD (multiboot2)"}
+    )
+    firmware: str = field(default="qboot.rom", metadata={"help": "x86-64: firmware of a direct boot, as of -bios"})
     nic: str = field(
         default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
     )

@@ -94,6 +94,20 @@ def test_the_command_line_follows_from_the_dataclass():
     assert "the serial port" in parser.format_help()
 
 
+def test_an_option_of_two_kinds_of_target_tells_both(monkeypatch):
+    @dataclass(frozen=True)
+    class RackOptions:
+        port: str = field(default="ttyS0", metadata={"help": "the rack's socket"})
+        extra: list[str] = field(default_factory=list)
+
+    monkeypatch.setenv("COLUMNS", "200")
+    parser = argparse.ArgumentParser()
+    options.add_to_command_line(parser.add_argument, "board", BoardOptions, RackOptions)
+    told = parser.format_help()
+    assert "the serial port; or the rack's socket (default: ttyS0)" in told
+    assert told.count("  extra\n") == 1, "what both say alike is said once"
+
+
 def test_plugins_bring_targets_and_two_of_a_name_are_refused():
     rack = replace(BOARD, name="rack")
 
