@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .compare import JUDGED_ROWS, THRESHOLD, Change, Verdict, changes, judge_results
+from .compare import JUDGED_ROWS, THRESHOLD, Change, Verdict, changes, judge_results, unjudged
 from .errors import InfraError, UsageError
 from .executed import Grown
 from .image import Image
@@ -157,10 +157,12 @@ class Baseline:
     def suspects(self, rows: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> bool:
         """Whether timings among `rows` look slower, so that a second set of launches has to say so, too.
 
-        Raises:
-            UsageError: they are another machine's.
+        Another machine's are no suspects: :meth:`judge` refuses them when the run is over.
         """
-        verdicts, _ = judge_results(self.document, {"measurements": _compared(rows), "environment": environment})
+        try:
+            verdicts, _ = judge_results(self.document, {"measurements": _compared(rows), "environment": environment})
+        except UsageError:
+            return False
         return any(verdict.slower and verdict.low is not None for verdict in verdicts)
 
     def judge(self, results: Mapping[str, Any], functions: Functions) -> Judgement:
@@ -170,14 +172,16 @@ class Baseline:
             functions: of what the run booted.
 
         Raises:
-            UsageError: the two are not alike: another machine, timebase or compiler.
+            UsageError: the two are not alike: another machine, timebase or compiler; or no row could be judged.
         """
         self._require_alike(results["environment"])
         rows = _compared(results["measurements"])
-        if not rows:
-            return Judgement([], notes=["nothing was measured that a baseline can judge"])
         environment = results["environment"]
-        verdicts, notes = judge_results(self.document, {"measurements": rows, "environment": environment})
+        run = {"measurements": rows, "environment": environment}
+        verdicts, notes = judge_results(self.document, run)
+        if not verdicts:
+            why = unjudged(self.document, run, ("the baseline", "this run"))
+            raise UsageError(f"--baseline {self.path}: {why}")
         again, _ = judge_results(self.document, {"measurements": _confirming(rows), "environment": environment})
         confirmed = {verdict.row for verdict in again if verdict.slower}
         made = []
@@ -203,8 +207,11 @@ class Baseline:
                     )
 
 
-def save(path: Path, results: Mapping[str, Any], functions: Functions) -> None:
-    """Keep a run's figures. Raises InfraError if the file can't be written, or there is nothing to keep."""
+def save(path: Path, results: Mapping[str, Any], functions: Functions) -> str:
+    """Keep a run's figures; a warning in one line if timings among them can judge nothing, or "".
+
+    Raises InfraError if the file can't be written, or there is nothing to keep.
+    """
     rows = _compared(results["measurements"])
     if not rows:
         raise InfraError(f"no baseline {path} was saved: nothing was measured that one can judge")
@@ -214,3 +221,11 @@ def save(path: Path, results: Mapping[str, Any], functions: Functions) -> None:
         path.write_text(json.dumps(document | {"functions": functions}, indent=1) + "\n")
     except OSError as error:
         raise InfraError(f"no baseline can be written to {path}: {error.strerror}") from None
+    timed = [row for row in rows if row["timebase"] != "instructions"]
+    few = [row for row in timed if len(row["ratio"]["medians"]) < 2]
+    if not few:
+        return ""
+    return (
+        f"{len(few)} of the {len(timed)} timings in the baseline {path} will never judge a run: they are of fewer than "
+        "two launches; save it again with more (--linux-launches)"
+    )

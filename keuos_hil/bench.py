@@ -60,6 +60,10 @@ class Bench:
     judgement: Judgement | None = None
     #: Why the results could not be written.
     unwritten: str = ""
+    #: What is to be known of the baseline that was saved.
+    warning: str = ""
+    #: Why the run's status is not that of its tests; the run's last line.
+    status_because: str = ""
     #: What the cores had done when the run began.
     began: CpuTimes | None = field(default_factory=CpuTimes.read)
     _directory: Path | None = None
@@ -267,7 +271,7 @@ class Bench:
         if self.save_baseline is not None and not whole:
             raise InfraError(f"no baseline {self.save_baseline} was saved: the run failed")
         if self.save_baseline is not None:
-            baselines.save(self.save_baseline, document, self._functions())
+            self.warning = baselines.save(self.save_baseline, document, self._functions())
 
     def _functions(self) -> dict[str, dict[str, int]]:
         """The sizes of the functions of all that was booted."""

@@ -17,7 +17,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from . import history, kernel_run
-from .compare import JUDGED_ROWS, THRESHOLD, Verdict, changes, judge_pairs, judge_results, pair_ratios
+from .compare import JUDGED_ROWS, THRESHOLD, Verdict, changes, judge_pairs, judge_results, pair_ratios, unjudged
 from .errors import HilError, UsageError
 from .judged_table import unattributed
 from .merge import Run, join
@@ -142,6 +142,8 @@ def _compare_kernels(options: argparse.Namespace) -> int:
 
 def _compare_results(old: Mapping[str, Any], new: Mapping[str, Any], threshold: float) -> int:
     verdicts, notes = judge_results(old, new, threshold=threshold)
+    if not verdicts:
+        raise UsageError(unjudged(old, new))
     _show(verdicts, threshold)
     changed = changes(old, new)
     for title, table in changes_tables(changed):

@@ -126,10 +126,9 @@ def judge_results(
             raise UsageError(
                 "results joined of several machines can't be compared by time; compare the runs by themselves"
             )
-    hosts = zip(fingerprint(old["environment"]), fingerprint(new["environment"]), strict=True)
-    differ = [f"{a} (old), {b} (new)" for a, b in hosts if a != b]
-    if timed and differ:
-        raise UsageError(f"timings of unlike machines can't be compared: {'; '.join(differ)}")
+    unlike = _unlike_machines(old, new)
+    if timed and unlike:
+        raise UsageError(unlike)
     verdicts = []
     for key in exact:
         a, b = figure(before[key]), figure(after[key])
@@ -138,6 +137,44 @@ def judge_results(
     for key in timed:
         verdicts.append(_welch(" ".join(key[:2]), _medians(before[key]), _medians(after[key]), len(timed), threshold))
     return verdicts, sorted(notes)
+
+
+def _unlike_machines(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What is to be said of hosts whose timings can't be compared; "" if they can."""
+    hosts = zip(fingerprint(old["environment"]), fingerprint(new["environment"]), strict=True)
+    differ = [f"{a} (old), {b} (new)" for a, b in hosts if a != b]
+    return f"timings of unlike machines can't be compared: {'; '.join(differ)}" if differ else ""
+
+
+def unjudged(
+    old: Mapping[str, Any], new: Mapping[str, Any], names: tuple[str, str] = ("the old run", "the new run")
+) -> str:
+    """Why :func:`judge_results` has no verdict on two runs' results.json, and what to do, in one line.
+
+    Args:
+        names: what to call the two.
+    """
+    for document, name in zip((old, new), names, strict=True):
+        if not document["measurements"]:
+            return f"no row could be judged: {name} has no figures that can be; run the ring suite in both"
+    for what in ("target", "timebase"):
+        found = [sorted({row[what] for row in document["measurements"]}) for document in (old, new)]
+        if not set(found[0]) & set(found[1]):
+            was, now = (f"{', '.join(have)} in {name}" for have, name in zip(found, names, strict=True))
+            return f"no row could be judged: the {what} is {was} and {now}; compare runs of one {what}"
+    rows = [{_key(row): row for row in document["measurements"]} for document in (old, new)]
+    both = rows[0].keys() & rows[1].keys()
+    if not both:
+        was, now = (f"{name} has {' '.join(next(iter(have))[:4])}" for name, have in zip(names, rows, strict=True))
+        return f"no row could be judged: none is in both, as {was} and {now}; run the same tests in both"
+    unlike = _unlike_machines(old, new)
+    if unlike:
+        return f"no row could be judged: {unlike}; compare runs of one machine"
+    few = [name for name, have in zip(names, rows, strict=True) if all(len(_medians(have[key])) < 2 for key in both)]
+    return (
+        f"no row could be judged: {' and '.join(few) or 'one of the two'} has no timing of two launches or more; "
+        "run the ring suite with several (--linux-launches), or count instructions (--timebase=instructions)"
+    )
 
 
 @dataclass(frozen=True)

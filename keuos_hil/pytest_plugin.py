@@ -308,10 +308,20 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 bench.write_report(path)
         except InfraError as error:
             bench.unwritten = str(error)
-            if session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = reporting.EXIT_BENCH
-        if bench.judgement is not None and bench.judgement.slower and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            _have_status(session, reporting.EXIT_BENCH, "what is said above of results, baseline or report")
+        if bench.judgement is not None and bench.judgement.slower:
+            slower = ", ".join(verdict.row for verdict in bench.judgement.slower)
+            _have_status(session, pytest.ExitCode.TESTS_FAILED, f"slower than the baseline: {slower}")
+    elif bench.baseline is not None and not config.getoption("collectonly"):
+        why = f"--baseline {bench.baseline.path}: no row could be judged: nothing was measured"
+        _have_status(session, reporting.EXIT_BENCH, f"{why}; run the tests that the baseline was saved of")
+
+
+def _have_status(session: pytest.Session, status: int, why: str) -> None:
+    """End a run whose tests passed with another status after all, and say why in its last line."""
+    if session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = status
+        session.config.stash[bench_key].status_because = f"keuos-hil: status {int(status)}: {why}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -319,6 +329,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     bench = config.stash.get(bench_key, None)
     if bench is not None:
         bench.rig.finish()
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if bench.status_because and reporter is not None:
+            reporter.write_line(bench.status_because, red=True)
     terminal = config.stash.get(_terminal_key, None)
     if terminal is not None:
         terminal.close()
@@ -331,6 +344,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         write_summary(terminalreporter, bench)
         if bench.unwritten:
             terminalreporter.write_line(f"keuos-hil: {bench.unwritten}", red=True)
+        if bench.warning:
+            terminalreporter.write_line(f"keuos-hil: {bench.warning}", yellow=True)
 
 
 # Verdicts ----------------------------------------------------------------------------------------------------------

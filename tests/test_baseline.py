@@ -14,6 +14,7 @@ from keuos_hil.baseline import CONFIRMING, Baseline, Growth, Judgement, growth, 
 from keuos_hil.compare import Change, Verdict
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.executed import Grown
+from keuos_hil.reporting import EXIT_BENCH
 
 EVEN = [1.05, 1.06, 1.05, 1.07, 1.06]
 SLOW = [1.16, 1.15, 1.17, 1.16, 1.15]
@@ -83,6 +84,44 @@ def test_what_looks_slower_is_to_be_measured_again(kept):
 @pytest.mark.parametrize(("row", "how"), [("ring-56", "pause"), ("pipe", "sleep"), ("boost-56", "bare")])
 def test_rows_that_hide_slowdowns_or_are_not_ours_are_not_judged(kept, row, how):
     assert not slower(kept(timed(EVEN), timed(EVEN, row, how)), timed(EVEN), timed(SLOW, row, how, again=SLOW))
+
+
+OTHER = counted(100) | {"target": "another"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "more", "why"),
+    [
+        ([timed(EVEN)], [counted(1)], {}, "the target is linux in the baseline and q in this run; compare runs of one"),
+        ([counted(1)], [OTHER], {}, "the target is q in the baseline and another in this run"),
+        ([counted(1)], [counted(1) | {"name": "x"}], {}, "the baseline has ring.round_trip size=56 q instructions and "
+         "this run has x size=56"),
+        ([counted(1)], [], {}, "this run has no figures"),
+        ([counted(1)], [timed(EVEN, how="pause")], {}, "this run has no figures"),
+        ([timed(EVEN[:1])], [timed(EVEN)], {}, "the baseline has no timing of two .*--linux-launches"),
+        ([timed(EVEN)], [timed(EVEN[:1])], {}, "this run has no timing of two"),
+        ([timed(EVEN[:1])], [timed(EVEN)], {"cpu": "B"}, r"unlike machines can't be compared: cpu: A \(old\)"),
+    ],
+)  # fmt: skip
+def test_a_run_of_which_no_row_can_be_judged_does_not_pass(kept, old, new, more, why):
+    baseline = kept(*old)
+    with pytest.raises(UsageError, match=f"base.json: no row could be judged: .*{why}") as raised:
+        baseline.judge(results(*new, **more), FUNCTIONS)
+    assert "\n" not in str(raised.value)
+
+
+def test_timings_of_another_machine_are_no_suspects_and_are_refused_once(kept):
+    assert not kept(timed(EVEN)).suspects([timed(SLOW)], results(cpu="B")["environment"])
+
+
+def test_saving_timings_of_one_launch_warns(tmp_path):
+    def warning(*rows):
+        return save(tmp_path / "base.json", results(*rows), FUNCTIONS)
+
+    said = warning(timed(EVEN[:1]), timed(EVEN, "ring-64"), counted(1))
+    assert said.startswith("1 of the 2 timings in the baseline ")
+    assert "--linux-launches" in said
+    assert warning(timed(EVEN), counted(1)) == ""
 
 
 @pytest.mark.parametrize(
@@ -156,6 +195,18 @@ def test_a_run_is_kept_and_a_later_one_fails_by_what_it_takes_more(pytester, mon
     assert more.ret == pytest.ExitCode.TESTS_FAILED
     more.stdout.fnmatch_lines(["baseline *base.json: 1 rows compared, 1 slower", "*x a=1 linux instructions*1.010*"])
     more.stdout.fnmatch_lines(["*no function has another size*"])
+    assert more.outlines[-1] == "keuos-hil: status 1: slower than the baseline: x a=1 linux instructions"
+    for_other = json.loads((pytester.path / "base.json").read_text())
+    for_other["measurements"][0]["target"] = "another"
+    (pytester.path / "other.json").write_text(json.dumps(for_other))
+    nothing = run(100, "--baseline=other.json")
+    assert nothing.ret == EXIT_BENCH
+    nothing.stdout.fnmatch_lines(["keuos-hil: *other.json: no row could be judged: the target is another in the base*"])
+    assert nothing.outlines[-1].startswith("keuos-hil: status 10: ")
+    pytester.makepyfile("def test_y(): pass")
+    unmeasured = run(100, "--baseline=base.json")
+    assert unmeasured.ret == EXIT_BENCH
+    assert "no row could be judged: nothing was measured" in unmeasured.outlines[-1]
 
 
 @pytest.mark.skipif(not linux_native.can_measure(), reason="target linux needs a checkout")

@@ -98,6 +98,25 @@ def test_the_command_s_status_says_whether_something_is_slower(tmp_path, capsys)
     assert "1 rows compared: 1 slower: x a=2 b=1 t instructions" in capsys.readouterr().out
 
 
+def test_two_runs_of_which_nothing_can_be_judged_are_no_pass(tmp_path, capsys):
+    runs = {
+        "two": results([("x", "silicon", 1)], medians=[1, 1.01]),
+        "one": results([("x", "silicon", 1)], medians=[1]),
+        "merged": results([("x", "silicon", 1)], medians=[1, 1.01]),
+    }
+    runs["merged"]["measurements"][0]["target"] = "t@desk"
+    for name, document in runs.items():
+        (tmp_path / name).write_text(json.dumps(document))
+    for old, new, why in (
+        ("two", "one", "the new run has no timing of two launches or more"),
+        ("merged", "two", "the target is t@desk in the old run and t in the new run"),
+    ):
+        assert cli.main(["compare", str(tmp_path / old), str(tmp_path / new)]) == cli.EXIT_USAGE
+        error = capsys.readouterr().err
+        assert f"no row could be judged: {why}" in error
+        assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
