@@ -72,6 +72,10 @@ class Segment:
     data: bytes = field(repr=False)
 
 
+class NoElfError(ImageError):
+    """A file does not begin as an ELF does."""
+
+
 class Elf:
     """One 64-bit little-endian ELF file, held in memory.
 
@@ -87,7 +91,7 @@ class Elf:
         self.name = name
         self.data = data
         if data[:4] != b"\x7fELF":
-            raise ImageError(f"{name} is no ELF file: expected 7f 45 4c 46 at its start, found {data[:4].hex(' ')}")
+            raise NoElfError(f"{name} is no ELF file: expected 7f 45 4c 46 at its start, found {data[:4].hex(' ')}")
         try:
             self._elf = ELFFile(io.BytesIO(data))
             header = self._elf.header
@@ -238,7 +242,11 @@ class Image:
         command_line: str = "",
     ) -> Image:
         """Read the files and check that they are whole. Raises ImageError with one clear line if not."""
-        elf = Elf.load(symbols or kernel)
+        try:
+            elf = Elf.load(symbols or kernel)
+        except NoElfError as error:
+            hint = "" if symbols else "; of a flat kernel, pass the ELF of its build to --symbols"
+            raise ImageError(f"{error}{hint}") from None
         if symbols is not None:
             _require_same_build(kernel, elf)
         image = cls(kernel, elf, initrd, variant, command_line)

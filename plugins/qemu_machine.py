@@ -109,6 +109,7 @@ class MachineKind:
         choose_accel: what --accel=auto takes, by the emulator's program: "kvm" or "tcg".
         more_registers: those that the monitor does not show.
         watch_stops_before: see GdbWatch's `before`.
+        records: whether a recorded run of it works.
     """
 
     architecture: str
@@ -119,6 +120,7 @@ class MachineKind:
     choose_accel: Callable[[str], str]
     more_registers: GdbRegisters | None = None
     watch_stops_before: bool = False
+    records: bool = True
 
 
 class QemuMachine:
@@ -146,6 +148,11 @@ class QemuMachine:
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; there are emulated and instructions")
         if options.cores < 1:
             raise UsageError(f"target {name}: cores = {options.cores}; expected at least 1")
+        if options.record and not kind.records:
+            raise UsageError(
+                f"target {name}: a recorded machine of this kind does not answer on its serial line; leave record "
+                "(--qemu-record) out, or take qemu-x86"
+            )
         if options.record and (
             options.cores > 1
             or run.accel == "kvm"
@@ -263,5 +270,5 @@ class QemuMachine:
             describe=describe,
             exit_status_of_guest=exit_status_of_guest,
             record=options.record,
-            how_to_record="repeat it with --qemu-cores=1 --qemu-record=yes",
+            how_to_record="repeat it with --qemu-cores=1 --qemu-record=yes" if self._kind.records else "",
         )

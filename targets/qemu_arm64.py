@@ -62,9 +62,7 @@ class QemuArm64Options:
         default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
     )
     iommu: bool = field(default=True, metadata={"help": "whether `virt` gets an IOMMU (SMMUv3)"})
-    record: bool = field(
-        default=False, metadata={"help": "keep all that the machine is given, so that a run can be replayed (one core)"}
-    )
+    record: bool = field(default=False, metadata={"help": "does not work here: only on qemu-x86"})
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 
@@ -94,6 +92,7 @@ class QemuArm64:
             choose_accel=_no_kvm,
             more_registers=GdbRegisters("system-registers.xml", _REGISTERS),
             watch_stops_before=True,
+            records=False,
         )
         self.name = name
         self.options = options

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from keuos_hil.plugins.arm64_image import flatten
 
 from keuos_hil import initrd
 from keuos_hil.dwarf import Record, records
@@ -211,6 +213,20 @@ def test_a_flat_image_must_hold_the_build_id_of_its_symbols(elf_path, tmp_path, 
     flat.write_bytes(b"x" * 100)
     with pytest.raises(ImageError, match="not built together"):
         Image.load(flat, symbols=elf_path)
+
+
+@pytest.mark.parametrize("variant", ["release", "hil"])
+def test_keuos_s_own_flat_image_is_its_elf_to_the_byte(pytestconfig: pytest.Config, variant: str) -> None:
+    built: Path = pytestconfig.rootpath / "build" / "kernel" / "arm64" / variant
+    image = Image.load(built / "Image", symbols=built / "keuos.elf")
+    assert image.kernel_path.read_bytes() == flatten(image.kernel)
+
+
+def test_a_flat_kernel_without_symbols_is_told_the_option(tmp_path: Path) -> None:
+    flat = tmp_path / "Image"
+    flat.write_bytes(b"MZ" + bytes(100))
+    with pytest.raises(ImageError, match=r"is no ELF file.*; of a flat kernel, pass the ELF of its build to --symbols"):
+        Image.load(flat)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from keuos_hil.targets.qemu_arm64 import QemuArm64, QemuArm64Options
 from keuos_hil.targets.qemu_x86 import QemuX86, QemuX86Options
 from scapy.utils import rdpcap
 
@@ -61,3 +62,19 @@ def test_a_machine_that_can_not_be_recorded_says_what_to_change() -> None:
     with pytest.raises(UsageError, match="add --qemu-cores=1"):
         QemuX86("qemu-x86", QemuX86Options(record=True), run)
     QemuX86("qemu-x86", QemuX86Options(record=True, cores=1), run)
+
+
+def test_an_arm64_machine_is_not_recorded_and_no_failure_advises_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"target qemu-arm64: a recorded machine .* leave record"):
+        QemuArm64("qemu-arm64", QemuArm64Options(record=True, cores=1), RunOptions())
+    for target, advised in (
+        (QemuArm64("qemu-arm64", QemuArm64Options(nic="none"), RunOptions()), False),
+        (QemuX86("qemu-x86", QemuX86Options(nic="none"), RunOptions()), True),
+    ):
+        (tmp_path / target.name).mkdir()
+        session = target._machine.start(["-S"], tmp_path / target.name)
+        try:
+            told = session.post_mortem(tmp_path)
+        finally:
+            session.close()
+        assert any("--qemu-record=yes" in line for line in told) == advised
