@@ -22,10 +22,15 @@ from .errors import HilError, UsageError
 from .judged_table import unattributed
 from .merge import Run, join
 from .results import SAMPLES_FILE
+from .rows import FLOOR, NOTHING
 from .rows_program import run
 from .terminal import changes_tables, number, verdicts_table
 
 EXIT_SLOWER, EXIT_USAGE = 1, 2
+#: As a shell has it of a command that SIGINT ended.
+EXIT_INTERRUPTED = 130
+#: What the program that measures rows says when it is called wrongly; no other program has it.
+_ROWS_PROGRAM = b"usage: linux_rows FILE ROUNDS "
 #: Characters of a figure's longest bar.
 _BAR = 40
 
@@ -48,6 +53,26 @@ def _is_program(path: Path) -> bool:
             return file.read(4) == b"\x7fELF"
     except OSError:
         return False
+
+
+def _require_rows_programs(*paths: Path) -> None:
+    for path in paths:
+        if _ROWS_PROGRAM not in path.read_bytes():
+            raise UsageError(f"{path} is neither a KeuOS kernel nor a program linux_rows, and nothing else is compared")
+
+
+def _require_rows(program: Path, wanted: Sequence[str]) -> None:
+    """Raises UsageError if the program knows no such rows; a moment, for it is asked for one round of them."""
+
+    def known(rows: Sequence[str]) -> list[str]:
+        with tempfile.TemporaryDirectory(prefix="keuos-hil-compare-") as directory:
+            made = run(program, Path(directory), seed=0, rounds=1, rows=rows)
+        measured = [f"{m.name.row}:{m.name.how}" for m in made.measured if m.name.row not in (NOTHING, FLOOR)]
+        return list(dict.fromkeys([*measured, *(f"{m.row}:{m.how}" for m in made.missing)]))
+
+    unknown = sorted(set(wanted) - set(known(wanted)))
+    if unknown:
+        raise UsageError(f"--row {unknown[0]}: {program} has no such row; there are {' '.join(sorted(known(())))}")
 
 
 def _show(verdicts: Sequence[Verdict], threshold: float) -> None:
@@ -79,6 +104,10 @@ def _pairs(old: Path, new: Path, pairs: int, rounds: int, rows: Sequence[str], s
 def _compare_programs(options: argparse.Namespace) -> int:
     seed = random.SystemRandom().getrandbits(32) if options.seed is None else options.seed
     rows = tuple(options.row or JUDGED_ROWS)
+    _require_rows_programs(options.old, options.new)
+    if options.row:
+        for program in (options.old, options.new):
+            _require_rows(program, rows)
 
     def once(seed: int) -> list[Verdict]:
         ratios = _pairs(options.old, options.new, options.pairs, options.rounds, rows, seed)
@@ -106,12 +135,17 @@ def _compare_programs(options: argparse.Namespace) -> int:
         print(f"{judged} rows judged in {options.repeat} comparisons: {slower} slower ({slower / max(judged, 1):.2%})")
     if not judged:
         raise UsageError("nothing could be judged; more --rounds, or a quieter machine")
+    if not slower:
+        print("no row is slower")
     return EXIT_SLOWER if slower else 0
 
 
 def _compare(options: argparse.Namespace) -> int:
     if options.pairs < 4 or options.rounds < 6 or options.repeat < 1:
         raise UsageError("at least 4 --pairs, 6 --rounds and 1 --repeat are needed to judge anything")
+    for path in (options.old, options.new):
+        if not path.exists():
+            raise UsageError(f"{path}: no such file")
     programs = [_is_program(path) for path in (options.old, options.new)]
     if all(programs):
         kernels = [kernel_run.is_kernel(path) for path in (options.old, options.new)]
@@ -207,6 +241,8 @@ def _history(options: argparse.Namespace) -> int:
             raise UsageError(f"--with {text}: expected NAME=VALUE, such as size=56")
         wanted[key] = value
     found = history.series(options.file, options.name, wanted)
+    if not found and wanted and history.series(options.file, options.name, {}):
+        raise UsageError(_no_such_param(options.file, options.name, wanted))
     if not found:
         known = ", ".join(history.names(options.file)) or "nothing"
         raise UsageError(f"the history has no such figures of {options.name}; it has {known}")
@@ -219,6 +255,17 @@ def _history(options: argparse.Namespace) -> int:
             bar = "█" * max(round(abs(point.value) / most * _BAR), 1)
             print(f"  {point.time}  {point.build[:12]:12}  {number(point.value):>12} {interval:24} {bar}")
     return 0
+
+
+def _no_such_param(file: Path, name: str, wanted: Mapping[str, str]) -> str:
+    """Which of the params no row of a quantity has, and which values there are."""
+    values = history.params(file, name)
+    for key, value in wanted.items():
+        if key not in values:
+            return f"--with {key}={value}: no row of {name} has a {key}; they have {', '.join(values) or 'no params'}"
+        if value not in values[key]:
+            return f"--with {key}={value}: no row of {name} has that; {key} is {', '.join(values[key])}"
+    return f"no row of {name} has all of {' '.join(f'{key}={value}' for key, value in wanted.items())} at once"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -264,10 +311,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status. A mistake in what was given is one line on standard error."""
+    """The exit status. A mistake in what was given is one line on standard error, and so is a Ctrl-C."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
     except HilError as error:
         print(f"keuos-hil: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("keuos-hil: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED

@@ -112,6 +112,15 @@ def series(path: Path, name: str, wanted: Mapping[str, str]) -> dict[tuple[str, 
     return made
 
 
+def params(path: Path, name: str) -> dict[str, list[str]]:
+    """The params that rows of a quantity have, each with its values as text. Raises InfraError as :func:`series`."""
+    found: dict[str, set[str]] = {}
+    for *_, text in series(path, name, {}):
+        for key, value in json.loads(text).items():
+            found.setdefault(key, set()).add(str(value))
+    return {key: sorted(values) for key, values in sorted(found.items())}
+
+
 def names(path: Path) -> list[str]:
     """The quantities that the file has figures of. Raises InfraError as :func:`series`."""
     try:

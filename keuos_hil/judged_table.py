@@ -35,11 +35,13 @@ class Sheet:
 def verdicts_sheet(verdicts: Iterable[Verdict], threshold: float) -> Sheet:
     """A line for each row that was compared."""
     headings = [("row", False), *((heading, True) for heading in ("new to old", "95 %", "judged", "launches"))]
-    lines = []
+    lines, exacts = [], set()
     for v in verdicts:
+        exacts.add(v.low is None)
         interval = "exact" if v.low is None or v.high is None else f"{v.low:.3f}..{v.high:.3f}"
         lines.append([v.row, f"{v.ratio:.3f}", interval, f"{v.bound:.3f}", str(v.pairs), "slower" if v.slower else ""])
-    return Sheet("", [*headings, (f"over {threshold}", False)], lines)
+    over = "over 1" if exacts == {True} else f"over {threshold}" + (" (exact: 1)" if True in exacts else "")
+    return Sheet("", [*headings, (over, False)], lines)
 
 
 def changes_sheets(changes: Iterable[Change], number: Callable[[float], str]) -> list[Sheet]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from keuos_hil.targets import linux_native
 
 from keuos_hil import cli
-from keuos_hil.compare import judge_pairs, judge_results
+from keuos_hil.compare import Verdict, judge_pairs, judge_results
 from keuos_hil.errors import UsageError
+from keuos_hil.judged_table import verdicts_sheet
 
 #: Spread of a pair's log ratio: what launches of one program differ by.
 SPREAD = 0.02
@@ -98,6 +101,45 @@ def test_the_command_s_status_says_whether_something_is_slower(tmp_path, capsys)
     assert "1 rows compared: 1 slower: x a=2 b=1 t instructions" in capsys.readouterr().out
 
 
+ROWS = b"\x7fELFnot really either: usage: linux_rows FILE ROUNDS "
+
+
+@pytest.mark.parametrize(("wanted", "unknown"), [("nonsense:bare", "nonsense:bare"), ("ring-56", "ring-56")])
+@pytest.mark.skipif(not linux_native.can_measure(), reason="target linux needs a checkout")
+def test_a_row_that_does_not_exist_is_told_with_those_that_do(tmp_path, capsys, wanted, unknown):
+    program = str(linux_native.NativeRows(tmp_path, shutil.which("clang") or "cc", 1, 1).program)
+    arguments = ["compare", program, program, f"--row={wanted}", "--row=ring-64:bare"]
+    assert cli.main(arguments) == cli.EXIT_USAGE
+    said = capsys.readouterr()
+    assert f"--row {unknown}: {program} has no such row; there are " in said.err
+    assert {"ring-56:bare", "ring-64:bare"} <= set(said.err.split())
+    assert "comparison 1" not in said.out
+
+
+def test_a_comparison_that_finds_nothing_says_so(tmp_path, capsys, monkeypatch):
+    (tmp_path / "rows").write_bytes(ROWS)
+    monkeypatch.setattr(cli, "_pairs", lambda *_: {"row": [1.0, 1.01, 0.99, 1.0]})
+    assert cli.main(["compare", str(tmp_path / "rows"), str(tmp_path / "rows")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "no row is slower"
+
+
+def test_an_interrupt_is_one_line(capsys, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_results", interrupted)
+    for arguments in (["compare", __file__, __file__], ["report", __file__]):
+        assert cli.main(arguments) == cli.EXIT_INTERRUPTED
+        assert capsys.readouterr().err == "keuos-hil: interrupted\n"
+
+
+def test_the_last_column_names_the_limit_that_its_rows_have():
+    exact = Verdict("a", 1.006, None, None, 1.006, 1, True)
+    timed = Verdict("b", 1.1, 1.05, 1.15, 1.04, 5, True)
+    heads = [verdicts_sheet(rows, 1.02).headings[-1][0] for rows in ([exact], [timed], [exact, timed])]
+    assert heads == ["over 1", "over 1.02", "over 1.02 (exact: 1)"]
+
+
 def test_two_runs_of_which_nothing_can_be_judged_are_no_pass(tmp_path, capsys):
     runs = {
         "two": results([("x", "silicon", 1)], medians=[1, 1.01]),
@@ -120,16 +162,18 @@ def test_two_runs_of_which_nothing_can_be_judged_are_no_pass(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["compare", "{}/none", "{}/none"], "is not the results.json of a run: "),
+        (["compare", "{}/none", "{}/none"], "/none: no such file"),
+        (["compare", "{}/elf", "{}/none"], "/none: no such file"),
         (["compare", "{}/text", "{}/text"], "is not the results.json of a run: "),
         (["compare", "{}/list", "{}/list"], "its schema is not keuos-hil/results"),
         (["compare", "{}/elf", "{}/text"], "give two kernels, two programs linux_rows, or two runs' results"),
         (["compare", "{}/elf", "{}/elf", "--pairs=3"], "at least 4 --pairs"),
-        (["compare", "{}/elf", "{}/elf"], "the program that measures rows: "),
+        (["compare", "{}/elf", "{}/elf"], "/elf is neither a KeuOS kernel nor a program linux_rows"),
+        (["compare", "{}/rows", "{}/rows"], "the program that measures rows: "),
     ],
 )
 def test_a_mistake_is_one_line_and_a_status_of_its_own(tmp_path, capsys, arguments, said):
-    for name, text in (("text", b"no"), ("list", b"[]"), ("elf", b"\x7fELFnot really")):
+    for name, text in (("text", b"no"), ("list", b"[]"), ("elf", b"\x7fELFnot really"), ("rows", ROWS)):
         (tmp_path / name).write_bytes(text)
     assert cli.main([argument.format(tmp_path) for argument in arguments]) == cli.EXIT_USAGE
     error = capsys.readouterr().err

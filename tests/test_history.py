@@ -68,6 +68,12 @@ def test_mistakes_get_one_line(path, capsys):
     history.append(path, run_of(1))
     assert cli.main(["history", "x", "--file", str(path)]) == cli.EXIT_USAGE
     assert "no such figures of x; it has ring.round_trip, syscall.null" in capsys.readouterr().err
+    for param, said in (
+        ("size=nope", "--with size=nope: no row of ring.round_trip has that; size is 56\n"),
+        ("row=x", "--with row=x: no row of ring.round_trip has a row; they have path, size\n"),
+    ):
+        assert cli.main(["history", "ring.round_trip", "--with", param, "--file", str(path)]) == cli.EXIT_USAGE
+        assert said in capsys.readouterr().err
     path.write_text("not a database, and longer than a header of one" * 9)
     with pytest.raises(InfraError, match="can't be read"):
         history.series(path, "x", {})
