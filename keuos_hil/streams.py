@@ -10,6 +10,21 @@ import time
 from .errors import InfraError
 
 
+def readable(line: int, wake: int, timeout: float) -> bool:
+    """Wait until file descriptor `line` can be read, eventfd `wake` is written, or `timeout` seconds have passed.
+
+    Returns:
+        Whether `line` can be read. `wake` is as it was before it was written.
+    """
+    poller = select.poll()
+    poller.register(line, select.POLLIN)
+    poller.register(wake, select.POLLIN)
+    ready = [fd for fd, _ in poller.poll(timeout * 1000)]
+    if wake in ready:
+        os.eventfd_read(wake)
+    return line in ready
+
+
 class SocketStream:
     """One end of a connected stream socket as a :class:`keuos_hil.parts.ByteStream`."""
 
@@ -21,13 +36,7 @@ class SocketStream:
 
     def read(self, timeout: float) -> bytes | None:
         """See ByteStream.read. The other end's closing is the end of the line."""
-        poller = select.poll()
-        poller.register(self._socket, select.POLLIN)
-        poller.register(self._wake, select.POLLIN)
-        ready = [fd for fd, _ in poller.poll(timeout * 1000)]
-        if self._wake in ready:
-            os.eventfd_read(self._wake)
-        if self._socket.fileno() not in ready:
+        if not readable(self._socket.fileno(), self._wake, timeout):
             return b""
         try:
             data = self._socket.recv(1 << 16)

@@ -67,10 +67,14 @@ def _split(rows: list[dict[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]],
     return pivoted, rest
 
 
+def _titled(title: str) -> Table:
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+
+
 def _pivot(title: str, rows: list[dict[str, Any]]) -> Table:
     """One line for each way of doing it, one column for each size: the median, or the value."""
     of = "median" if "p50" in rows[0] else "value"
-    table = Table(title=f"{title}: {of} by {PIVOT} in bytes", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = _titled(f"{title}: {of} by {PIVOT} in bytes")
     names = list(dict.fromkeys(name for row in rows for name, _ in _others(row)))
     sizes = sorted({row["params"][PIVOT] for row in rows})
     for name in names:
@@ -89,7 +93,7 @@ def _pivot(title: str, rows: list[dict[str, Any]]) -> Table:
 
 def _list(title: str, rows: list[dict[str, Any]]) -> Table:
     """One line for each row, with everything that is known of it."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = _titled(title)
     table.add_column("quantity", overflow="fold")
     table.add_column("with", overflow="fold")
     for heading in ("n", "min", "p50", "95 % CI", "p90", "p99", "p99.9", "max"):
@@ -112,12 +116,7 @@ def netd(measurements: list[dict[str, Any]]) -> Table | None:
     columns, lines = packets(measurements, number)
     if not lines:
         return None
-    table = Table(
-        title="what packets cost NetD, beside the article's figures (cited, not measured here)",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        pad_edge=False,
-    )
+    table = _titled("what packets cost NetD, beside the article's figures (cited, not measured here)")
     table.add_column("quantity")
     table.add_column("unit")
     for heading in ("article", "traditional", *columns):
@@ -135,12 +134,7 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
     rows = [row for row in measurements if {"at_most", "at_least", "beside"} & row.keys()]
     if not rows:
         return None
-    table = Table(
-        title="asked for, and published by others (cited, not measured here)",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        pad_edge=False,
-    )
+    table = _titled("asked for, and published by others (cited, not measured here)")
     apart = [name for name in ("target", "timebase") if len({row[name] for row in rows}) > 1]
     for heading in ("quantity", "with", *apart):
         table.add_column(heading)
@@ -210,12 +204,7 @@ def fuzz_matrix(fuzz: Iterable[dict[str, Any]]) -> list[Table]:
             f"{run['speed']}: {run['cases']:,} cases, {run['compared']:,} compared one by one, seed {run['seed']}"
             for run in runs
         )
-        table = Table(
-            title=f"gates fuzzed on {target}, compared cases by verdict ({kinds})",
-            box=box.SIMPLE_HEAD,
-            title_justify="left",
-            pad_edge=False,
-        )
+        table = _titled(f"gates fuzzed on {target}, compared cases by verdict ({kinds})")
         verdicts = list(dict.fromkeys(verdict for run in runs for verdict in run["verdicts"]))
         table.add_column("field")
         table.add_column("mutation")

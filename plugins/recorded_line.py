@@ -7,13 +7,13 @@ a few hundred. And it queues input without regard to what is queued already: wha
 from __future__ import annotations
 
 import os
-import select
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from keuos_hil.errors import InfraError
+from keuos_hil.streams import readable
 
 #: Bytes that go at once: half of what a 16550's buffer holds, at which QEMU stops offering more.
 _PIECE = 8
@@ -40,13 +40,7 @@ class RecordedLine:
 
     def read(self, timeout: float) -> bytes | None:
         """See ByteStream.read. That the emulator has ended is for its process to tell."""
-        poller = select.poll()
-        poller.register(self._from, select.POLLIN)
-        poller.register(self._wake, select.POLLIN)
-        ready = [fd for fd, _ in poller.poll(timeout * 1000)]
-        if self._wake in ready:
-            os.eventfd_read(self._wake)
-        return os.read(self._from, 1 << 16) if self._from in ready else b""
+        return os.read(self._from, 1 << 16) if readable(self._from, self._wake, timeout) else b""
 
     def write(self, data: bytes, timeout: float) -> None:
         """See ByteStream.write."""
