@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +18,9 @@ from . import bundled, history, registry
 from . import initrd as cpio
 from .baseline import Baseline, Judgement
 from .environment import CpuTimes, host_environment
-from .errors import InfraError, UsageError
+from .errors import ImageError, InfraError, UsageError
 from .hookspecs import RunOptions, TargetType
-from .image import NETD_PROGRAM, NETD_TEST_PROGRAM, NETD_VARIABLES, Elf, Grade, Image
+from .image import NETD_PROGRAM, NETD_TEST_PROGRAM, NETD_VARIABLES, Elf, Grade, Image, is_elf
 from .link_choice import LinkChoice
 from .parts import AnyTarget, Placed, Target, booting
 from .results import Results, add_judgement, make_run_directory, point_latest
@@ -78,8 +79,8 @@ class Bench:
         for path in (self.kernel, self.initrd, self.symbols, self.netd):
             if path is not None and not path.is_file():
                 raise UsageError(f"there is no file {path}")
-        if self.kernel is None and self.initrd is not None:
-            cpio.read(self.initrd)
+        if self.initrd is not None:
+            self._check_initrd(self.initrd)
         if self._given is not None:
             for name in self.target_names:
                 target = booting(self.rig.target(name))
@@ -88,6 +89,23 @@ class Bench:
                 self._given.kernel.require_machine(target.architecture, name)
         if self.netd is not None:
             self._check_netd(Elf.load(self.netd))
+
+    def _check_initrd(self, initrd: Path) -> None:
+        """Raise a UsageError or an ImageError unless every target boots, and can run the programs in it.
+
+        A damaged program is the kernel's to refuse.
+        """
+        programs = []
+        for name, data in cpio.read(initrd).items():
+            if is_elf(data):
+                with suppress(ImageError):
+                    programs.append(Elf(data, f"{name} in {initrd}"))
+        for name in self.target_names:
+            target = booting(self.rig.target(name))
+            if target is None:
+                raise UsageError(f"target {name} boots no image; leave out --initrd {initrd}")
+            for program in programs:
+                program.require_machine(target.architecture, name)
 
     def _check_netd(self, netd: Elf) -> None:
         """Raise a UsageError or an ImageError unless every target can run it, and a test can find its way in it."""

@@ -83,7 +83,11 @@ _ALL = (
     Capability("agent", Kind.LIVE, "a kernel whose agent speaks docs/hil-protocol.md"),
     Capability("smp", Kind.LIVE, "two cores or more: --qemu-cores=2"),
     Capability("entropy", Kind.LIVE, "a CPU with a source of randomness: --qemu-cpu=max"),
-    Capability("iommu", Kind.LIVE, "a machine with an IOMMU: --qemu-iommu=yes (the default there)"),
+    Capability(
+        "iommu",
+        Kind.LIVE,
+        "a machine with an IOMMU: --qemu-iommu=yes (the default there), on arm64 with gic-version=3 in --qemu-machine",
+    ),
     Capability("nx", Kind.LIVE, "a CPU with NX (arm64: UXN): --qemu-cpu=max"),
     Capability("smep", Kind.LIVE, "a CPU with SMEP (arm64: PXN): --qemu-cpu=max"),
     Capability("smap", Kind.LIVE, "a CPU with SMAP (arm64: PAN): --qemu-cpu=max"),

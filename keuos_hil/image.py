@@ -76,6 +76,11 @@ class NoElfError(ImageError):
     """A file does not begin as an ELF does."""
 
 
+def is_elf(data: bytes) -> bool:
+    """Whether a file begins as an ELF does."""
+    return data[:4] == b"\x7fELF"
+
+
 class Elf:
     """One 64-bit little-endian ELF file, held in memory.
 
@@ -90,7 +95,7 @@ class Elf:
     def __init__(self, data: bytes, name: str) -> None:
         self.name = name
         self.data = data
-        if data[:4] != b"\x7fELF":
+        if not is_elf(data):
             raise NoElfError(f"{name} is no ELF file: expected 7f 45 4c 46 at its start, found {data[:4].hex(' ')}")
         try:
             self._elf = ELFFile(io.BytesIO(data))
@@ -288,7 +293,7 @@ class Image:
         """`kernel`, then the programs by name, each parsed when it is its turn; a damaged one is left out."""
         yield "kernel", self.kernel
         for name, data in self.files.items():
-            if data[:4] == b"\x7fELF":
+            if is_elf(data):
                 with suppress(ImageError):  # whoever wants that very program is told by program()
                     yield name, self.program(name)
 

@@ -104,6 +104,30 @@ def from_command_line(get: Callable[[str], Any], prefix: str, kind: type[Any]) -
     return {name: value for name, value in found.items() if value is not None}
 
 
+def require_taken(
+    get: Callable[[str], Any], prefix: str, declared: Mapping[str, type[Any]], used: Mapping[str, type[Any]]
+) -> None:
+    """Refuse what was given on the command line and none of a run's targets would look at.
+
+    Args:
+        declared: the dataclasses with this prefix, by the names of their target types.
+        used: those of the run's targets, by the targets' names.
+
+    Raises:
+        UsageError: names the option, the targets, and the types that have it.
+    """
+    taken = {option.name for kind in used.values() for option in fields(kind)}
+    for name in dict.fromkeys(option.name for kind in declared.values() for option in fields(kind)):
+        if name in taken or get(_dest(prefix, name)) is None:
+            continue
+        owners = [owner for owner, kind in declared.items() if name in {option.name for option in fields(kind)}]
+        verb = "has" if len(owners) == 1 else "have"
+        raise UsageError(
+            f"--{prefix}-{name.replace('_', '-')}: no target of this run takes it; "
+            f"{' and '.join(sorted(owners))} {verb} it"
+        )
+
+
 def _dest(prefix: str, name: str) -> str:
     return f"keuos_{prefix}_{name}"
 

@@ -175,6 +175,7 @@ def pytest_configure(config: pytest.Config) -> None:
             save_baseline=_path(config, "keuos_save_baseline"),
             reports=config.getoption("keuos_report"),
         )
+        _require_taken(config)
         _try_results_base(config)
     except InfraError as error:
         raise pytest.UsageError(f"keuos-hil: {error}") from None
@@ -230,6 +231,20 @@ def _command_line_of(config: pytest.Config) -> Callable[[TargetType], dict[str, 
         return options.from_command_line(lambda dest: config.getoption(dest, None), kind.option_prefix, kind.options)
 
     return overrides
+
+
+def _require_taken(config: pytest.Config) -> None:
+    """Raises UsageError for an option of target types that none of the run's targets is of."""
+    bench = config.stash[bench_key]
+    named = [(name, bench.registry.require(name).kind) for name in bench.target_names]
+    types = [kind for kind in bench.registry.types.values() if kind.option_prefix]
+    for prefix in dict.fromkeys(kind.option_prefix for kind in types):
+        options.require_taken(
+            lambda dest: config.getoption(dest, None),
+            prefix,
+            {kind.name: kind.options for kind in types if kind.option_prefix == prefix},
+            {name: kind.options for name, kind in named if kind.option_prefix == prefix},
+        )
 
 
 class _Xdist:

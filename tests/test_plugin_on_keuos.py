@@ -368,6 +368,13 @@ MISTAKES = [
     (["--kernel=arm.elf"], "is an ELF for the wrong machine: target qemu-x86 runs x86_64, this is arm64"),
     (["--kernel=good.elf", "--initrd=short.cpio"], "short.cpio is truncated"),
     (["--initrd=short.cpio"], "short.cpio is truncated"),
+    (
+        ["--target=qemu-arm64", "--initrd=good.cpio"],
+        "good.cpio is an ELF for the wrong machine: target qemu-arm64 runs arm64, this is x86_64",
+    ),
+    (["--target=linux", "--initrd=good.cpio"], "target linux boots no image; leave out --initrd"),
+    (["--target=qemu-arm64", "--qemu-boot=grub"], "--qemu-boot: no target of this run takes it; qemu-x86 has it"),
+    (["--target=netd", "--qemu-cpu=max"], "no target of this run takes it; qemu-arm64 and qemu-x86 have it"),
     (["--require=iomu"], "no capability is called 'iomu'; did you mean 'iommu'?"),
     (["--qemu-memory=lots"], "expected a number with K, M or G behind it, such as 128M; found 'lots'"),
     (["--hil-config=missing.toml"], "missing.toml can't be read"),
@@ -392,7 +399,9 @@ def test_a_mistake_is_one_clear_line_and_status_4(pytester, tiny_elf, arguments,
     good = tiny_elf("spin").read_bytes()
     pytester.path.joinpath("good.elf").write_bytes(good)
     pytester.path.joinpath("arm.elf").write_bytes(good[:18] + b"\xb7\x00" + good[20:])
-    pytester.path.joinpath("short.cpio").write_bytes(bundled.paths("x86_64", "release").initrd.read_bytes()[:5000])
+    whole = bundled.paths("x86_64", "release").initrd.read_bytes()
+    pytester.path.joinpath("good.cpio").write_bytes(whole)
+    pytester.path.joinpath("short.cpio").write_bytes(whole[:5000])
     result = run(pytester, "def test_x(agent): pass\n", *arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (line,) = [line for line in result.errlines if line]

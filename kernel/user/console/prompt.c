@@ -369,11 +369,18 @@ static void command_info(char *rest)
 		uint32_t bit;
 		const char *name;
 	} features[] = {
-		{KEUOS_FEATURE_NX, "NX/UXN"},
+#if defined(__aarch64__)
+		{KEUOS_FEATURE_NX, "UXN"},
+		{KEUOS_FEATURE_SMEP, "PXN"},
+		{KEUOS_FEATURE_WP, "WXN"},
+		{KEUOS_FEATURE_SMAP, "PAN"},
+#else
+		{KEUOS_FEATURE_NX, "NX"},
 		{KEUOS_FEATURE_WP, "WP"},
-		{KEUOS_FEATURE_SMEP, "SMEP/PXN"},
-		{KEUOS_FEATURE_SMAP, "SMAP/PAN"},
+		{KEUOS_FEATURE_SMEP, "SMEP"},
+		{KEUOS_FEATURE_SMAP, "SMAP"},
 		{KEUOS_FEATURE_UMIP, "UMIP"},
+#endif
 		{KEUOS_FEATURE_ENTROPY, "entropy"},
 		{KEUOS_FEATURE_IOMMU, "IOMMU"},
 		{KEUOS_FEATURE_HIL, "HIL build"},
