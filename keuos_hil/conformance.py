@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from .requirements import BINDING, Requirement, table
 from .results import VERDICTS
 
 _WAIVERS = Path(__file__).parent / "net" / "waivers.csv"
+_SUITES = Path(__file__).parent.parent / "suites"
 #: Of the SHOULD rows a stack that is held to them meets so many.
 _SHARE = 0.95
 _SHOULD = ("SHOULD", "SHOULD NOT", "RECOMMENDED")
@@ -197,16 +200,31 @@ meets such a case is reported by the run. *Untested*: no case ran there; why, be
 """
 
 
-def _shown_by(cells: dict[str, Cell]) -> str:
-    functions: Counter[str] = Counter()
-    for one in cells.values():
-        for name, count in one.tests.items():
-            functions[name] = max(functions[name], count)
-    files: dict[str, list[str]] = {}
-    for name in functions:
+def _where(row: Requirement) -> list[tuple[str, str]]:
+    """The RFC and each of the sections that a row names, as text and address."""
+    page = f"https://www.rfc-editor.org/rfc/{row.rfc.replace(' ', '').lower()}"
+    sections = [part.strip() for part in row.section.split(",") if part.strip() != "-"]
+    return [(row.rfc, page), *((one, f"{page}#section-{one}" if one[0].isdigit() else page) for one in sections)]
+
+
+@cache
+def _lines(file: str) -> dict[str, int]:
+    """Where a suite's functions begin; nothing of a file that is not there."""
+    path = _SUITES / file
+    found = re.finditer(r"^def (\w+)", path.read_text(), re.MULTILINE) if path.is_file() else ()
+    return {match[1]: match.string.count("\n", 0, match.start()) + 1 for match in found}
+
+
+def _shown_by(cells: dict[str, Cell]) -> dict[str, list[tuple[str, str]]]:
+    """The cases by their files, each as text and address; a page lies in a folder beside that of the suites."""
+    names = dict.fromkeys(name for one in cells.values() for name in one.tests)
+    files: dict[str, list[tuple[str, str]]] = {}
+    for name in names:
         file, _, function = name.partition("::")
-        files.setdefault(file, []).append(function.removeprefix("test_").replace("_", " "))
-    return "; ".join(f"{file}: {', '.join(names)}" for file, names in files.items())
+        line = _lines(file).get(function)
+        address = f"../suites/{file}" + (f"#L{line}" if line else "")
+        files.setdefault(file, []).append((function.removeprefix("test_").replace("_", " "), address))
+    return files
 
 
 def markdown(report: Report) -> str:
@@ -224,8 +242,13 @@ def markdown(report: Report) -> str:
     head = ["id", "where", "level", "what", *report.targets, "shown by"]
     lines += [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
     for row, cells in report.rows:
-        values = [row.id, f"{row.rfc}, {row.section}", row.level, row.text, *(str(cells[t]) for t in report.targets)]
-        lines.append("| " + " | ".join(value.replace("|", "\\|") for value in [*values, _shown_by(cells)]) + " |")
+        where = ", ".join(f"[{text}]({address})" for text, address in _where(row))
+        shown = "; ".join(
+            f"{file}: " + ", ".join(f"[{text}]({address})" for text, address in cases)
+            for file, cases in _shown_by(cells).items()
+        )
+        values = [row.id, where, row.level, row.text, *(str(cells[t]) for t in report.targets), shown]
+        lines.append("| " + " | ".join(value.replace("|", "\\|") for value in values) + " |")
     lines += ["", "## Why what is waived is waived, and what was untested is untested", ""]
     for row, cells in report.rows:
         told: dict[str, list[str]] = {}
@@ -244,12 +267,17 @@ def html(report: Report) -> str:
     parts.append("<h1>TCP/IP conformance</h1><table><tr>")
     parts += [f"<th>{escape(name)}" for name in ("id", "where", "level", "what", *report.targets, "shown by")]
     for row, cells in report.rows:
-        parts.append(f"<tr><td>{row.id}<td>{row.rfc}, {row.section}<td>{row.level}<td>{escape(row.text)}")
+        where = ", ".join(f'<a href="{address}">{text}</a>' for text, address in _where(row))
+        parts.append(f"<tr><td>{row.id}<td>{where}<td>{row.level}<td>{escape(row.text)}")
         for target in report.targets:
             one = cells[target]
             told = escape("; ".join(one.reasons), quote=True)
             parts.append(f'<td style="background:{colours[one.word]}" title="{told}">{escape(str(one))}')
-        parts.append(f"<td>{escape(_shown_by(cells))}")
+        shown = (
+            f"{file}: " + ", ".join(f'<a href="{address}">{escape(text)}</a>' for text, address in cases)
+            for file, cases in _shown_by(cells).items()
+        )
+        parts.append(f"<td>{'; '.join(shown)}")
     return "\n".join(parts) + "\n</table>\n"
 
 

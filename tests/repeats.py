@@ -1,8 +1,8 @@
 """A suite run again and again, and whether it says the same each time. What is done is kept, so that it can go on.
 
 The records lie in build/repeats/DIGEST/TARGET, one file a run. The digest is of everything that a verdict depends on:
-the framework, targets, suite, kernel and NetD as sources, and this machine's system. After a change of any of them the
-count begins anew.
+the framework, targets, suite, kernel and NetD as sources, this machine's system, and what a target takes from packages:
+lwIP, the guest's kernel, the emulator. After a change of any of them the count begins anew.
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from keuos_hil.targets.linux_guest import LinuxGuestOptions, find_kernel
+from keuos_hil.targets.lwip import LwipOptions
+from keuos_hil.targets.qemu_arm64 import QemuArm64Options
+from keuos_hil.targets.qemu_x86 import QemuX86Options
+
 _SOURCES = ("keuos_hil", "targets", "plugins", "suites/tcp", "kernel", "netd")
+_EMULATORS = {
+    "linux-guest": LinuxGuestOptions().binary,
+    "qemu-arm64": QemuArm64Options().binary,
+    "qemu-x86": QemuX86Options().binary,
+}
 _BAD = ("failed", "error", "xpassed")
 
 
@@ -110,12 +120,27 @@ def every_core_busy() -> Iterator[None]:
         yield
 
 
-def digest(root: Path) -> str:
-    """Of all that verdicts depend on."""
+def digest(root: Path, packaged: Iterable[Path] = ()) -> str:
+    """Of all that verdicts depend on: the sources below `root`, and files from elsewhere."""
     made = hashlib.sha256(f"{platform.platform()} {sys.version}".encode())
-    for folder in _SOURCES:
-        for path in sorted((root / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                made.update(f"{path.relative_to(root)}\0".encode())
-                made.update(hashlib.sha256(path.read_bytes()).digest())
+    sources = (path for folder in _SOURCES for path in sorted((root / folder).rglob("*")))
+    named = [(str(path.relative_to(root)), path) for path in sources if "__pycache__" not in path.parts]
+    for name, path in [*named, *((str(path), path) for path in packaged)]:
+        if path.is_file():
+            made.update(f"{name}\0".encode())
+            made.update(hashlib.sha256(path.read_bytes()).digest())
     return made.hexdigest()[:12]
+
+
+def packaged(target: str) -> list[Path]:
+    """What the verdicts of a target depend on that packages bring; the guest's image stands for its modules, too.
+
+    Raises:
+        InfraError: target linux-guest has no kernel.
+    """
+    if target == "lwip":
+        headers = Path(LwipOptions().headers).rglob("*")
+        return sorted([*headers, *Path("/usr/lib").glob("*/liblwip.so*")])
+    emulator = shutil.which(_EMULATORS.get(target, ""))
+    found = [Path(emulator)] if emulator else []
+    return [*found, find_kernel(target).image] if target == "linux-guest" else found

@@ -21,6 +21,10 @@ def test_every_row_is_whole_and_its_id_its_own():
     assert len(requirements.table()) == len(rows)
 
 
+def test_every_row_was_held_against_its_text():
+    assert {row.source.partition("(")[0] for row in requirements.table().values()} == {"text", "reviewed"}
+
+
 def test_every_numbered_requirement_of_rfc_9293_is_in_the_table():
     for kind, last in (("MUST", 69), ("SHLD", 31), ("MAY", 18), ("REC", 1)):
         for number in range(1, last + 1):
@@ -105,6 +109,28 @@ def test_the_page_has_a_row_for_each_requirement(pytester, capsys):
     assert "- **9293:MUST-1** on linux: it is known (RFC 9293)." in page
     assert "9293:MUST-51** on linux: source routing" in page
     assert html.read_text().count("<tr>") == len(requirements.table()) + 1
+
+
+def test_a_row_leads_to_the_text_and_to_the_cases_that_show_it(tmp_path, capsys):
+    file, function = "tcp/test_send_window.py", "test_a_closed_window_is_probed"
+    found = Results()
+    for case in ("[1]", "[2]"):
+        found.add_evidence("9293:MUST-35", "netd", f"{file}::{function}{case}", "passed")
+    found.add_evidence("7323:RST", "netd", "tcp/test_gone.py::test_gone", "passed")
+    found.write(tmp_path, {"time": "now", "host": {"system": "here"}})
+    html = tmp_path / "page.html"
+    assert conformance.main([str(tmp_path / "results.json"), "--html", str(html)]) == 0
+    line = (TABLE.parents[2] / "suites" / file).read_text().partition(f"def {function}(")[0].count("\n") + 1
+    case, text = f"../suites/{file}#L{line}", "https://www.rfc-editor.org/rfc/rfc9293#section-3.8.6"
+    page = capsys.readouterr().out
+    assert page.count(f"[a closed window is probed]({case})") == 1
+    assert f"[3.8.6]({text})" in page
+    assert f'<a href="{case}">a closed window is probed</a>' in html.read_text()
+    assert f'<a href="{text}">3.8.6</a>' in html.read_text()
+    both = "[3.2](https://www.rfc-editor.org/rfc/rfc7323#section-3.2), [5.2](https://www.rfc-editor.org/rfc/rfc7323#section-5.2)"
+    assert both in page
+    assert "[gone](../suites/tcp/test_gone.py)" in page, "a case that is no more has no line"
+    assert "[RFC 1858](https://www.rfc-editor.org/rfc/rfc1858)" in page
 
 
 def test_a_file_that_is_no_result_is_one_line(tmp_path, capsys):

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.repeats import Repeats, Run, digest
+from keuos_hil.errors import InfraError
+from tests.repeats import Repeats, Run, digest, packaged
 
 #: How often, by target. A Linux guest takes minutes, and is no stack of ours.
 RUNS = {"netd": 60, "qemu-x86": 60, "linux": 60, "lwip": 60, "linux-guest": 6}
@@ -30,7 +31,7 @@ def test_sixty_runs_say_the_same(
     pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str], target_name: str
 ) -> None:
     root = pytestconfig.rootpath
-    sources = digest(root)
+    sources = digest(root, packaged(target_name))
 
     def once(results: Path) -> dict[str, str]:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--target={target_name}"]
@@ -39,7 +40,9 @@ def test_sixty_runs_say_the_same(
         found = results / "latest" / "results.json"
         assert done.returncode in (0, 1), f"status {done.returncode}: {(done.stdout + done.stderr)[-2000:]}"
         assert found.is_file(), f"{' '.join(command)} left no results:\n{(done.stdout + done.stderr)[-2000:]}"
-        assert digest(root) == sources, "the sources were changed during a run, which counts for nothing"
+        assert digest(root, packaged(target_name)) == sources, (
+            "the sources were changed during a run, which counts for nothing"
+        )
         return {test["id"]: test["verdict"] for test in json.loads(found.read_text())["tests"]}
 
     def tell(line: str) -> None:
@@ -104,3 +107,37 @@ def test_the_digest_follows_the_sources(tmp_path: Path) -> None:
     before = digest(tmp_path)
     source.write_text("2")
     assert digest(tmp_path) != before
+
+
+def test_the_digest_follows_what_packages_bring(tmp_path: Path) -> None:
+    library = tmp_path / "library.so"
+    library.write_text("1")
+    before = digest(tmp_path, [library])
+    library.write_text("2")
+    assert len({before, digest(tmp_path, [library]), digest(tmp_path)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("target_name", "names"),
+    [
+        ("netd", set()),
+        ("lwip", {"init.h", "opt.h", "liblwip.so"}),
+        ("qemu-x86", {"qemu-system-x86_64"}),
+        ("qemu-arm64", {"qemu-system-aarch64"}),
+    ],
+)
+def test_what_a_target_takes_from_packages_is_found(target_name: str, names: set[str]) -> None:
+    found = packaged(target_name)
+    assert names <= {path.name for path in found}
+    assert bool(found) == bool(names)
+
+
+def test_the_guests_kernel_and_its_emulator_are_found() -> None:
+    try:
+        names = [path.name for path in packaged("linux-guest")]
+    except InfraError as error:
+        if "make linux-guest" not in str(error):
+            raise
+        pytest.skip(str(error))
+    assert names[0] == "qemu-system-x86_64"
+    assert names[1].startswith("vmlinuz-")

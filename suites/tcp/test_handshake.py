@@ -10,7 +10,7 @@ import pytest
 from keuos_hil.errors import SocketError
 from keuos_hil.net import wire
 from keuos_hil.net.seq import add, diff
-from keuos_hil.net.tcp import Stack
+from keuos_hil.net.tcp import Conversation, Stack
 from keuos_hil.rig import LiveTarget
 
 from .conftest import Another
@@ -295,15 +295,23 @@ def test_a_full_queue_of_accepted_connections_resets_nobody(net: Stack) -> None:
     assert accepted >= 1
 
 
-@pytest.mark.requirement("4987:1", "4987:3")
-def test_a_flood_of_syns_does_not_lock_a_client_out(net: Stack) -> None:
-    listener, number = net.listen(backlog=16)
-    for at in range(400):
-        flood = net.talk(number, source=wire.ip(f"198.51.100.{at % 250 + 1}"), port=10000 + at)
-        flood.tx("S")
+def _flood(net: Stack, number: int, count: int) -> list[Conversation]:
+    """SYNs to a port from strangers who say nothing more."""
+    strangers = []
+    for at in range(count):
+        stranger = net.talk(number, source=wire.ip(f"198.51.100.{at % 250 + 1}"), port=10000 + at)
+        stranger.tx("S")
+        strangers.append(stranger)
         if at % 50 == 49:
             net.host.fence()  # no more at once than a NIC's queue holds
     net.host.fence()
+    return strangers
+
+
+@pytest.mark.requirement("4987:1")
+def test_a_flood_of_syns_does_not_lock_a_client_out(net: Stack) -> None:
+    listener, number = net.listen(backlog=16)
+    _flood(net, number, 400)
     honest = net.talk(number)
     honest.tx("S")
     honest.rx("SA", ack=honest.snd)
@@ -324,8 +332,7 @@ def test_a_forged_last_ack_opens_nothing(net: Stack) -> None:
 @pytest.mark.requirement("4987:2")
 def test_under_a_flood_a_last_ack_with_a_wrong_cookie_opens_nothing(net: Stack) -> None:
     listener, number = net.listen(backlog=4)
-    for at in range(100):
-        net.talk(number, source=wire.ip(f"198.51.100.{at + 1}"), port=10000 + at).tx("S")
+    _flood(net, number, 100)
     c = net.talk(number)
     c.tx("S")
     c.rx("SA", ack=c.snd)
@@ -339,6 +346,33 @@ def test_under_a_flood_a_last_ack_with_a_wrong_cookie_opens_nothing(net: Stack) 
     assert not listener.has_connection()
     c.tx("A")
     assert listener.accept().peer == (wire.dotted(c.source), c.port)
+
+
+@pytest.mark.requirement("4987:2")
+@pytest.mark.parametrize(("mss", "least"), [(536, 256), (1460, 1025)])
+def test_a_connection_that_began_under_a_flood_keeps_the_class_of_its_mss(net: Stack, mss: int, least: int) -> None:
+    listener, number = net.listen(backlog=4)
+    _flood(net, number, 100)
+    c = net.talk(number, mss=mss)
+    c.tx("S")
+    c.rx("SA", ack=c.snd)
+    c.tx("A")
+    listener.accept().send(2 * mss)
+    assert least <= max(len(segment.payload) for segment in c.rx_data(2 * mss, reply=True)) <= mss
+
+
+@pytest.mark.timed(135)
+@pytest.mark.requirement("4987:2")
+def test_an_old_cookie_opens_nothing(net: Stack) -> None:
+    """Nobody keeps anything of the SYN, so that the number alone has to tell how old it is."""
+    listener, number = net.listen(backlog=4)
+    _flood(net, number, 100)
+    c = net.talk(number)
+    c.tx("S")
+    c.rx("SA", ack=c.snd)
+    net.host.elapse(135)
+    c.gone()
+    assert not listener.has_connection()
 
 
 def _isns(net: Stack, count: int, **how: Any) -> list[int]:
@@ -487,10 +521,16 @@ def test_half_an_ecn_setup_is_none(net: Stack, flags: str) -> None:
 
 
 @pytest.mark.requirement("7413:1")
-def test_a_syn_with_a_fast_open_cookie_and_data_is_harmless(net: Stack) -> None:
+@pytest.mark.parametrize(
+    "option", ["2202", "220a0001020304050607", "22120001020304050607000102030405060708", "2205000102"]
+)
+@pytest.mark.parametrize("data", [0, 20])
+def test_a_fast_open_option_changes_nothing_where_that_is_off(net: Stack, option: str, data: int) -> None:
+    """A request for a cookie, cookies of two lengths, and a length that none may have."""
     c, listener = net.listening()
-    c.tx("S", data=20, opts=wire.mss(1460) + bytes((34, 10)) + bytes(range(8)) + b"\1\1")
+    c.tx("S", data=data, opts=wire.padded(wire.mss(1460) + bytes.fromhex(option)))
     segment = c.rx("SA")
+    assert 34 not in segment.options.kinds
     c.snd = segment.ack
     c.tx("A")
     if diff(c.snd, c.iss) == 1:

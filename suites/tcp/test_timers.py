@@ -428,10 +428,21 @@ def test_a_repeated_fin_makes_time_wait_begin_anew(net: Stack) -> None:
 
 @pytest.mark.timed(80)
 @pytest.mark.requirement("4987:3")
-def test_half_open_connections_are_given_up(net: Stack) -> None:
-    c, _ = net.syn_received()
+def test_half_open_connections_are_given_up_and_make_room(net: Stack) -> None:
+    """A SYN-ACK is sent again only for a connection that has a place in the backlog; one with a cookie has none."""
+    _, number = net.listen(backlog=4)
+    clients = [net.talk(number) for _ in range(8)]
+    for c in clients:
+        c.tx("S")
     net.host.elapse(75)
-    c.gone()
+    held = [c for c in clients if len(c.segments) > 1]
+    assert held
+    for c in held:
+        c.gone()
+    late = net.talk(number)
+    late.tx("S")
+    late.rx("SA", ack=late.snd)
+    late.rx("SA", ack=late.snd, within=4)
 
 
 @pytest.mark.timed(70)
