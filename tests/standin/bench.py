@@ -2,7 +2,7 @@
 
 tty (a pty, under a stable name) <- damage, pace -> QEMU's serial port
 switch.py -> control socket: on, off, cycle, reset        power is killing and starting QEMU; reset is its button
-link socket <-> QEMU's NIC                                 gdb socket: QEMU's gdb server
+link socket <-> QEMU's NIC, or a segment with several       gdb socket: QEMU's gdb server
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 from keuos_hil.plugins.child_process import ChildProcess
 
 from .damage import Line, Noise
+from .segment import Segment
 
 ROOT = Path(__file__).resolve().parents[2]
 UBOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
@@ -80,6 +81,11 @@ PRELOADED = Kind(
 KINDS = {kind.name: kind for kind in (ARM64, PC, PRELOADED)}
 
 
+def _mac(number: int) -> str:
+    """The address of a NIC; those that QEMU gives by itself."""
+    return f"52:54:00:12:34:{0x56 + number:02x}"
+
+
 class Bench:
     """A stand-in and the bench around it; its power is off until somebody switches it on.
 
@@ -130,6 +136,7 @@ class Bench:
         self._stack.callback(os.close, self._poke_in)
         self._stack.callback(os.close, self._poke_out)
         self._plug()
+        self._wires = self._lay_wires()
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self.control))
         listener.listen()
@@ -141,6 +148,17 @@ class Bench:
         ]
         for thread in self._threads:
             thread.start()
+
+    def _lay_wires(self) -> list[tuple[Path, Path]]:
+        """Of each NIC: the path of QEMU's socket, and the one it sends to; a segment joins several."""
+        host, link = self.place / "host", self.place / "link"
+        count = len(self.kind.nics)
+        if count == 1:
+            return [(link, host)]
+        wires = [(self.place / f"nic{number}", self.place / f"port{number}") for number in range(count)]
+        nics = [(_mac(number), here) for number, (here, _) in enumerate(wires)]
+        self._stack.callback(Segment(host, link, nics, [there for _, there in wires]).close)
+        return wires
 
     # The tty ---------------------------------------------------------------------------------------------------
 
@@ -304,25 +322,16 @@ class Bench:
             if self._process is not None:
                 return
             near, far = socket.socketpair()
-            for name in ("gdb", "link", "qmp"):
-                with suppress(FileNotFoundError):
-                    (self.place / name).unlink()
+            for path in (self.gdb, self.place / "qmp", *(here for here, _ in self._wires)):
+                path.unlink(missing_ok=True)
             argv = [argument.format_map(self._files) for argument in self.kind.argv]
             argv += ["-display", "none", "-nodefaults"]
             argv += ["-chardev", f"socket,id=line,fd={far.fileno()}", "-serial", "chardev:line"]
-            link = self.place
-            argv += [
-                "-netdev",
-                f"dgram,id=wire,local.type=unix,local.path={link}/link,remote.type=unix,remote.path={link}/host",
-            ]
-            # QEMU's hub turns frames round when its reader is slow, so a board with one NIC has none.
-            ports = ["wire"]
-            if len(self.kind.nics) > 1:
-                argv += ["-netdev", "hubport,hubid=0,id=out,netdev=wire"]
-                ports = [f"port{number}" for number in range(len(self.kind.nics))]
-                argv += [word for port in ports for word in ("-netdev", f"hubport,hubid=0,id={port}")]
-            for port, nic in zip(ports, self.kind.nics, strict=True):
-                argv += ["-device", f"{nic},netdev={port},romfile="]
+            for number, nic in enumerate(self.kind.nics):
+                here, there = self._wires[number]
+                argv += ["-netdev", f"dgram,id=wire{number},local.type=unix,local.path={here}"]
+                argv[-1] += f",remote.type=unix,remote.path={there}"
+                argv += ["-device", f"{nic},netdev=wire{number},mac={_mac(number)},romfile="]
             argv += ["-gdb", f"unix:{self.gdb},server=on,wait=off"]
             argv += [
                 "-chardev",
