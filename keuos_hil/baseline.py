@@ -17,6 +17,7 @@ from .compare import JUDGED_ROWS, THRESHOLD, Change, Verdict, changes, judge_res
 from .errors import InfraError, UsageError
 from .executed import Grown
 from .image import Image
+from .saved import read, replace_text
 
 SCHEMA = "keuos-hil/baseline/1"
 #: In a row's `ratio`: the medians of a second set of launches, made because the first looked slower than a baseline.
@@ -146,13 +147,7 @@ class Baseline:
     @classmethod
     def load(cls, path: Path) -> Baseline:
         """Raises UsageError if it is no such file."""
-        try:
-            document: Any = json.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise UsageError(f"--baseline {path} can't be read: {error}; --save-baseline FILE makes one") from None
-        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-            raise UsageError(f"--baseline {path} is no baseline; --save-baseline FILE makes one")
-        return cls(path, document)
+        return cls(path, read(path, "baseline", "a baseline, as --save-baseline FILE makes one"))
 
     def suspects(self, rows: Sequence[Mapping[str, Any]], environment: Mapping[str, Any]) -> bool:
         """Whether timings among `rows` look slower, so that a second set of launches has to say so, too.
@@ -218,7 +213,7 @@ def save(path: Path, results: Mapping[str, Any], functions: Functions) -> str:
     environment = results["environment"]
     document = {"schema": SCHEMA, "build_id": results["build_id"], "environment": environment, "measurements": rows}
     try:
-        path.write_text(json.dumps(document | {"functions": functions}, indent=1) + "\n")
+        replace_text(path, json.dumps(document | {"functions": functions}, indent=1) + "\n")
     except OSError as error:
         raise InfraError(f"no baseline can be written to {path}: {error.strerror}") from None
     timed = [row for row in rows if row["timebase"] != "instructions"]

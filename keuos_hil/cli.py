@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console as RichConsole
 from rich.table import Table
 
@@ -21,9 +20,9 @@ from .compare import JUDGED_ROWS, THRESHOLD, Verdict, changes, judge_pairs, judg
 from .errors import HilError, UsageError
 from .judged_table import unattributed
 from .merge import Run, join
-from .results import SAMPLES_FILE
 from .rows import FLOOR, NOTHING
 from .rows_program import run
+from .saved import read_results, read_samples
 from .terminal import changes_tables, number, verdicts_table
 
 EXIT_SLOWER, EXIT_USAGE = 1, 2
@@ -33,18 +32,6 @@ EXIT_INTERRUPTED = 130
 _ROWS_PROGRAM = b"usage: linux_rows FILE ROUNDS "
 #: Characters of a figure's longest bar.
 _BAR = 40
-
-
-def load_results(path: Path) -> dict[str, Any]:
-    """A results.json, named itself or by its run's folder. Raises UsageError for anything else."""
-    file = path / "results.json" if path.is_dir() else path
-    try:
-        document: Any = json.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{file} is not the results.json of a run: {error}") from None
-    if not isinstance(document, dict) or not str(document.get("schema", "")).startswith("keuos-hil/results/"):
-        raise UsageError(f"{file} is not the results.json of a run: its schema is not keuos-hil/results")
-    return document
 
 
 def _is_program(path: Path) -> bool:
@@ -156,7 +143,7 @@ def _compare(options: argparse.Namespace) -> int:
         return _compare_programs(options)
     if any(programs):
         raise UsageError("give two kernels, two programs linux_rows, or two runs' results; not one of each")
-    return _compare_results(load_results(options.old), load_results(options.new), options.threshold)
+    return _compare_results(read_results(options.old), read_results(options.new), options.threshold)
 
 
 def _compare_kernels(options: argparse.Namespace) -> int:
@@ -169,7 +156,7 @@ def _compare_kernels(options: argparse.Namespace) -> int:
         ):
             print(f"counting {which}: {kernel}", flush=True)
             folder = kernel_run.count(kernel, initrd, options.target, Path(directory) / which)
-            made.append(load_results(folder))
+            made.append(read_results(folder))
     old, new = made
     return _compare_results(old, new, options.threshold)
 
@@ -190,17 +177,6 @@ def _compare_results(old: Mapping[str, Any], new: Mapping[str, Any], threshold: 
     return EXIT_SLOWER if slower else 0
 
 
-def _load_samples(folder: Path) -> dict[str, Any]:
-    """The raw samples beside a results.json by their keys; none if there is no such file."""
-    if not (folder / SAMPLES_FILE).is_file():
-        return {}
-    try:
-        with np.load(folder / SAMPLES_FILE, allow_pickle=False) as arrays:
-            return dict(arrays.items())
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UsageError(f"the samples {folder / SAMPLES_FILE} can't be read: {error}") from None
-
-
 def _folder(results: Path) -> Path:
     return results if results.is_dir() else results.parent
 
@@ -210,7 +186,7 @@ def _merge(options: argparse.Namespace) -> int:
     for text in options.runs:
         label, equals, rest = text.partition("=")
         path = Path(rest if equals else text)
-        runs.append(Run(label if equals else "", load_results(path), _load_samples(_folder(path))))
+        runs.append(Run(label if equals else "", read_results(path), read_samples(_folder(path))))
     whole, environment = join(runs)
     try:
         options.output.mkdir(parents=True)
@@ -218,17 +194,21 @@ def _merge(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.output} is there already: the joined results get a folder of their own") from None
     except OSError as error:
         raise UsageError(f"the folder {options.output} can't be made: {error.strerror}") from None
-    print(whole.write(options.output, environment))
+    try:
+        print(whole.write(options.output, environment))
+    except BaseException:  # Ctrl-C, too: a folder without results would be in the next one's way
+        shutil.rmtree(options.output, ignore_errors=True)
+        raise
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
     from .report import write  # jinja2 is a moment that the other commands shall not pay for
 
-    results = load_results(options.results)
+    results = read_results(options.results)
     folder = _folder(options.results)
     output = options.output or folder / "report.html"
-    write(output, results, _load_samples(folder), folder)
+    write(output, results, read_samples(folder), folder)
     print(output)
     return 0
 

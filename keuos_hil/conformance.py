@@ -21,6 +21,7 @@ from typing import Any
 
 from .requirements import BINDING, Requirement, table
 from .results import VERDICTS
+from .saved import replace_text
 
 _WAIVERS = Path(__file__).parent / "net" / "waivers.csv"
 _SUITES = Path(__file__).parent.parent / "suites"
@@ -298,9 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is None:
             sys.stdout.write(page)
         else:
-            options.output.write_text(page)
+            replace_text(options.output, page)
         if options.html is not None:
-            options.html.write_text(html(report))
+            replace_text(options.html, html(report))
         return _judge(report, options.hold)
     except (OSError, ValueError) as error:
         print(f"conformance: {error}", file=sys.stderr)

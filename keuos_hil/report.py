@@ -28,6 +28,7 @@ from .net.kept_frames import told
 from .netd_table import beside, packets
 from .results import VERDICTS
 from .rows_table import QUANTITY, is_row, ratio_to_floor, row_name, sorted_rows, with_interval
+from .saved import replace_text
 from .terminal import number
 
 #: Stands for the page's text colour until the SVG is in the page.
@@ -56,7 +57,7 @@ def write(output: Path, results: Mapping[str, Any], samples: Mapping[str, ArrayL
         UsageError: it can't be made of these, or not be written.
     """
     try:
-        output.write_text(render(told(results, folder), samples), encoding="utf-8")
+        replace_text(output, render(told(results, folder), samples))
     except (OSError, ValueError) as error:
         raise UsageError(f"no report can be made of {folder}: {error}") from None
 

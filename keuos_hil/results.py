@@ -11,7 +11,6 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InfraError
 from .line import LineCounts
 from .measure import Summary, summarise
+from .saved import replace, replace_text
 
 SCHEMA = "keuos-hil/results/1"
 SAMPLES_FILE = "samples.npz"
@@ -247,8 +247,7 @@ class Results:
         path = directory / "results.json"
         try:
             if self.samples:
-                with (directory / SAMPLES_FILE).open("wb") as sink:
-                    np.savez_compressed(sink, **self.samples)  # type: ignore[arg-type]
+                replace(directory / SAMPLES_FILE, lambda sink: np.savez_compressed(sink, **self.samples))  # type: ignore[arg-type]
         except OSError as error:
             raise _unwritten(directory, error) from None
         _replace(path, document)
@@ -266,13 +265,9 @@ def add_judgement(path: Path, judgement: Mapping[str, Any]) -> None:
 
 def _replace(path: Path, document: Mapping[str, Any]) -> None:
     """Write the file whole, or not at all."""
-    partial = path.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(document, indent=1) + "\n")
-        partial.rename(path)
+        replace_text(path, json.dumps(document, indent=1) + "\n")
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise _unwritten(path.parent, error) from None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from keuos_hil.record import Recorder
@@ -30,3 +32,20 @@ def recorded():
     record.missing("linux.round_trip", {"row": "mq", "how": "sleep", "cores": "same"}, "Function not implemented")
     record.missing("linux.round_trip", {"row": "mq", "how": "busy", "cores": "same"}, "Function not implemented")
     return results
+
+
+def whole(document):
+    """A document with what else a results.json has to have, so that it can be read as one."""
+    environment: dict[str, Any] = {
+        "time": "2026-01-01",
+        "host": {"system": "s", "cpu": "c", "cores": 1},
+        "python": "3",
+        "seed": 1,
+    }
+    environment |= {"timebases": {}, "commands": {}} | document["environment"]
+    machine = dict.fromkeys(("hypervisor", "frequency_policy", "boost", "smt", "clocksource", "tsc", "distance"), "x")
+    if "machine" in environment:
+        environment["machine"] = machine | {"mitigations": {}, "load": 0, "stolen": 0} | environment["machine"]
+    rows = [{"n": 1, "ci95": None, "ci_of": None, "samples": None} | row for row in document["measurements"]]
+    empty: dict[str, Any] = {"build_id": {}, "tests": [], "gates": {}, "requirements": {}}
+    return empty | document | {"environment": environment, "measurements": rows}

@@ -13,6 +13,7 @@ from keuos_hil import cli
 from keuos_hil.compare import Verdict, judge_pairs, judge_results
 from keuos_hil.errors import UsageError
 from keuos_hil.judged_table import verdicts_sheet
+from tests.row_results import whole
 
 #: Spread of a pair's log ratio: what launches of one program differ by.
 SPREAD = 0.02
@@ -56,9 +57,8 @@ def results(rows, cpu="A", medians=None):
     made = []
     for name, timebase, value in rows:
         row = {"name": name, "params": {"b": 1, "a": 2}, "target": "t", "timebase": timebase, "unit": "ticks"}
-        made.append(
-            row | {"value": value} | ({"ratio": {"medians": medians}} if medians and timebase == "silicon" else {})
-        )
+        ratio = {"value": 1, "ci95": None, "rounds": 6, "launches": len(medians or []), "medians": medians}
+        made.append(row | {"value": value} | ({"ratio": ratio} if medians and timebase == "silicon" else {}))
     return {"measurements": made, "environment": {"machine": {"cpu": cpu}}, "schema": "keuos-hil/results/1"}
 
 
@@ -94,7 +94,7 @@ def test_what_is_not_alike_is_not_compared():
 def test_the_command_s_status_says_whether_something_is_slower(tmp_path, capsys):
     for name, value in (("old", 100), ("new", 101)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "results.json").write_text(json.dumps(results([("x", "instructions", value)])))
+        (tmp_path / name / "results.json").write_text(json.dumps(whole(results([("x", "instructions", value)]))))
     old, new = str(tmp_path / "old"), str(tmp_path / "new" / "results.json")
     assert cli.main(["compare", old, old]) == 0
     assert cli.main(["compare", old, new]) == cli.EXIT_SLOWER
@@ -127,7 +127,7 @@ def test_an_interrupt_is_one_line(capsys, monkeypatch):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_results", interrupted)
+    monkeypatch.setattr(cli, "read_results", interrupted)
     for arguments in (["compare", __file__, __file__], ["report", __file__]):
         assert cli.main(arguments) == cli.EXIT_INTERRUPTED
         assert capsys.readouterr().err == "keuos-hil: interrupted\n"
@@ -148,7 +148,7 @@ def test_two_runs_of_which_nothing_can_be_judged_are_no_pass(tmp_path, capsys):
     }
     runs["merged"]["measurements"][0]["target"] = "t@desk"
     for name, document in runs.items():
-        (tmp_path / name).write_text(json.dumps(document))
+        (tmp_path / name).write_text(json.dumps(whole(document)))
     for old, new, why in (
         ("two", "one", "the new run has no timing of two launches or more"),
         ("merged", "two", "the target is t@desk in the old run and t in the new run"),

@@ -21,6 +21,7 @@ from keuos_hil.executed import Grown, difference, grown, least, shares
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.judged_table import unattributed
 from keuos_hil.terminal import changes_tables
+from tests.row_results import whole
 
 GATE, TRAP, OTHER = Function("gate_pass", "kernel/ipc/gate.c"), Function("trap", ""), Function("gate_pass", "b.c")
 
@@ -77,7 +78,9 @@ def test_where_nobody_counted_it_is_said_how_to():
 
 def test_compare_tells_which_function_executes_more(tmp_path, capsys):
     for name, value in (("old", 40.0), ("new", 42.0)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(results(row(50 + value, {"kernel": {"gate_pass": value}}))))
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps(whole(results(row(50 + value, {"kernel": {"gate_pass": value}}))))
+        )
     assert cli.main(["compare", str(tmp_path / "old.json"), str(tmp_path / "new.json")]) == cli.EXIT_SLOWER
     said = capsys.readouterr().out
     assert "90, now 92; executed for each operation" in said

@@ -424,7 +424,10 @@ def test_a_seed_is_a_whole_number(pytester, seed):
 
 
 def test_results_that_can_not_be_written_are_one_line_and_the_bench_s_status(pytester):
-    source = "def test_x(target):\n    (target.directory.parents[1] / 'results.partial').symlink_to('/dev/full')\n"
+    source = (
+        "import os\ndef test_x(target):\n    partial = f'.results.json.{os.getpid()}.partial'\n"
+        "    (target.directory.parents[1] / partial).symlink_to('/dev/full')\n"
+    )
     result = run(pytester, source)
     result.assert_outcomes(passed=1)
     assert result.ret == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.resources import files
 from typing import ClassVar, cast
 
@@ -220,7 +221,7 @@ def test_figures_of_several_targets_and_timebases_can_be_told_apart_in_the_compa
 
 
 def test_a_full_disk_is_the_bench_s_fault_and_leaves_nothing_partial(filled, tmp_path):
-    (tmp_path / "results.partial").symlink_to("/dev/full")
+    (tmp_path / f".results.json.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(InfraError, match=f"no results could be written to {tmp_path}: No space left on device"):
         filled.write(tmp_path, host_environment() | ENVIRONMENT)
     assert [path.name for path in tmp_path.iterdir()] == ["samples.npz"]
@@ -229,7 +230,7 @@ def test_a_full_disk_is_the_bench_s_fault_and_leaves_nothing_partial(filled, tmp
 def test_a_judgement_that_can_t_be_written_leaves_the_results_as_they_were(filled, tmp_path):
     path = filled.write(tmp_path, host_environment() | ENVIRONMENT)
     before = path.read_text()
-    (tmp_path / "results.partial").symlink_to("/dev/full")
+    (tmp_path / f".results.json.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(InfraError, match=f"no results could be written to {tmp_path}: No space left on device"):
         add_judgement(path, {"file": "base.json"})
     assert path.read_text() == before
