@@ -49,7 +49,12 @@ _ALL = (
     Capability(
         "native-rows", Kind.TARGET, "target linux, in a checkout, on x86-64 or arm64: it measures this machine itself"
     ),
-    Capability("link", Kind.TARGET, "a NIC: --qemu-nic=virtio-net-pci (the default there), or a board with a wire"),
+    Capability(
+        "link",
+        Kind.TARGET,
+        "a NIC: --qemu-nic=virtio-net-pci (the default there) and no --link=tap, whose other end is this host's own "
+        "stack; or a board with a wire",
+    ),
     Capability(
         "sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux, or a NIC and NetD"
     ),

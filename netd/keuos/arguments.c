@@ -49,14 +49,38 @@ static bool whole_number(const char *text, uint32_t most, uint32_t *value)
 	return end && !*end;
 }
 
-static bool network(const char *text, struct netd_address *own)
+/* An address and the mask of so many bits. Returns what stands behind them, or NULL. */
+static const char *network(const char *text, uint32_t *value, uint32_t *mask)
 {
-	const char *end = address(text, &own->address);
 	uint32_t bits;
 
-	if (!end || *end++ != '/' || !whole_number(end, 32, &bits) || !bits || !own->address)
+	text = address(text, value);
+	if (!text || *text++ != '/')
+		return NULL;
+	text = number(text, 32, &bits);
+	if (!text || !bits)
+		return NULL;
+	*mask = UINT32_MAX << (32 - bits);
+	return text;
+}
+
+static bool own_network(const char *text, struct netd_address *own)
+{
+	const char *end = network(text, &own->address, &own->mask);
+
+	return end && !*end && own->address;
+}
+
+static bool route(struct arguments *a, const char *text)
+{
+	struct argument_route *made = &a->routes[a->route_count];
+
+	if (a->route_count == ARGUMENT_ROUTES)
 		return false;
-	own->mask = UINT32_MAX << (32 - bits);
+	text = network(text, &made->network, &made->mask);
+	if (!text || *text++ != ',' || !whole_address(text, &made->gateway))
+		return false;
+	a->route_count++;
 	return true;
 }
 
@@ -108,11 +132,13 @@ static bool take(struct arguments *a, const char *word)
 	uint32_t value;
 
 	if ((text = value_of(word, "ip")))
-		return network(text, &a->own);
+		return own_network(text, &a->own);
 	if ((text = value_of(word, "gw")))
 		return whole_address(text, &a->own.gateway);
 	if ((text = value_of(word, "dns")))
 		return whole_address(text, &a->own.dns);
+	if ((text = value_of(word, "route")))
+		return route(a, text);
 	if ((text = value_of(word, "mtu"))) {
 		if (!whole_number(text, 1500, &value) || value < 68)
 			return false;

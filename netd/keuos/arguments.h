@@ -4,14 +4,21 @@
 
 #include <netd/stack.h>
 
+enum { ARGUMENT_BYTES = 48, ARGUMENT_ROUTES = 4 };
+
+/* What netd_add_route() is told. */
+struct argument_route {
+	uint32_t network, mask, gateway;
+};
+
 struct arguments {
 	struct netd_address own; /* address 0: ask by DHCP */
 	struct netd_config config;
+	struct argument_route routes[ARGUMENT_ROUTES];
+	unsigned route_count;
 	uint16_t mtu; /* 0: the NIC's */
 	bool services;
 };
-
-enum { ARGUMENT_BYTES = 40 };
 
 /*
  * Reads words apart by blanks; docs/netd.md lists them. Returns true, or false and in `word` (of ARGUMENT_BYTES) the one

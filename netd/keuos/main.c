@@ -35,6 +35,21 @@ static _Alignas(16) uint8_t service_memory[SERVICE_BYTES];
 static struct wire wire;
 static struct arguments arguments;
 
+static bool add_routes(struct netd *stack)
+{
+	for (unsigned i = 0; i < arguments.route_count; i++) {
+		const struct argument_route *route = &arguments.routes[i];
+
+		if (netd_add_route(stack, route->network, route->mask, route->gateway) == NETD_OK)
+			continue;
+		user_log(
+			"route %u makes no sense: expected a network without host bits and, with ip=, another host on the link",
+			i + 1);
+		return false;
+	}
+	return true;
+}
+
 static struct netd *start(void)
 {
 	size_t bytes = netd_bytes(&arguments.config.limits);
@@ -56,6 +71,8 @@ static struct netd *start(void)
 		return NULL;
 	}
 	result = sockets_configure(stack, &arguments.own);
+	if (result == NETD_OK && !add_routes(stack))
+		return NULL;
 	if (result == NETD_OK && arguments.services)
 		result = netd_services_bytes(SERVICE_SESSIONS) <= SERVICE_BYTES
 			? netd_services_start(stack, service_memory, SERVICE_SESSIONS)
@@ -111,8 +128,8 @@ int main(const char *args)
 
 	if (!arguments_parse(&arguments, args, word)) {
 		user_log(
-			"'%s' is no argument: expected ip=A.B.C.D/BITS gw=A.B.C.D dns=A.B.C.D or dhcp, mtu=68..1500, "
-			"msl=MS, ecn, noservices, or a limit: blocks connections send receive frames udp neighbours reassemblies",
+			"'%s' is no argument: expected ip=A.B.C.D/BITS gw=A.B.C.D dns=A.B.C.D or dhcp, up to four "
+			"route=A.B.C.D/BITS,A.B.C.D, mtu=68..1500, msl=MS, ecn, noservices, or a limit: blocks connections send receive frames udp neighbours reassemblies",
 			word);
 		return EXIT_ARGUMENTS;
 	}

@@ -22,12 +22,17 @@ from keuos_hil.rig import LiveTarget
 
 from ..gates.moments import Auditor, protections_of, space_of
 from .conftest import connect_to, fenced
-from .programs import device_of, until
+from .programs import device_of, frame_of, until
+from .reader import Reader
 from .test_dma_audit import reached
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
 MIB, PAGE = 1 << 20, 4096
+#: Of full frames: so many are on loan at a time and close no window.
+ON_LOAN, PAYLOAD = 20, 1400
+#: Of a driver's, in bytes; and frames under way at a time, which the device always has a buffer for.
+BUFFER, UNDER_WAY = 2048, 16
 
 
 def serves(host: Host, netd: Netd, port: int) -> None:
@@ -88,6 +93,37 @@ def test_the_device_reaches_the_frames_of_the_ring_and_nothing_else_of_it(target
     alone.process.close()
     until("NetD to see its end", lambda: netd.counters()["ended"], lambda n: n >= 1)
     assert reached(auditor.check(), netd.nic) == before
+
+
+def write_over_what_the_device_has(host: Host, netd: Netd) -> None:
+    """Frames for nobody, twice as many as there are buffers: what is not on loan afterwards holds one of them."""
+    buffers = netd.process.elf.layouts.constant("KEUOS_SOCKET_FRAMES_BYTES") // BUFFER
+    for _ in range(2 * buffers // UNDER_WAY):
+        for _ in range(UNDER_WAY):
+            host.send(frame_of(netd.network.mac, b"\xff" * 1500))
+        host.fence()
+
+
+@pytest.mark.parametrize("taken", [0, 1, 16, 17])
+def test_frames_that_are_read_late_hold_what_came_in_them(host: Host, netd: Netd, taken: int) -> None:
+    """`taken` messages leave the ring meanwhile, the last of them unread; the library tells the tail every 16."""
+    reader = Reader(host, netd, alone=True)
+    reader.credit(1 << 24)
+    sent = 0
+    for _ in range(2):  # then in buffers that were on loan before
+        reader.hold(True)
+        before = int(reader.results.messages)
+        for late in (True, False):
+            for _ in range(ON_LOAN):
+                reader.peer.tx("PA", data=PAYLOAD)
+            sent += ON_LOAN * PAYLOAD
+            host.fence()
+            if taken and late:
+                reader.stop_at(before + taken)
+            write_over_what_the_device_has(host, netd)
+        reader.go_on()
+        reader.received(sent)
+    assert netd.counters()["direct"] == sent, "none was copied: each was read where it lay"
 
 
 @pytest.mark.parametrize("how", ["dies", "is unbound", "is revoked"])

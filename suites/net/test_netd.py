@@ -12,18 +12,27 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
+from keuos_hil.errors import TargetFailure
 from keuos_hil.net import wire
 from keuos_hil.net.host import Host
 from keuos_hil.net.netd import Netd
 from keuos_hil.net.scapy_socket import LinkSocket
+from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Conversation
 from keuos_hil.parts import Network
 from keuos_hil.rig import LiveTarget
+
+from .conftest import fenced
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
 ECHO, DISCARD, CHARGEN = 7, 9, 19
 MAC = "02:00:00:00:ad:03"
+#: Words of a command line that make no sense.
+BAD_ARGUMENTS = (
+    "ip=10.0.2.300/24", "ip=10.0.2.15", "mtu=67", "mtu=9001", "gw=", "colour=blue", "blocks=70000",
+    "route=198.51.100.0,192.0.2.9", "route=198.51.100.0/25", "route=198.51.100.0/33,192.0.2.9",
+)  # fmt: skip
 #: For what takes NetD seconds of its clock; so long means that it never comes.
 PATIENCE_S = 60.0
 
@@ -108,6 +117,26 @@ def test_chargen_sends_the_pattern_of_rfc_864(host: Host) -> None:
     c.kill()
 
 
+def test_a_route_leads_past_the_gateway(target: LiveTarget, start_netd: Callable[..., Netd]) -> None:
+    netd = start_netd("route=198.51.100.0/25,192.0.2.9 route=203.0.113.0/24,192.0.2.8")
+    host = fenced(target, netd)
+    socket = App(netd.application(), host).open("udp")
+    socket.bind(port=4000)
+
+    def asked_for(hop: str) -> bool:
+        return host.wait(lambda: any(arp.target == wire.ip(hop) for arp in host.arps), 5)
+
+    for destination, hop in (("198.51.100.127", "192.0.2.9"), ("203.0.113.1", "192.0.2.8")):
+        socket.send_to(destination, 9, b"x")
+        assert asked_for(hop), f"{destination} is reached by {hop}"
+    asked = len(host.arps)
+    socket.send_to("198.51.100.128", 9, b"beside")
+    assert host.wait(lambda: any(udp.payload == b"beside" for udp in host.udps), 5), (
+        "the gateway, which it knows, gets it"
+    )
+    assert len(host.arps) == asked
+
+
 def answer_dhcp(wire_socket: LinkSocket, asked: Packet, address: str, router: str) -> int:
     """Answer a DISCOVER by an offer, a REQUEST by an acknowledgment; which of the two it was (RFC 2131)."""
     kind = next(value for name, value in asked[DHCP].options[:-1] if name == "message-type")
@@ -179,11 +208,29 @@ def test_runts_and_tagged_frames_are_dropped_and_the_stack_lives(target: LiveTar
 @pytest.mark.needs("clean-line")
 def test_bad_arguments_end_it_with_one_line_that_names_them(target: LiveTarget) -> None:
     target.end_netd()
-    for words in ("ip=10.0.2.300/24", "ip=10.0.2.15", "mtu=67", "mtu=9001", "gw=", "colour=blue", "blocks=70000"):
+    for words in BAD_ARGUMENTS:
         process = target.agent.spawn("netd", words, pages=4096)
         assert process.wait_exit().detail == 2
         assert f"'{words}' is no argument" in target.console_slice().decode("latin-1")
         process.close()
+
+
+@pytest.mark.needs("clean-line")
+@pytest.mark.parametrize(
+    ("address", "route"),
+    [
+        ("192.0.2.2/24", "198.51.100.1/25,192.0.2.9"),
+        ("192.0.2.2/24", "198.51.100.0/25,192.0.3.9"),
+        ("", "198.51.100.0/25,192.0.2.9"),
+    ],
+    ids=["host-bits", "gateway-off-the-link", "no-address-yet"],
+)
+def test_a_route_that_makes_no_sense_ends_it_with_one_line(
+    target: LiveTarget, start_netd: Callable[..., Netd], address: str, route: str
+) -> None:
+    with pytest.raises(TargetFailure, match="ended with code 4"):
+        start_netd(f"noservices route={route}", address=address)
+    assert "route 1 makes no sense: expected a network" in target.console_slice().decode("latin-1")
 
 
 @pytest.mark.needs("clean-line")

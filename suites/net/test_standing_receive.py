@@ -2,72 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from keuos_hil.net.host import Host
 from keuos_hil.net.netd import Netd
 from keuos_hil.net.sockets import App
-from keuos_hil.net.tcp import Conversation
 
 from .conftest import connect_to
 from .programs import until
+from .reader import Reader
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
 PLENTY = 1 << 24
 #: Of an application's events ring (docs/sockets.md).
 RING = 1 << 16
-
-
-class Reader:
-    """The program `reader`, with a connection to us that it has accepted."""
-
-    def __init__(self, host: Host, netd: Netd) -> None:
-        self.process = netd.agent.spawn("reader")
-        netd.bind(self.process)
-        until("reader to listen", lambda: self.results, lambda r: r.listening)
-        self.peer = Conversation(host, self.constant("READER_PORT"), 4900)
-        self.peer.tx("S")
-        self.peer.rx("SA", ack=self.peer.snd)
-        self.peer.tx("A")
-        until("the connection to be accepted", lambda: self.results, lambda r: r.accepted)
-
-    def constant(self, name: str) -> int:
-        """An enumerator of the program."""
-        return self.process.elf.layouts.constant(name)
-
-    @property
-    def results(self) -> Any:
-        """What it counts."""
-        return self.process.read_struct("results")
-
-    def credit(self, size: int) -> None:
-        """Have it give so much, and wait until it has."""
-        wanted = int(self.results.credits) + 1
-        self.process.write_struct("params", bytes=size)
-        self.process.write_struct("params", credits=wanted)
-        until("the credit to be given", lambda: int(self.results.credits), lambda given: given == wanted)
-
-    def hold(self, stop: bool) -> None:
-        """Have it take nothing out of its ring, from its next turn on; or go on."""
-        self.process.write_struct("params", hold=int(stop))
-        self.turn()
-
-    def turn(self) -> None:
-        """Wait until it has looked at its ring once more, from beginning to end."""
-        now = int(self.results.turns)
-        until("two turns", lambda: int(self.results.turns), lambda turns: turns >= now + 2)
-
-    def received(self, count: int) -> Any:
-        """Wait until it has so many bytes; then no more come by themselves."""
-        until(f"{count} bytes", lambda: int(self.results.received), lambda n: n >= count)
-        self.peer.host.fence()
-        self.turn()
-        results = self.results
-        assert (results.received, results.bad, results.after) == (count, -1, 0)
-        return results
 
 
 @pytest.fixture
@@ -127,7 +76,7 @@ def test_a_ring_that_runs_full_closes_the_window_and_loses_nothing(host: Host, n
     assert reader.results.received == 0
     living.tx("PA", data=1000)
     assert living.sock.recv_exactly(1000).bad is None, "others have theirs"
-    reader.hold(False)
+    reader.go_on()
     reader.received(sent)
     host.wait(lambda: peer.target_window > 0, 5)
     assert peer.target_window > 0, "the window opens again, unasked"

@@ -29,6 +29,8 @@ def test_the_whole_daemon_stays_under_its_limit():
         assert rows[f"netd/{module}"] > 0
     assert rows["all"] == sum(number for name, number in rows.items() if name.endswith("modules"))
     assert rows["all"] < INSTRUCTIONS
+    assert 0 < rows["of these, netd/stack, netd/wire, netd/services"] < rows["all"]
+    assert {8000, 11221} <= {number for name, number in rows.items() if name.startswith("beside it: ")}
 
 
 def test_an_instruction_counts_for_the_module_whose_section_it_is_in_and_padding_for_none():

@@ -1,6 +1,6 @@
 /*
  * An application of NetD that reads one connection by standing credit, as a host says: how much credit there is, and
- * whether what comes is taken out of the ring at all. The host watches what NetD does meanwhile.
+ * whether what comes is taken out of the ring at all, or taken and not looked at. The host watches what NetD does meanwhile.
  */
 #include "reader.h"
 
@@ -32,6 +32,10 @@ static void take_data(void)
 		return;
 	}
 	results.messages++;
+	while (params.stop_at == results.messages) {
+		results.stopped_at = results.messages;
+		sys_wait(0, sys_time() + LOOK_NS);
+	}
 	for (uint32_t i = 0; i < message.bytes; i++, results.received++)
 		if (results.bad < 0 && message.data[i] != pattern(results.received))
 			results.bad = (int64_t)results.received;
