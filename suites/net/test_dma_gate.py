@@ -286,6 +286,18 @@ def forge(target: LiveTarget, rogue: Rogue, address: int, data: int) -> tuple[in
     return seen[1][0] - seen[0][0], seen[1][1] - seen[0][1]
 
 
+def heard_each_time(target: LiveTarget, rogue: Rogue, address: int, data: int) -> tuple[int, int]:
+    """Like :func:`forge`, of as many as three. A write that raises an interrupt does so each time, while a late one of
+    the serial line's comes when the host's threads get to run."""
+    came, strays = forge(target, rogue, address, data)
+    for _ in range(2):
+        if not came:
+            break
+        again = forge(target, rogue, address, data)
+        came, strays = min(came, again[0]), strays + again[1]
+    return came, strays
+
+
 @pytest.mark.parametrize("index", [0, 5, 255, 256, 0x7FFF])
 def test_a_device_cannot_raise_an_interrupt_that_is_not_its_own(
     target: LiveTarget, agent: Agent, rogue: Rogue, seed: int, index: int
@@ -293,7 +305,7 @@ def test_a_device_cannot_raise_an_interrupt_that_is_not_its_own(
     """Entry 0 is the serial line's where it has one; 5 and 255 are nobody's, the last two lie past the table."""
     if iommu(target).checks_writers and "qemu" in target.session.command:
         pytest.skip("QEMU 7.2's ITS refuses whatever a virtio device forges, the device's own event too")
-    came, strays = forge(target, rogue, *iommu(target).message(index))
+    came, strays = heard_each_time(target, rogue, *iommu(target).message(index))
     expect_nic_works(target, rogue, seed)
     if came and index == 0 and "qemu" in target.session.command:
         assert iommu(target).line_names_its_writer(target.kernel), "the entry names no source that could be checked"
@@ -310,7 +322,7 @@ def test_a_device_cannot_raise_an_interrupt_in_the_old_format(
     if message is None:
         pytest.skip(f"{iommu(target).name} knows one format of messages")
     start = agent.next_event()
-    came, strays = forge(target, rogue, *message)
+    came, strays = heard_each_time(target, rogue, *message)
     agent.ping()
     if strays:
         kind = agent.image.constant("KEUOS_EVENT_STRAY")
