@@ -138,7 +138,7 @@ class Host:
         return True
 
     def _sort(self, packet: wire.Packet, now: float) -> None:
-        problem = self.monitor.check(packet)
+        problem = self.monitor.check(packet, now)
         if problem and self.judging:
             raise self.failure(problem)
         if isinstance(packet, wire.Arp):

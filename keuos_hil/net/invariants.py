@@ -25,6 +25,8 @@ _FAR_BYTES = 1 << 30
 _SPACING_BLUR = 0.75
 #: Of a window probe: RFC 9293, 3.8.6.1 lets a sender pass the right edge to ask for a window.
 _PROBE_BYTES = 1
+#: RFC 6864: the maximum datagram lifetime is taken to be two minutes.
+_LIFETIME_S = 120.0
 #: The names by which :attr:`Rules.allowed` takes rules of a connection out of force.
 RULES = frozenset({"ack", "ecn", "edge", "mss", "sack", "scale", "spacing", "timestamps", "window"})
 
@@ -37,16 +39,16 @@ class Monitor:
         self._address = wire.ip(network.address)
         self._mtu = network.mtu
         self.allowed: set[str] = set()
-        self._identifications: dict[tuple[bytes, bytes, int], list[int]] = {}
+        self._identifications: dict[tuple[bytes, bytes, int], list[tuple[int, float]]] = {}
 
-    def check(self, packet: wire.Packet) -> str:
-        """What is wrong with a frame of the target, or ""."""
+    def check(self, packet: wire.Packet, now: float) -> str:
+        """What is wrong with a frame of the target that came `now`, in seconds of its clock; or ""."""
         if isinstance(packet, wire.Arp):
             if packet.source_mac == self._mac:
                 return ""
             return f"an ARP packet came from {packet.source_mac.hex(':')}, and the target is {self._mac.hex(':')}"
         datagram = packet if isinstance(packet, wire.Datagram) else packet.ip
-        problem = self._check_datagram(datagram)
+        problem = self._check_datagram(datagram, now)
         if problem or isinstance(packet, wire.Datagram):
             return problem
         if not packet.checksum_ok:
@@ -55,7 +57,7 @@ class Monitor:
             return self._check_segment(packet)
         return ""
 
-    def _check_datagram(self, datagram: wire.Datagram) -> str:
+    def _check_datagram(self, datagram: wire.Datagram, now: float) -> str:
         if datagram.source_mac != self._mac:
             return f"a frame came from {datagram.source_mac.hex(':')}, and the target is {self._mac.hex(':')}"
         if not datagram.checksum_ok:
@@ -66,16 +68,17 @@ class Monitor:
             return "a datagram with a time to live of 0 (1122:I-06)"
         if len(datagram.raw) > self._mtu:
             return f"a datagram of {len(datagram.raw)} bytes, over the MTU of {self._mtu}"
-        return self._check_identification(datagram)
+        return self._check_identification(datagram, now)
 
-    def _check_identification(self, datagram: wire.Datagram) -> str:
-        """RFC 6864, 4.2: of datagrams that may be fragmented. The fragments of one share theirs."""
+    def _check_identification(self, datagram: wire.Datagram, now: float) -> str:
+        """RFC 6864, 4.2: of datagrams that may be fragmented, while one of before may live. Fragments share theirs."""
         if datagram.dont_fragment or datagram.offset:
             return ""
         seen = self._identifications.setdefault((datagram.source, datagram.destination, datagram.protocol), [])
-        if datagram.identification in seen and "identification" not in self.allowed:
+        again = any(number == datagram.identification and now - when < _LIFETIME_S for number, when in seen)
+        if again and "identification" not in self.allowed:
             return f"the IPv4 identification {datagram.identification} came before (6864:1)"
-        seen.append(datagram.identification)
+        seen.append((datagram.identification, now))
         del seen[:-256]
         return ""
 

@@ -3,31 +3,27 @@ are told the same. What differs is explained below, or a fault of one of the two
 
 Sequence numbers count from each connection's first, and time by each stack's own clock. How much is sent before an
 acknowledgment comes is each stack's congestion control, and when an acknowledgment comes its own choice: neither is
-compared, only what is acknowledged in the end.
+compared, only what is acknowledged in the end. What the two do by the clock is test_differential_timing.py's affair.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from keuos_hil.targets.linux import Linux, LinuxOptions
-from keuos_hil.targets.netd import Netd, NetdOptions
 
-from keuos_hil.errors import InfraError, SocketError
+from keuos_hil.errors import SocketError
 from keuos_hil.fuzz import Budget, Fuzzing
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.net import wire
-from keuos_hil.net.host import Host
 from keuos_hil.net.invariants import RULES
 from keuos_hil.net.random_talk import Generator, Player, Step, Talk, shrink
 from keuos_hil.net.seq import diff
-from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Conversation, Stack
-from keuos_hil.parts import Networked
+from tests.netd.differential import beside_netd
 
 TALKS = 60
 _SHARE = 1e-4
@@ -129,29 +125,8 @@ def _explanation(talk: Talk, netd: Outcome, linux: Outcome) -> str:
 @pytest.fixture
 def stacks(tmp_path: Path) -> Iterator[tuple[Stack, Stack]]:
     """NetD and Linux."""
-    targets = (Netd("netd", NetdOptions(), RunOptions()), Linux("linux", LinuxOptions(), RunOptions()))
-    sessions = []
-    try:
-        for target in targets:
-            directory = tmp_path / target.name
-            directory.mkdir()
-            try:
-                target.check()
-                sessions.append(target.attach(directory))
-            except InfraError as error:
-                if target.name == "netd":
-                    raise
-                pytest.skip(str(error))
-        made = []
-        for session in sessions:
-            assert isinstance(session, Networked)
-            host = Host(session.link, session.network, getattr(session, "clock", None))
-            host.fence()
-            made.append(Stack(host, App(session.sockets, host), itertools.cycle(range(2000, 32000)).__next__))
-        yield made[0], made[1]
-    finally:
-        for session in sessions:
-            session.close()
+    with beside_netd(Linux("linux", LinuxOptions(), RunOptions()), tmp_path) as both:
+        yield both
 
 
 def _talks(seed: int) -> Iterator[Talk]:
