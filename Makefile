@@ -70,15 +70,16 @@ native: setup ## messages between two processes of this machine: the ring, the k
 mutants: setup ## put faults into the kernel and NetD, one at a time, and see which test notices each
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-CONFORMING := netd qemu-x86 linux linux-guest lwip
+CONFORMING := netd qemu-x86 qemu-arm64 linux linux-guest lwip
 
 conformance: kernel linux-guest ## the network suites on every stack, on Linux slow cases too, and the page that is made of the results
 	$(BIN)/pytest --target=linux suites/tcp -m '(slow or not slow) and not soak'
 	$(BIN)/pytest --target=netd suites/tcp
 	$(BIN)/pytest --target=qemu-x86 suites/tcp
+	$(BIN)/pytest --target=qemu-arm64 suites/tcp
 	$(BIN)/pytest --target=linux-guest suites/tcp
 	$(BIN)/pytest --target=lwip suites/tcp
-	$(BIN)/python -m keuos_hil.conformance $(CONFORMING:%=build/results/%/latest/results.json) --hold=netd --hold=qemu-x86 --output docs/tcp-conformance.md --html build/tcp-conformance.html
+	$(BIN)/python -m keuos_hil.conformance $(CONFORMING:%=build/results/%/latest/results.json) --hold=netd --hold=qemu-x86 --hold=qemu-arm64 --output docs/tcp-conformance.md --html build/tcp-conformance.html
 
 tcp-mutants: setup ## faults done to Linux's traffic: the network suites have to notice each
 	$(BIN)/pytest -m soak tests/test_tcp_mutants.py

@@ -458,6 +458,26 @@ def test_an_incomplete_datagram_is_given_up_and_told_if_its_head_came(net: Stack
     assert errors == ([(11, 1)] if first else [])
 
 
+@pytest.mark.timed(40)
+@pytest.mark.requirement("2923:1")
+def test_a_path_that_swallows_large_datagrams_without_a_word_is_found(net: Stack) -> None:
+    """A black hole: no ICMP error comes back. What may be fragmented and 1280 bytes pass, as on nearly every path."""
+    c = net.est()
+    count, received = 4 * 1460, 0
+    c.sock.send(count)
+    start, deadline = add(c.irs, 1), c.host.clock.now() + 40
+    while received < count:
+        if not c.host.wait(lambda: bool(c.segments), deadline - c.host.clock.now()):
+            raise c.host.failure(f"{received} bytes of {count} came through a path with a black hole")
+        segment = c.segments.popleft()
+        passes = len(segment.ip.raw) <= 1280 or not segment.ip.dont_fragment
+        if passes and segment.seq == add(start, received):
+            received += len(segment.payload)
+            c.tx("A", ack=add(start, received))
+    c.rcv = add(start, count)
+    c.alive()
+
+
 @pytest.mark.requirement("1122:T-01")
 def test_two_small_writes_and_a_read_do_not_wait_for_each_other_for_long(net: Stack) -> None:
     """Nagle holds the second write until the first is acknowledged, which a peer may delay: no longer than that."""
