@@ -33,10 +33,29 @@ static void print_features(void)
 		print("no source of randomness: channels can't be bound (%s)\n", arch_random_wanted);
 }
 
+/* The words behind `--` on the command line are the first process's, as they are on Linux. */
+static const char *first_arguments(void)
+{
+	for (const char *at = boot_info.arguments; *at; at++) {
+		if ((at == boot_info.arguments || at[-1] == ' ') && text_equal(at, "-- ", 3))
+			return at + 3;
+	}
+	return "";
+}
+
 static void start_first_process(void)
 {
+	static struct keuos_spawn request;
 	struct process *process;
-	int error = process_create(&first_request, NULL, &process);
+	const char *arguments = first_arguments();
+	size_t bytes = strnlen(arguments, BOOT_ARGUMENTS_BYTES);
+
+	request = first_request;
+	if (bytes < sizeof(request.args))
+		memcpy(request.args, arguments, bytes);
+	else
+		print("boot arguments: more than %lu bytes behind -- are left out\n", sizeof(request.args) - 1);
+	int error = process_create(&request, NULL, &process);
 	if (error)
 		panic("the first process (console) can't be loaded from the initrd: error %d", -error);
 	process->capabilities[KEUOS_CAP_SYSTEM_INDEX] =

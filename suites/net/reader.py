@@ -10,19 +10,23 @@ from keuos_hil.net.tcp import Conversation
 
 from .programs import until
 
+#: READER_PORT, unless it is told another.
+PORT = 5003
+
 
 class Reader:
     """The program `reader`, with a connection to us that it has accepted.
 
     Args:
         alone: it has the NIC to itself, in direct mode.
+        port: where it listens.
     """
 
-    def __init__(self, host: Host, netd: Netd, *, alone: bool = False) -> None:
-        self.process = netd.agent.spawn("reader")
+    def __init__(self, host: Host, netd: Netd, *, alone: bool = False, port: int = PORT) -> None:
+        self.process = netd.agent.spawn("reader", str(port))
         netd.bind(self.process, alone=alone)
         until("reader to listen", lambda: self.results, lambda r: r.listening)
-        self.peer = Conversation(host, self.constant("READER_PORT"), 4900)
+        self.peer = Conversation(host, port, 4900)
         self.peer.tx("S")
         self.peer.rx("SA", ack=self.peer.snd)
         self.peer.tx("A")
@@ -43,6 +47,21 @@ class Reader:
         self.process.write_struct("params", bytes=size)
         self.process.write_struct("params", credits=wanted)
         until("the credit to be given", lambda: int(self.results.credits), lambda given: given == wanted)
+
+    def ask(self, questions: int, *, sockets: bool = False) -> None:
+        """Have it ask so many times more whether its connection is ready, or for sockets, as its ring takes them."""
+        self.process.write_struct("params", asks=int(self.results.asked) + questions, open=int(sockets))
+
+    def answers(self) -> Any:
+        """Its results when all that it asked is answered."""
+        asks = int(self.process.read_struct("params").asks)
+        return until("every answer, in order", lambda: self.results, lambda r: r.answered == asks)
+
+    def asked_at_rest(self) -> int:
+        """How much it has asked, if two turns add nothing; else 0."""
+        asked = int(self.results.asked)
+        self.turn()
+        return asked if self.results.asked == asked else 0
 
     def hold(self, stop: bool) -> None:
         """Have it take nothing out of its ring, from its next turn on, which is waited for; or go on."""

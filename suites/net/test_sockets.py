@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from keuos_hil.errors import SocketError
@@ -12,7 +14,8 @@ from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Conversation, Stack
 from keuos_hil.rig import LiveTarget
 
-from .conftest import connect_to
+from .conftest import connect_to, fenced
+from .reader import Reader
 
 pytestmark = pytest.mark.needs("agent", "channels", "iommu", "link", "entropy", "netd")
 
@@ -236,6 +239,25 @@ def test_the_limit_of_udp_sockets_is_a_value(host: Host, netd: Netd) -> None:
         bind_until_refused()
     app.reset()
     app.open("udp").bind(port=20001)
+
+
+def test_the_limits_of_sockets_of_one_application_and_of_all_are_values(
+    target: LiveTarget, start_netd: Callable[..., Netd]
+) -> None:
+    netd = start_netd("blocks=300 connections=16")
+    host, constant = fenced(target, netd), netd.process.elf.layouts.constant
+    each, most = constant("KEUOS_SOCKETS_EACH"), constant("KEUOS_SOCKETS")
+    one, other, _ = (Reader(host, netd, port=5010 + i) for i in range(3))  # with a listener and a connection each
+    one.ask(each, sockets=True)
+    assert one.answers().no_room == 2, "no more than its own limit"
+    other.ask(each, sockets=True)
+    left = most - each - 4
+    assert other.answers().no_room == each - left, "no more than there are, though it could have more"
+    ended = netd.counters()["ended"]
+    one.process.kill()
+    until("NetD to have noticed", lambda: netd.counters()["ended"], lambda n: n == ended + 1)
+    other.ask(10, sockets=True)
+    assert other.answers().no_room == each - left + 8, "what one gives back another can have"
 
 
 def test_the_seventeenth_application_is_refused_and_the_sixteen_stay(

@@ -1,4 +1,4 @@
-"""Standing credit (docs/sockets.md): data comes as it arrives, until it is used up; and a ring that runs full."""
+"""Standing credit (docs/sockets.md): data comes as it arrives, until it is used up; and rings that run full."""
 
 from __future__ import annotations
 
@@ -83,3 +83,23 @@ def test_a_ring_that_runs_full_closes_the_window_and_loses_nothing(host: Host, n
     peer.tx("PA", data=100)
     reader.received(sent + 100)
     peer.kill()
+
+
+def test_who_does_not_read_answers_is_not_served_and_gets_each_of_them_later(
+    host: Host, netd: Netd, reader: Reader
+) -> None:
+    living = connect_to(host, App(netd.application(), host), 4920, 4921)
+    questions, before = 200, netd.counters()["blocked"]
+    reader.hold(True)
+    reader.ask(questions)
+    until("NetD to wait for room", lambda: netd.counters()["blocked"], lambda n: n > before)
+    asked = until("both rings to be full", reader.asked_at_rest, bool)
+    assert asked < questions
+    assert reader.results.answered == 0
+    living.tx("PA", data=1000)
+    assert living.sock.recv_exactly(1000).bad is None, "others have their turn"
+    assert reader.results.asked == asked, "nobody takes a question whose answer there is no room for"
+    reader.go_on()
+    results = reader.answers()
+    assert (results.answered, results.no_room, results.error) == (questions, 0, 0)
+    reader.peer.kill()

@@ -75,18 +75,28 @@ static void refuse_channels(void)
 		sys_channel_unmap(endpoint.capability);
 }
 
+/* What the boot loader said is carried out as if somebody had typed it. */
+static void carry_out(const char *args)
+{
+	if (!*args)
+		return;
+	while (*args)
+		prompt_byte((uint8_t)*args++);
+	prompt_byte('\r');
+}
+
 int main(const char *args)
 {
 	static struct keuos_system_info info;
 	uint64_t last_input = 0;
 
-	(void)args;
 	if (sys_system_info(&info) < 0)
 		return 1;
 	info.version[sizeof(info.version) - 1] = 0;
 	output_text("KeuOS agent ready\n");
 	send(agent_boot_event(info.version));
 	prompt_show();
+	carry_out(args);
 
 	for (;;) {
 		uint64_t children = children_mask();

@@ -6,7 +6,10 @@
 
 #include <socket.h>
 
-enum { LOOK_NS = 1000000 }; /* between two looks at what the host wants */
+enum {
+	LOOK_NS = 1000000, /* between two looks at what the host wants */
+	ASKED = 256,       /* more questions than both rings hold */
+};
 
 volatile struct reader_params params;
 struct reader_results results = {.bad = -1};
@@ -14,7 +17,8 @@ struct reader_results results = {.bad = -1};
 static struct socket_client client;
 static struct socket_message message;
 static uint32_t listener, connection;
-static uint32_t accepting; /* the ACCEPT that has no answer yet; 0: none */
+static uint32_t asked[ASKED]; /* the ids of the questions, at their number modulo ASKED */
+static uint32_t accepting;    /* the ACCEPT that has no answer yet; 0: none */
 
 static uint8_t pattern(uint64_t at)
 {
@@ -62,6 +66,10 @@ static void take(void)
 		results.accepted = 1;
 	} else if (message.opcode == KEUOS_SOCKET_DATA && message.socket == connection) {
 		take_data();
+	} else if (message.opcode == KEUOS_SOCKET_REPLY && results.answered != results.asked &&
+		message.id == asked[results.answered % ASKED]) {
+		results.answered++;
+		results.no_room += message.reply.result == KEUOS_SOCKET_NO_ROOM;
 	} else if (message.opcode == KEUOS_SOCKET_REPLY && message.socket == connection) {
 		results.error = message.reply.result; /* a credit has no other answer */
 	}
@@ -77,11 +85,22 @@ static void give_credit(void)
 		results.credits++;
 }
 
+static void ask(void)
+{
+	struct keuos_socket_request request = {.socket = connection};
+
+	while (results.asked != params.asks && results.asked - results.answered < ASKED &&
+		socket_request(&client, params.open ? &socket_template_open : &socket_template_ready, &request) ==
+			KEUOS_RING_OK)
+		asked[results.asked++ % ASKED] = request.id;
+}
+
 int main(const char *args)
 {
 	struct keuos_socket_request listen = {.port = READER_PORT, .value = 1};
 
-	(void)args;
+	for (uint32_t port = 0; *args >= '0' && *args <= '9'; args++)
+		listen.port = (uint16_t)(port = port * 10 + (uint32_t)(*args - '0'));
 	if (socket_open(&client, KEUOS_FOREVER) < 0 ||
 		socket_call(&client, &socket_template_listen, &listen, NULL, 0, &message, KEUOS_FOREVER) <= 0 ||
 		message.reply.result != KEUOS_SOCKET_OK)
@@ -97,6 +116,7 @@ int main(const char *args)
 		if (result < 0)
 			return 2;
 		give_credit();
+		ask();
 		socket_tell(&client);
 		if (params.hold)
 			sys_wait(0, sys_time() + LOOK_NS);
