@@ -59,8 +59,13 @@ class Bench:
     results: Results = field(default_factory=Results)
     #: What --baseline says of the run, behind it.
     judgement: Judgement | None = None
-    #: Why the results could not be written.
-    unwritten: str = ""
+    #: The results.json and the report, once they are written.
+    results_path: Path | None = None
+    report_path: Path | None = None
+    #: What of this machine spoils timings; see :func:`keuos_hil.environment.spoilers`.
+    spoilers: list[dict[str, str]] = field(default_factory=list)
+    #: What could not be done at the end of the run, of results, baseline or report, and why.
+    undone: str = ""
     #: What is to be known of the baseline that was saved.
     warning: str = ""
     #: Why the run's status is not that of its tests; the run's last line.
@@ -255,9 +260,10 @@ class Bench:
             "commands": self.results.commands,
             "build_options": self.results.build_options,
         }
+        self.spoilers = environment["spoilers"]
         if self.results.lines:
             environment["lines"] = self.results.lines
-        path = self.results.write(self.directory, environment)
+        path = self.results_path = self.results.write(self.directory, environment)
         point_latest(self.directory)
         if self.results.measurements:
             base = self.results_base or self.root / "build" / "results"
@@ -269,7 +275,9 @@ class Bench:
         if self.reports:
             from . import report  # jinja2 and matplotlib are a moment that no other run shall pay for
 
-            report.write(path.with_name("report.html"), json.loads(path.read_text()), self.results.samples, path.parent)
+            page = path.with_name("report.html")
+            report.write(page, json.loads(path.read_text()), self.results.samples, path.parent)
+            self.report_path = page
 
     def judge_by_baseline(self, path: Path, *, whole: bool) -> None:
         """What --baseline and --save-baseline ask for, of the results.json at `path`, which tells the judgement then.

@@ -75,7 +75,7 @@ _ALL = (
     Capability("instructions", Kind.TARGET, "--timebase=instructions"),
     Capability("executed", Kind.TARGET, "--executed, on an emulator"),
     Capability("emulated", Kind.TARGET, "an emulator without --timebase=instructions"),
-    Capability("silicon", Kind.TARGET, "a board, or a working --accel=kvm"),
+    Capability("silicon", Kind.TARGET, "a board, this machine's own Linux, or a working --accel=kvm"),
     Capability(
         "hil", Kind.IMAGE, "a HIL build of the kernel (the bundled one has both builds; with --kernel pass a HIL build)"
     ),

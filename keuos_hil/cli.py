@@ -18,6 +18,7 @@ from rich.table import Table
 from . import history, kernel_run
 from .compare import JUDGED_ROWS, THRESHOLD, Verdict, changes, judge_pairs, judge_results, pair_ratios, unjudged
 from .errors import HilError, UsageError
+from .fitted import PLAIN_WIDTH, show
 from .judged_table import unattributed
 from .merge import Run, join
 from .rows import FLOOR, NOTHING
@@ -67,7 +68,8 @@ def _show(verdicts: Sequence[Verdict], threshold: float) -> None:
 
 
 def _print(table: Table) -> None:
-    RichConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    show(RichConsole(highlight=False, markup=False, emoji=False, width=width), table)
 
 
 def _pairs(old: Path, new: Path, pairs: int, rounds: int, rows: Sequence[str], seed: int) -> dict[str, list[float]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import re
 import sys
 from collections import Counter
@@ -19,9 +18,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from .errors import UsageError
 from .requirements import BINDING, Requirement, table
 from .results import VERDICTS
-from .saved import replace_text
+from .saved import read_results, replace_text
 
 _WAIVERS = Path(__file__).parent / "net" / "waivers.csv"
 _SUITES = Path(__file__).parent.parent / "suites"
@@ -101,16 +101,13 @@ def _add(found: dict[str, dict[str, Any]], name: str, entry: dict[str, Any]) -> 
 
 
 def read(paths: Sequence[Path]) -> Report:
-    """Read results.json files. Raises ValueError with one line for one that is none."""
+    """Read results.json files, or those of runs' folders. Raises UsageError with one line for one that is none."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     runs: dict[str, str] = {}
     for path in paths:
-        try:
-            document = json.loads(path.read_text())
-            verdicts, environment = document["requirements"], document["environment"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} holds no results of a run: {error}") from None
-        for name, targets in verdicts.items():
+        document = read_results(path)
+        environment = document["environment"]
+        for name, targets in document["requirements"].items():
             for target, entry in targets.items():
                 _add(found.setdefault(target, {}), name, entry)
                 host = environment["host"]
@@ -303,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.html is not None:
             replace_text(options.html, html(report))
         return _judge(report, options.hold)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UsageError) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 1
 

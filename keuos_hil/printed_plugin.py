@@ -15,10 +15,11 @@ import pytest
 
 from . import printed, reporting
 from .bench import Bench, bench_key
-from .errors import Ended, Exited, PoweredOff, TargetFailure, UsageError
+from .errors import Ended, Exited, InfraError, PoweredOff, TargetFailure, UsageError
 from .image import Image
 from .record import Recorder
 from .rig import LiveTarget
+from .saved import replace_text
 
 #: After all that had to come, a kernel that stays silent for so long has no more to say.
 _QUIET_S = 1.0
@@ -117,9 +118,17 @@ def _run(config: pytest.Config, bench: Bench, target: str, image: Image) -> Run:
     finally:
         bench.rig.close()
     junit = bench.directory / f"lines-{target}.xml"
-    junit.write_text(printed.junit(found, str(image.kernel_path), "" if end is None else str(end), died(end)))
+    write_document(junit, printed.junit(found, str(image.kernel_path), "" if end is None else str(end), died(end)))
     _record(Recorder(bench.results, target, live.timebase.name), found)
     return Run(found, end, junit, live)
+
+
+def write_document(path: Path, text: str) -> None:
+    """Write the JUnit document whole, or not at all. Raises InfraError."""
+    try:
+        replace_text(path, text)
+    except OSError as error:
+        raise InfraError(f"what the lines said can't be written to {path}: {error.strerror}") from None
 
 
 def _collect(live: LiveTarget, run_for: float, wanted: list[str]) -> Ended | None:

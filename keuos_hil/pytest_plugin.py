@@ -322,7 +322,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             finally:
                 bench.write_report(path)
         except InfraError as error:
-            bench.unwritten = str(error)
+            bench.undone = str(error)
             _have_status(session, reporting.EXIT_BENCH, "what is said above of results, baseline or report")
         if bench.judgement is not None and bench.judgement.slower:
             slower = ", ".join(verdict.row for verdict in bench.judgement.slower)
@@ -357,8 +357,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     bench = config.stash[bench_key]
     if bench.has_directory and not config.getoption("collectonly"):
         write_summary(terminalreporter, bench)
-        if bench.unwritten:
-            terminalreporter.write_line(f"keuos-hil: {bench.unwritten}", red=True)
+        if bench.undone:
+            terminalreporter.write_line(f"keuos-hil: {bench.undone}", red=True)
         if bench.warning:
             terminalreporter.write_line(f"keuos-hil: {bench.warning}", yellow=True)
 

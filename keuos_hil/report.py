@@ -27,7 +27,7 @@ from .judged_table import Sheet, changes_sheets, headline, remarks, verdicts_she
 from .net.kept_frames import told
 from .netd_table import beside, packets
 from .results import VERDICTS
-from .rows_table import QUANTITY, is_row, ratio_to_floor, row_name, sorted_rows, with_interval
+from .rows_table import QUANTITY, is_row, ratio_to_floor, row_name, sorted_rows, tail_with_interval
 from .saved import replace_text
 from .terminal import number
 
@@ -157,7 +157,7 @@ def _figure(row: Mapping[str, Any]) -> str:
 
 def _full(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row with None for the figures that a single value has not."""
-    return dict.fromkeys(("value", "min", "p50", "p90", "p99", "p999", "max")) | dict(row)
+    return dict.fromkeys(("value", "min", "p50", "p90", "p99", "max")) | dict(row)
 
 
 def _judged(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,7 +230,7 @@ def _table(
     lines = []
     for row in rows:
         article = next((number(other["value"]) for other in row.get("beside", [])), "")
-        tails = [with_interval(row["tails"][name], 0) if name in row["tails"] else "" for name in ("p99", "p999")]
+        tails = [tail_with_interval(row["tails"][name]) if name in row["tails"] else "" for name in ("p99", "p999")]
         found = kept.get(row["samples"]["key"]) if row["samples"] is not None else None
         cells = [article, number(round(row["p50"])), number(round(row["p90"])), *tails, number(round(row["max"]))]
         cells += [ratio_to_floor(row)]

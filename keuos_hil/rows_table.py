@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
-from rich import box
 from rich.table import Table
 
 from . import histogram
+from .fitted import titled
 
 QUANTITY = "linux.round_trip"
 _BINS = 24
@@ -39,7 +39,10 @@ def ratio_to_floor(row: Mapping[str, Any]) -> str:
 def rows_table(
     measurements: Sequence[Mapping[str, Any]], samples: Mapping[str, ArrayLike], target: str
 ) -> Table | None:
-    """A line for each row and stratum, ordered by the ratio to its floor; None if there are none."""
+    """A line for each row and stratum, ordered by the ratio to its floor; None if there are none.
+
+    The last column, a histogram, is expendable (see :func:`keuos_hil.fitted.fitted`).
+    """
     rows = [row for row in measurements if is_row(row) and row["target"] == target]
     if not rows:
         return None
@@ -49,7 +52,7 @@ def rows_table(
         f"messages between two processes, there and back, on {target}, in ticks, timebase silicon; rounds/launches; "
     )
     title += "the article's figures are of another machine"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = titled(title)
     strata = {row["params"]["stratum"] for row in rows} != {"only"}
     for heading in ("row", "cores", *(["stratum"] if strata else [])):
         table.add_column(heading, no_wrap=True)
@@ -66,7 +69,7 @@ def rows_table(
             article,
             f"{row['p50']:,.0f}",
             f"{tails['p99']['value']:,.0f}",
-            with_interval(tails["p999"], 0),
+            tail_with_interval(tails["p999"]),
             ratio_to_floor(row),
             f"{row['ratio']['rounds']}/{row['ratio']['launches']}",
             str(sum(row["rejected"].values())),
@@ -86,6 +89,11 @@ def missing_lines(missing: Sequence[Mapping[str, Any]]) -> list[str]:
         name = ":".join(str(value) for value in row["params"].values() if value != "")
         by_reason.setdefault(f"{row['name']} on {row['target']}: {row['reason']}", []).append(name)
     return [f"missing, {reason}: {', '.join(names)}" for reason, names in by_reason.items()]
+
+
+def tail_with_interval(estimate: Mapping[str, Any]) -> str:
+    """A tail, which says nothing without its interval: too few rounds give none."""
+    return "too few" if estimate["ci95"] is None else with_interval(estimate, 0)
 
 
 def with_interval(estimate: Mapping[str, Any], digits: int) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table
 
 from .compare import THRESHOLD, Change, Verdict
+from .fitted import PLAIN_WIDTH, show, titled
 from .judged_table import Sheet, changes_sheets, headline, remarks, verdicts_sheet
 from .line import LineCounts
-from .netd_table import packets
+from .netd_table import beside, packets
 from .rows_table import is_row, missing_lines, rows_table
 
 if TYPE_CHECKING:  # the command keuos-hil shall not pay for pytest
@@ -23,10 +23,6 @@ if TYPE_CHECKING:  # the command keuos-hil shall not pay for pytest
 
     from .baseline import Judgement
     from .bench import Bench
-
-#: Of a file or a pipe, which has no width of its own.
-_PLAIN_WIDTH = 160
-
 
 #: A quantity that was measured for at least so many values of PIVOT, all else equal, is shown as a table by it.
 PIVOT, PIVOT_FROM = "size", 3
@@ -67,14 +63,10 @@ def _split(rows: list[dict[str, Any]]) -> tuple[dict[str, list[dict[str, Any]]],
     return pivoted, rest
 
 
-def _titled(title: str) -> Table:
-    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-
-
 def _pivot(title: str, rows: list[dict[str, Any]]) -> Table:
     """One line for each way of doing it, one column for each size: the median, or the value."""
     of = "median" if "p50" in rows[0] else "value"
-    table = _titled(f"{title}: {of} by {PIVOT} in bytes")
+    table = titled(f"{title}: {of} by {PIVOT} in bytes")
     names = list(dict.fromkeys(name for row in rows for name, _ in _others(row)))
     sizes = sorted({row["params"][PIVOT] for row in rows})
     for name in names:
@@ -92,38 +84,63 @@ def _pivot(title: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def _list(title: str, rows: list[dict[str, Any]]) -> Table:
-    """One line for each row, with everything that is known of it."""
-    table = _titled(title)
+    """One line for each row. A 99.9th percentile is not in it: these rows have no interval of it."""
+    table = titled(title)
     table.add_column("quantity", overflow="fold")
     table.add_column("with", overflow="fold")
-    for heading in ("n", "min", "p50", "95 % CI", "p90", "p99", "p99.9", "max"):
+    for heading in ("n", "min", "p50", "95 % CI", "p90", "p99", "max"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unit")
     for row in rows:
         params = " ".join(f"{name}={value}" for name, value in row["params"].items())
         interval = "" if row["ci95"] is None else f"{number(row['ci95'][0])}..{number(row['ci95'][1])}"
         if "value" in row:
-            cells = ["", "", number(row["value"]), interval, "", "", "", ""]
+            cells = ["", "", number(row["value"]), interval, "", "", ""]
         else:
-            names = ("p90", "p99", "p999", "max")
+            names = ("p90", "p99", "max")
             cells = [str(row["n"]), number(row["min"]), number(row["p50"]), interval, *(number(row[n]) for n in names)]
         table.add_row(row["name"], params, *cells, row["unit"])
     return table
 
 
-def netd(measurements: list[dict[str, Any]]) -> Table | None:
-    """What packets cost NetD, beside the article's figures; None if nothing of it was measured."""
+def netd(measurements: list[dict[str, Any]]) -> list[Table]:
+    """What packets cost NetD, beside the article's figures, and what that rests on; none if nothing was measured."""
     columns, lines = packets(measurements, number)
     if not lines:
-        return None
-    table = _titled("what packets cost NetD, beside the article's figures (cited, not measured here)")
+        return []
+    table = titled("what packets cost NetD, beside the article's figures (cited, not measured here)")
     table.add_column("quantity")
     table.add_column("unit")
     for heading in ("article", "traditional", *columns):
         table.add_column(heading, justify="right")
     for line in lines:
         table.add_row(line.what, line.unit, line.article, line.traditional, *line.cells)
-    return table
+    return [table, *_netd_beside(measurements)]
+
+
+def _netd_beside(measurements: list[dict[str, Any]]) -> list[Table]:
+    lines = beside(measurements, number)
+    if not lines:
+        return []
+    table = titled("what that rests on: waking, polling, setting up, starting again")
+    table.add_column("quantity")
+    table.add_column("ours", justify="right")
+    table.add_column("unit")
+    table.add_column("article")
+    for line in lines:
+        table.add_row(line.what, *line.cells, line.unit, line.article)
+    return [table]
+
+
+def published(references: Iterable[Mapping[str, Any]]) -> list[Table]:
+    """What others published; none if the run cites nothing."""
+    table = titled("published by others (cited, not measured here)")
+    table.add_column("what")
+    table.add_column("figure", justify="right")
+    table.add_column("unit")
+    for reference in references:
+        table.add_row(reference["what"], number(reference["value"]), reference["unit"])
+    return [table] if table.row_count else []
 
 
 def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
@@ -134,7 +151,7 @@ def comparison(measurements: Iterable[dict[str, Any]]) -> Table | None:
     rows = [row for row in measurements if {"at_most", "at_least", "beside"} & row.keys()]
     if not rows:
         return None
-    table = _titled("asked for, and published by others (cited, not measured here)")
+    table = titled("asked for, and published by others (cited, not measured here)")
     apart = [name for name in ("target", "timebase") if len({row[name] for row in rows}) > 1]
     for heading in ("quantity", "with", *apart):
         table.add_column(heading)
@@ -162,7 +179,7 @@ def missed(row: dict[str, Any]) -> bool:
 
 
 def _table(sheet: Sheet) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=sheet.below or None)
+    table = titled(caption=sheet.below)
     for heading, figures in sheet.headings:
         table.add_column(heading, justify="right" if figures else "left")
     for line in sheet.lines:
@@ -184,10 +201,10 @@ def _judged(terminal: RichConsole, path: Path, judgement: Judgement) -> None:
     """What a baseline says of the run: the rows that are slower, and of instructions whose code grew."""
     terminal.print(headline(str(path), judgement))
     if judgement.slower:
-        terminal.print(verdicts_table(judgement.slower, THRESHOLD))
+        show(terminal, verdicts_table(judgement.slower, THRESHOLD))
     for title, table in changes_tables(judgement.changes):
         terminal.print(f"  {title}")
-        terminal.print(table)
+        show(terminal, table)
     for line in remarks(judgement):
         terminal.print(f"  {line}")
 
@@ -204,7 +221,7 @@ def fuzz_matrix(fuzz: Iterable[dict[str, Any]]) -> list[Table]:
             f"{run['speed']}: {run['cases']:,} cases, {run['compared']:,} compared one by one, seed {run['seed']}"
             for run in runs
         )
-        table = _titled(f"gates fuzzed on {target}, compared cases by verdict ({kinds})")
+        table = titled(f"gates fuzzed on {target}, compared cases by verdict ({kinds})")
         verdicts = list(dict.fromkeys(verdict for run in runs for verdict in run["verdicts"]))
         table.add_column("field")
         table.add_column("mutation")
@@ -238,36 +255,34 @@ def number(value: float) -> str:
 def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     """Everything that this run has to say behind pytest's own lines."""
     writer = reporter._tw
-    width = writer.fullwidth if writer.hasmarkup else max(writer.fullwidth, _PLAIN_WIDTH)
+    width = writer.fullwidth if writer.hasmarkup else max(writer.fullwidth, PLAIN_WIDTH)
     # Names may be a kernel's own: nothing in them is markup.
     terminal = RichConsole(file=writer._file, width=width, highlight=False, markup=False, emoji=False)
     measurements = bench.results.measurements
     for target in dict.fromkeys(row["target"] for row in measurements):
         beside_floors = rows_table(measurements, bench.results.samples, target)
         if beside_floors is not None:
-            terminal.print(beside_floors)
+            show(terminal, beside_floors, expendable=1)
     others = [row for row in measurements if not is_row(row)]
-    for table in tables(others):
-        terminal.print(table)
-    of_netd = netd(measurements)
-    if of_netd is not None:
-        terminal.print(of_netd)
-    for table in fuzz_matrix(bench.results.fuzz):
-        terminal.print(table)
-    beside = comparison(others)
-    if beside is not None:
-        terminal.print(beside)
+    made = [*tables(others), *netd(measurements), *fuzz_matrix(bench.results.fuzz)]
+    asked = comparison(others)
+    made += [] if asked is None else [asked]
+    for table in [*made, *published(bench.results.references)]:
+        show(terminal, table)
+    if any(row["timebase"] == "silicon" for row in measurements):
+        for spoiler in bench.spoilers:
+            reporter.write_line(f"spoils timings: {spoiler['found']} ({spoiler['why']}); {spoiler['fix']}")
     for line in missing_lines(bench.results.missing):
         reporter.write_line(line)
     if bench.baseline is not None and bench.judgement is not None:
         _judged(terminal, bench.baseline.path, bench.judgement)
     for why in bench.rig.retries:
         reporter.write_line(f"started at the second try: {why}")
-    if not bench.unwritten:
+    if bench.results_path is not None:
         for name, counts in bench.results.lines.items():
             reporter.write_line(f"line of {name}: {LineCounts(**counts)}")  # type: ignore[arg-type]
         for line in boards(bench.results.tests.values()):
             reporter.write_line(line)
-        reporter.write_line(f"results: {bench.directory / 'results.json'}")
-        if bench.reports:
-            reporter.write_line(f"report: {bench.directory / 'report.html'}")
+        reporter.write_line(f"results: {bench.results_path}")
+    if bench.report_path is not None:
+        reporter.write_line(f"report: {bench.report_path}")

@@ -95,7 +95,7 @@ class LinuxSession:
     """See :class:`keuos_hil.parts.Session`, and Networked."""
 
     debug = power = None
-    timebase = Timebase("emulated")
+    timebase = Timebase("silicon")
     command = ""
 
     def __init__(
@@ -179,12 +179,12 @@ class LinuxSession:
 class Linux:
     """See :class:`keuos_hil.parts.Resident`."""
 
-    timebase = Timebase("emulated")
+    timebase = Timebase("silicon")
     capabilities = frozenset({"link", "sockets", "mtu"} | ({"native-rows"} if can_measure() else set()))
 
     def __init__(self, name: str, options: LinuxOptions, run: RunOptions) -> None:
-        if run.timebase not in ("default", "emulated"):
-            raise UsageError(f"target {name}: no timebase {run.timebase!r}; its clock is the host's")
+        if run.timebase not in ("default", "silicon"):
+            raise UsageError(f"target {name}: no timebase {run.timebase!r}; this machine's counter is its own: silicon")
         require_mtu(name, options.mtu)
         self._settings = all_settings(name, options.set)
         if options.launches < 1 or options.rounds < ROUNDS_MIN:

@@ -171,7 +171,12 @@ def test_x(target, record):
     shares = {"executed": {"kernel": {"trap": 40.0, "gate_pass": value - 40}}} if "SHARES" in os.environ else {}
     record.add("x", {"a": 1}, value=value, timebase="instructions", more=shares)
     assert "FAIL" not in os.environ
+
+def test_ctrl_c():
+    if "INTERRUPT" in os.environ:
+        raise KeyboardInterrupt
 """
+RESULTS_LINE = "results: */results.json"
 
 
 @pytest.mark.skipif(not linux_native.can_measure(), reason="target linux needs a checkout")
@@ -184,9 +189,14 @@ def test_a_run_is_kept_and_a_later_one_fails_by_what_it_takes_more(pytester, mon
 
     monkeypatch.setenv("FAIL", "1")
     refused = run(100, "--save-baseline=base.json")
-    refused.stdout.fnmatch_lines(["*no baseline *base.json was saved: the run failed"])
-    assert not (pytester.path / "base.json").exists()
+    refused.stdout.fnmatch_lines([RESULTS_LINE, "*no baseline *base.json was saved: the run failed"])
     monkeypatch.delenv("FAIL")
+    monkeypatch.setenv("INTERRUPT", "1")
+    interrupted = run(100, "--save-baseline=base.json")
+    assert interrupted.ret == pytest.ExitCode.INTERRUPTED
+    interrupted.stdout.fnmatch_lines([RESULTS_LINE])
+    assert not (pytester.path / "base.json").exists()
+    monkeypatch.delenv("INTERRUPT")
     assert run(100, "--save-baseline=base.json").ret == pytest.ExitCode.OK
     same = run(100, "--baseline=base.json")
     assert same.ret == pytest.ExitCode.OK
@@ -201,7 +211,9 @@ def test_a_run_is_kept_and_a_later_one_fails_by_what_it_takes_more(pytester, mon
     (pytester.path / "other.json").write_text(json.dumps(for_other))
     nothing = run(100, "--baseline=other.json")
     assert nothing.ret == EXIT_BENCH
-    nothing.stdout.fnmatch_lines(["keuos-hil: *other.json: no row could be judged: the target is another in the base*"])
+    nothing.stdout.fnmatch_lines(
+        [RESULTS_LINE, "keuos-hil: *other.json: no row could be judged: the target is another in the base*"]
+    )
     assert nothing.outlines[-1].startswith("keuos-hil: status 10: ")
     pytester.makepyfile("def test_y(): pass")
     unmeasured = run(100, "--baseline=base.json")
@@ -246,6 +258,6 @@ def test_a_judged_run_s_results_and_report_tell_the_function_that_grew_as_the_te
     unlike["environment"]["timebases"]["linux"] = "another"
     (pytester.path / "base.json").write_text(json.dumps(unlike))
     made, document, report = run(100, "--baseline=base.json")
-    made.stdout.fnmatch_lines(["*the timebase of linux was another*"])
+    made.stdout.fnmatch_lines([RESULTS_LINE, "report: */report.html", "*the timebase of linux was another*"])
     assert "baseline" not in document
     assert "<h2>Tests</h2>" in report, "a run that is not alike has a report all the same"

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from keuos_hil import conformance, requirements
+from keuos_hil.environment import host_environment
 from keuos_hil.errors import UsageError
 from keuos_hil.results import Results
 
+ENVIRONMENT = host_environment() | {"seed": 1, "timebases": {}, "commands": {}}
 TABLE = Path(requirements.__file__).parent / "net" / "requirements.csv"
 
 
@@ -117,7 +119,7 @@ def test_a_row_leads_to_the_text_and_to_the_cases_that_show_it(tmp_path, capsys)
     for case in ("[1]", "[2]"):
         found.add_evidence("9293:MUST-35", "netd", f"{file}::{function}{case}", "passed")
     found.add_evidence("7323:RST", "netd", "tcp/test_gone.py::test_gone", "passed")
-    found.write(tmp_path, {"time": "now", "host": {"system": "here"}})
+    found.write(tmp_path, ENVIRONMENT)
     html = tmp_path / "page.html"
     assert conformance.main([str(tmp_path / "results.json"), "--html", str(html)]) == 0
     line = (TABLE.parents[2] / "suites" / file).read_text().partition(f"def {function}(")[0].count("\n") + 1
@@ -137,7 +139,8 @@ def test_a_file_that_is_no_result_is_one_line(tmp_path, capsys):
     path = tmp_path / "results.json"
     path.write_text("[]")
     assert conformance.main([str(path)]) == 1
-    assert capsys.readouterr().err.startswith(f"conformance: {path} holds no results of a run")
+    said = f"conformance: {path} is not the results.json of a run: its schema is not keuos-hil/results\n"
+    assert capsys.readouterr().err == said
 
 
 def test_evidence_survives_the_way_between_processes():
@@ -158,7 +161,7 @@ def test_a_skip_is_told_and_counts_only_where_nothing_ran(tmp_path, capsys):
     other.add_evidence("9293:MUST-3", "netd", "b", "passed")
     other.add_skip("9293:MUST-3", "netd", "no clock")
     other.merge(one.to_text())
-    other.write(tmp_path, {"time": "now", "host": {"system": "here"}})
+    other.write(tmp_path, ENVIRONMENT)
     assert conformance.main([str(tmp_path / "results.json")]) == 0
     page = capsys.readouterr().out
     verdicts = {row.split(" | ")[0].removeprefix("| "): row.split(" | ")[4] for row in page.splitlines() if "|" in row}
@@ -175,7 +178,7 @@ def _run_of(verdicts, path, target="netd"):
         verdict = verdicts.get(name, None if name in conformance.waivers() else "passed")
         if verdict is not None:
             found.add_evidence(name, target, "case", verdict, "why" if verdict == "xfailed" else "")
-    found.write(path, {"time": "now", "host": {"system": "here"}})
+    found.write(path, ENVIRONMENT)
     return str(path / "results.json")
 
 

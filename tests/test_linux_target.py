@@ -22,6 +22,7 @@ from keuos_hil.net import wire
 from keuos_hil.net.host import Host
 from keuos_hil.net.sockets import App, pattern_crc
 from keuos_hil.net.tcp import Stack
+from keuos_hil.parts import Timebase
 
 
 @pytest.fixture
@@ -38,6 +39,13 @@ def net(session):
     stack = Stack(host, App(session.sockets, host), lambda: next(ports))
     yield stack
     stack.clean_up()
+
+
+def test_its_timebase_is_this_machine_s_own_counter(session):
+    target = Linux("linux", LinuxOptions(), RunOptions(timebase="silicon"))
+    assert target.timebase == session.timebase == Timebase("silicon")
+    with pytest.raises(UsageError, match="target linux: no timebase 'emulated'; this machine's counter is its own"):
+        Linux("linux", LinuxOptions(), RunOptions(timebase="emulated"))
 
 
 def test_the_stack_answers_arp_and_echo(session):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keuos_hil.errors import InfraError
 from keuos_hil.printed import BenchLine, Line, Mark, junit, parse, parse_expected
+from keuos_hil.printed_plugin import write_document
 
 TEXT = """\
 booting ...
@@ -21,6 +24,15 @@ TEST:spsc:part two:BEGIN
 TEST:spsc:PARTIAL 3 of 4
 BENCH:ipc:avg=174 min=1.5e2, unit=cycles
 """
+
+
+def test_a_full_disk_is_the_bench_s_fault_and_leaves_the_junit_document_as_it_was(tmp_path):
+    path = tmp_path / "lines-t.xml"
+    path.write_text("old")
+    (tmp_path / f".{path.name}.{os.getpid()}.partial").symlink_to("/dev/full")
+    with pytest.raises(InfraError, match=r"what the lines said can't be written to .*lines-t.xml: No space left"):
+        write_document(path, "<testsuites/>")
+    assert path.read_text() == "old"
 
 
 def test_every_form_of_line_is_understood():

@@ -24,7 +24,7 @@ def test_rows_stand_by_their_ratio_with_every_interval():
     assert cells["stratum"] == ["near", "near"]
     assert cells["article"] == ["", "610"]
     assert cells["to floor [95 %]"] == ["1.060 [1.039..1.081]", "300 [294..306]"]
-    assert cells["p99.9 [95 %]"][0] == "540 [no interval]"
+    assert cells["p99.9 [95 %]"][0] == "too few"
     assert cells["rounds"] == ["30/5", "30/5"]
     assert cells["rejected"] == ["2", "2"]
     histograms = list(table.columns[-1].cells)

@@ -67,7 +67,7 @@ def _record_row(record: Recorder, found: Figures, medians: list[float]) -> dict[
         more["ratio"] = judged.ratio.to_dict() | {"medians": medians}
         more["tails"] = {tail: estimate.to_dict() for tail, estimate in found.tails.items()}
     cited = {"the article": ARTICLE[name.row]} if name.row in ARTICLE and name.how != "busy" else None
-    return record.add(quantity, params, unit, samples=found.samples, timebase="silicon", beside=cited, more=more)
+    return record.add(quantity, params, unit, samples=found.samples, beside=cited, more=more)
 
 
 def _record_ratio(
@@ -87,7 +87,6 @@ def _record_ratio(
             value=estimate.value,
             ci95=interval,
             ci_of="value",
-            timebase="silicon",
             more=more,
             **limit,  # type: ignore[arg-type]
         )
