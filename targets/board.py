@@ -55,8 +55,15 @@ class BoardOptions:
     processor: str = field(
         default="",
         metadata={
-            "help": "what its processor is, for the report; of one that QEMU emulates it says -accel tcg, and tests "
-            "allow for what that does not raise"
+            "help": "what its processor is, for the report; of one that QEMU emulates it says qemu, and tests allow "
+            "for what its devices do not check"
+        },
+    )
+    deviations: dict[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "help": "attempts of the program probe that end otherwise than the architecture's manual demands: name, or "
+            "pattern, and how it ends there, such as fault_read or survives"
         },
     )
     power: dict[str, Any] = field(default_factory=dict, metadata={"help": "how it is switched"})
@@ -251,8 +258,15 @@ class Board:
             )
         if options.baud <= 0:
             raise UsageError(f"target {name}: baud = {options.baud}; expected a bit rate, such as 115200")
+        for attempt, ending in options.deviations.items():
+            if not isinstance(ending, str):
+                raise UsageError(
+                    f"[targets.{name}.deviations]: {attempt}: expected how it ends, as a string, found {ending!r}"
+                )
         self.name = name
         self.options = options
+        #: See keuos_hil.parts.Deviating.
+        self.deviations: Mapping[str, str] = options.deviations
         self.architecture = options.arch
         self.panic_patterns = run.panic_patterns
         self.power: BoardPower = self._part("power", run)

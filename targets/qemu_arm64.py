@@ -38,7 +38,7 @@ _ASKED = {
     ),
 }
 #: What TCG 7.2 does not raise.
-_DEVIATIONS = {"alignment_of_the_stack_pointer": "survives"}
+TCG_DEVIATIONS = {"alignment_of_the_stack_pointer": "survives"}
 #: System registers by Debug's names and QEMU's; its monitor shows none of an Arm core's.
 _REGISTERS = {
     name: name.upper()
@@ -108,7 +108,7 @@ class QemuArm64:
     @property
     def deviations(self) -> Mapping[str, str]:
         """See Deviating: TCG's."""
-        return _DEVIATIONS if self._machine.emulates else {}
+        return TCG_DEVIATIONS if self._machine.emulates else {}
 
     @property
     def timebase(self) -> Timebase:

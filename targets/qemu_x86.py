@@ -38,7 +38,7 @@ _ASKED = {
 }
 #: What TCG 7.2 (by its sources later ones, too) does not raise. Before 9.1 it reads the stack of IRET and far returns
 #: as the kernel would, and SMAP stops that: "target/i386/tcg: Allow IRET from user mode to user mode with SMAP".
-_DEVIATIONS = {
+TCG_DEVIATIONS = {
     "arithmetic_simd_divide_unmasked": "survives",
     "illegal_mxcsr_reserved_bits": "survives",
     "*_iret*": "fault_read",
@@ -104,7 +104,7 @@ class QemuX86:
     @property
     def deviations(self) -> Mapping[str, str]:
         """See Deviating: TCG's."""
-        return _DEVIATIONS if self._machine.emulates else {}
+        return TCG_DEVIATIONS if self._machine.emulates else {}
 
     @property
     def timebase(self) -> Timebase:

@@ -30,6 +30,7 @@ from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.hookspecs import PartType, RunOptions
 from keuos_hil.net import wire
 from keuos_hil.oracle.siphash import siphash_2_4
+from keuos_hil.parts import Deviating
 from keuos_hil.streams import SocketStream
 
 GOOD = """
@@ -96,6 +97,15 @@ def test_a_debug_probe_without_physical_addresses_lets_gdb_attach_and_no_test_lo
     assert not {"debug", "pause"} & board.capabilities
     assert board.debug.open({})[0] is None
     assert board.debug.attach_command({}) == "gdb -ex 'target remote localhost:3333'"
+
+
+def test_a_board_says_what_its_processor_does_otherwise_than_the_manual(make):
+    board = make(GOOD + '[targets.rpi.deviations]\n"*_iret*" = "fault_read"\n')
+    assert isinstance(board, Deviating)
+    assert board.deviations == {"*_iret*": "fault_read"}
+    assert make(GOOD).deviations == {}
+    with pytest.raises(UsageError, match=r"\[targets.rpi.deviations\]: x: expected how it ends, as a string, found 3"):
+        make(GOOD + "[targets.rpi.deviations]\nx = 3\n")
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keuos_hil.plugins.child_process import ChildProcess
+from keuos_hil.targets import qemu_arm64, qemu_x86
 
 from .damage import Line, Noise
 from .segment import Segment
 
 ROOT = Path(__file__).resolve().parents[2]
 UBOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
-#: By this a test knows that it runs on TCG, which does not raise all that silicon does.
+#: By this a test knows that it runs on QEMU, whose devices do not check all that silicon does.
 PROCESSOR = "qemu -accel tcg -cpu max"
+#: What TCG does not raise.
+DEVIATIONS = {"arm64": qemu_arm64.TCG_DEVIATIONS, "x86_64": qemu_x86.TCG_DEVIATIONS}
 _READ = 4096
 
 
@@ -409,6 +412,8 @@ class Bench:
         for key, value in first.items():
             shown = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else value
             lines.append(f"{key} = {shown}")
+        lines += [f"[targets.{name}.deviations]"]
+        lines += [f'"{attempt}" = "{ending}"' for attempt, ending in DEVIATIONS[self.kind.arch].items()]
         lines += [f"[targets.{name}.power]", 'part = "command"', f"cycle = {argv('cycle')}"]
         if button:
             lines.append(f"reset = {argv('reset')}")

@@ -19,7 +19,12 @@ Runs = Callable[..., Run]
 LOSSY = Noise(flip=1e-4, drop=2e-5, insert=2e-5)
 #: What a boot ROM says in another baud rate before anything else.
 GARBAGE = 300
-SHORT = ("suites/boot/test_processes.py", "-k", "exception or hostile or quota or executed")
+SHORT = (
+    "suites/boot/test_processes.py",
+    "suites/boot/test_cpu_state.py",
+    "-k",
+    "exception or hostile or quota or executed",
+)
 
 #: What a PC boots and what its NIC (an 82574) does, in short.
 PC_SHORT = "not recorded and not hundred and not keeps_every and not killed and not three_times and not interrupts"
@@ -121,8 +126,8 @@ def test_a_suite_passes_on_an_arm_board_whose_line_damages_bytes(make_bench: Mak
 
 def test_a_suite_passes_on_a_pc_that_grub_starts_from_a_stick(make_bench: Make, run: Runs) -> None:
     bench = make_bench("pc")
-    suites = ["suites/boot/test_boot.py", "suites/net/test_nic.py", "-k", PC_SHORT]
-    done = run(bench.configuration("pc"), "--target=pc", *suites)
+    suites = ["suites/boot/test_boot.py", "suites/boot/test_cpu_state.py", "suites/net/test_nic.py", "-k", PC_SHORT]
+    done = run(bench.configuration("pc"), "--target=board", *suites)
     assert done.status == 0, done.output[-4000:]
     assert sum(verdict == "passed" for verdict in done.verdicts.values()) > 10
     frames = ["test_a_frame_from_the_wire_arrives_as_it_was_sent", "test_a_reset_function_starts_over"]
