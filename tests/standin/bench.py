@@ -19,7 +19,7 @@ import time
 import tty
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keuos_hil.plugins.child_process import ChildProcess
@@ -39,12 +39,20 @@ _READ = 4096
 
 @dataclass(frozen=True)
 class Kind:
-    """What a stand-in emulates."""
+    """What a stand-in emulates.
+
+    Attributes:
+        argv: QEMU's command line; names of files in braces.
+        nics: the models of its NICs.
+        served: whether the last of them is on a network of its own, with a TFTP server that serves the folder `served`
+            at 10.0.2.2.
+    """
 
     name: str
     arch: str
     argv: tuple[str, ...]
     nics: tuple[str, ...]
+    served: bool = False
 
 
 ARM64 = Kind(
@@ -81,7 +89,8 @@ PRELOADED = Kind(
     ),
     ("virtio-net-pci,disable-legacy=on",),
 )
-KINDS = {kind.name: kind for kind in (ARM64, PC, PRELOADED)}
+SERVED = replace(ARM64, name="served", served=True)
+KINDS = {kind.name: kind for kind in (ARM64, PC, PRELOADED, SERVED)}
 
 
 def _mac(number: int) -> str:
@@ -95,7 +104,8 @@ class Bench:
     Args:
         place: a folder of its own; paths of sockets must fit in 108 bytes.
         kind: a key of KINDS.
-        files: what the kind's command line has in braces: the stick that a PC boots from, kernel and initrd.
+        files: what the kind's command line has in braces: the stick that a PC boots from, kernel and initrd; or the
+            folder `served`.
         noise: of the line, both ways.
         baud: of the line; 0 for as fast as it goes.
         garbage: bytes that are said in another baud rate when the power comes.
@@ -155,7 +165,7 @@ class Bench:
     def _lay_wires(self) -> list[tuple[Path, Path]]:
         """Of each NIC: the path of QEMU's socket, and the one it sends to; a segment joins several."""
         host, link = self.place / "host", self.place / "link"
-        count = len(self.kind.nics)
+        count = len(self.kind.nics) - self.kind.served
         if count == 1:
             return [(link, host)]
         wires = [(self.place / f"nic{number}", self.place / f"port{number}") for number in range(count)]
@@ -330,10 +340,11 @@ class Bench:
             argv = [argument.format_map(self._files) for argument in self.kind.argv]
             argv += ["-display", "none", "-nodefaults"]
             argv += ["-chardev", f"socket,id=line,fd={far.fileno()}", "-serial", "chardev:line"]
-            for number, nic in enumerate(self.kind.nics):
-                here, there = self._wires[number]
-                argv += ["-netdev", f"dgram,id=wire{number},local.type=unix,local.path={here}"]
-                argv[-1] += f",remote.type=unix,remote.path={there}"
+            wires = [f"dgram,local.type=unix,local.path={h},remote.type=unix,remote.path={t}" for h, t in self._wires]
+            if self.kind.served:
+                wires.append(f"user,restrict=on,tftp={self._files['served']}")
+            for number, (nic, wire) in enumerate(zip(self.kind.nics, wires, strict=True)):
+                argv += ["-netdev", f"{wire},id=wire{number}"]
                 argv += ["-device", f"{nic},netdev=wire{number},mac={_mac(number)},romfile="]
             argv += ["-gdb", f"unix:{self.gdb},server=on,wait=off"]
             argv += [
@@ -393,12 +404,13 @@ class Bench:
         name: str,
         *,
         load: str = "",
+        fetch: Mapping[str, str] | None = None,
         link: Mapping[str, str] | None = None,
         debug: bool = True,
         button: bool = True,
         **more: object,
     ) -> str:
-        """The tables that describe this bench as the target `name`; `more` are keys of its first.
+        """The tables that describe this bench as the target `name`; `more` are keys of its first, `fetch` of `load`.
 
         `link`: the table of that name, for a wire that somebody has put between; by default the sockets here.
         """
@@ -418,6 +430,7 @@ class Bench:
         if button:
             lines.append(f"reset = {argv('reset')}")
         lines += [f"[targets.{name}.load]", f'part = "{load}"']
+        lines += [f'{key} = "{value}"' for key, value in (fetch or {}).items()]
         link = link or {"part": "dgram", "local": f"{self.place}/host", "remote": f"{self.place}/link"}
         lines += [f"[targets.{name}.link]", *(f'{key} = "{value}"' for key, value in link.items())]
         if debug:

@@ -17,6 +17,7 @@ from keuos_hil.errors import InfraError
 from keuos_hil.locks import file_lock
 
 from .bench import ROOT
+from .port_server import PortServer
 
 _ENVIRONMENT = ROOT / "build" / "labgrid"
 _INSTALL_S = 600.0
@@ -41,7 +42,7 @@ def installed() -> Path:
 
 
 class Lab:
-    """A coordinator with a place for each of `ports`, name to TCP port of a raw serial line; all have one tag.
+    """A coordinator with a place for each of `ports`, name to the server of its serial line; all have one tag.
 
     Args:
         folder: for the coordinator's state; its own.
@@ -49,7 +50,7 @@ class Lab:
 
     tag = "board=standin"
 
-    def __init__(self, folder: Path, ports: Mapping[str, int]) -> None:
+    def __init__(self, folder: Path, ports: Mapping[str, PortServer]) -> None:
         self.client = installed() / "labgrid-client"
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.coordinator = f"127.0.0.1:{free.getsockname()[1]}"
@@ -60,7 +61,7 @@ class Lab:
             self.close()
             raise
 
-    def _start(self, folder: Path, ports: Mapping[str, int]) -> None:
+    def _start(self, folder: Path, ports: Mapping[str, PortServer]) -> None:
         programs = self.client.parent
         state = folder / "coordinator"
         state.mkdir()
@@ -70,8 +71,9 @@ class Lab:
         resources = folder / "exporter.yaml"
         resources.write_text(
             "".join(
-                f"{name}:\n  NetworkSerialPort:\n    host: 127.0.0.1\n    port: {port}\n    protocol: raw\n"
-                for name, port in ports.items()
+                f"{name}:\n  NetworkSerialPort:\n    host: 127.0.0.1\n    port: {server.port}\n"
+                f"    protocol: {server.protocol}\n"
+                for name, server in ports.items()
             )
         )
         self._until(lambda: self.say("places") is not None)

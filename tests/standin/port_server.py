@@ -32,6 +32,11 @@ class PortServer:
         self._thread.start()
 
     @property
+    def protocol(self) -> str:
+        """Its name, as labgrid calls it."""
+        return "rfc2217" if self._rfc2217 else "raw"
+
+    @property
     def url(self) -> str:
         """What a board's table says as its console."""
         return f"{'rfc2217' if self._rfc2217 else 'socket'}://127.0.0.1:{self.port}"

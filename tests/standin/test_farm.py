@@ -34,11 +34,12 @@ class Farm:
 
 @pytest.fixture
 def farm(make_bench: Callable[..., Bench], tmp_path: Path) -> Iterator[Farm]:
-    """Two arm64 stand-ins on a labgrid of their own."""
+    """Two arm64 stand-ins on a labgrid of their own, one's serial line by raw TCP, the other's by RFC 2217."""
     with ExitStack() as stack:
         benches = {name: make_bench("arm64", name=name) for name in NAMES}
         ports = {
-            name: stack.enter_context(PortServer(bench.tty, rfc2217=False)).port for name, bench in benches.items()
+            name: stack.enter_context(PortServer(bench.tty, rfc2217=name == NAMES[1]))
+            for name, bench in benches.items()
         }
         lab = stack.enter_context(Lab(tmp_path, ports))
         first = benches[NAMES[0]]
