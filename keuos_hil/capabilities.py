@@ -28,9 +28,13 @@ class Capability:
 
 
 _ALL = (
-    Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86, qemu-arm64"),
+    Capability("debug", Kind.TARGET, "a target with a Debug part: qemu-x86, qemu-arm64, a board with a probe"),
     Capability("registers", Kind.TARGET, "a target whose Debug part reads control registers, too: an emulator"),
-    Capability("pause", Kind.TARGET, "a target whose Debug part can stop the machine: qemu-x86, qemu-arm64"),
+    Capability(
+        "pause",
+        Kind.TARGET,
+        "a target whose Debug part can stop the machine: qemu-x86, qemu-arm64, a board with a probe",
+    ),
     Capability(
         "live-debug", Kind.TARGET, "a target whose Debug part works beside the running machine: qemu-x86, qemu-arm64"
     ),

@@ -24,6 +24,7 @@ from . import histogram
 from .baseline import Judgement
 from .errors import UsageError
 from .judged_table import Sheet, changes_sheets, headline, remarks, verdicts_sheet
+from .line import LineCounts
 from .net.kept_frames import told
 from .netd_table import beside, packets
 from .results import VERDICTS
@@ -128,6 +129,7 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
         matrices=matrices,
         fuzz=fuzz,
         tests=results["tests"],
+        on_boards=any("board" in test for test in results["tests"]),
         facts=_facts(results),
     )
 
@@ -205,6 +207,7 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts += [("python", environment["python"]), ("seed", str(environment["seed"]))]
     facts += [(f"build of {name}", build) for name, build in results["build_id"].items()]
     facts += [(f"machine of {name}", command) for name, command in environment["commands"].items() if command]
+    facts += [(f"line of {name}", str(LineCounts(**counts))) for name, counts in environment.get("lines", {}).items()]
     return facts
 
 

@@ -115,6 +115,15 @@ def test_everything_that_a_run_has_is_in_it(folder):
     assert text.count("<svg") == 1
 
 
+def test_which_board_ran_a_test_and_what_its_line_did_stand_in_it(filled, tmp_path):
+    filled.add_test("boot/test_y.py::test_b[farm]", "farm", "passed", 0.25, "north")
+    lines = {"farm": {"repeated_requests": 3, "damaged_frames": 1}}
+    filled.write(tmp_path, host_environment() | {"seed": 7, "timebases": {}, "commands": {}, "lines": lines})
+    text = text_of(tmp_path)
+    assert '<td>boot/test_y.py::test_b[farm]</td><td>north</td><td class="passed">' in text
+    assert "3 requests repeated, 1 damaged frame" in text
+
+
 def test_what_a_baseline_says_stands_in_it(folder):
     text = text_of(folder)
     for part in ("baseline kept/base.json: 2 rows compared, 1 slower", "over 1.02",

@@ -19,24 +19,39 @@ COOKIE = (0x1122334455667788, 0x99AABBCCDDEEFF00)
 
 
 @dataclass
-class Pair:
-    """Two suspended processes, the channel between them, and what is known of it without asking the kernel.
+class Ends:
+    """Two suspended processes and the channel between them; nothing is known of its key.
 
     Attributes:
-        facts: what the gates must go by.
         events_from: the event record's next sequence number when the channel was bound.
     """
 
     agent: Agent
     sender: Process
     receiver: Process
-    handle: ChannelHandle
-    facts: Channel
     events_from: int
 
     def constant(self, name: str) -> int:
         """An enumerator of the sender's program."""
         return self.sender.elf.layouts.constant(name)
+
+    def run(self, timeout: float = 15.0) -> tuple[Exit, Exit]:
+        """Start both and wait until both have ended: (sender's end, receiver's end)."""
+        self.receiver.start()
+        self.sender.start()
+        return self.sender.wait_exit(timeout), self.receiver.wait_exit(timeout)
+
+
+@dataclass
+class Pair(Ends):
+    """The same, and what is known of the channel without asking the kernel.
+
+    Attributes:
+        facts: what the gates must go by.
+    """
+
+    handle: ChannelHandle
+    facts: Channel
 
     def literal(self, descriptor: Descriptor) -> Record:
         """The descriptor as a value for the sender's params."""
@@ -45,12 +60,6 @@ class Pair:
     def valid(self, shadow: Shadow, length: int, *, template: int = 0, offset: int | None = None) -> Descriptor:
         """The descriptor that an honest sender would write next; the cookies tell it from an empty slot."""
         return self.facts.valid(shadow, length, template=template, offset=offset, cookie=COOKIE)
-
-    def run(self, timeout: float = 15.0) -> tuple[Exit, Exit]:
-        """Start both and wait until both have ended: (sender's end, receiver's end)."""
-        self.receiver.start()
-        self.sender.start()
-        return self.sender.wait_exit(timeout), self.receiver.wait_exit(timeout)
 
     def events(self, kind: str) -> list[Record]:
         """What was recorded of this channel since it was bound; kind: an enum keuos_event_kind without prefix."""
@@ -88,6 +97,19 @@ def bind_known(
     return handle, facts
 
 
+def _spawn(agent: Agent, sender: str) -> tuple[Process, Process]:
+    producer = agent.spawn(sender, core=1 if agent.info().cores > 1 else 0, suspended=True)
+    return producer, agent.spawn("gate_receiver", core=0, suspended=True)
+
+
+def make_ends(agent: Agent, *, sender: str = "gate_sender") -> Ends:
+    """Spawn and bind a verified channel; nothing runs yet. sender: the program that is the producer."""
+    events_from = agent.next_event()
+    producer, receiver = _spawn(agent, sender)
+    agent.bind(producer, receiver, "verified", order=ORDER)
+    return Ends(agent, producer, receiver, events_from)
+
+
 def make_pair(
     target: LiveTarget,
     agent: Agent,
@@ -97,9 +119,8 @@ def make_pair(
     mode: str = "verified",
     order: int | None = ORDER,
 ) -> Pair:
-    """Spawn and bind; nothing runs yet. sender: the program that is the producer."""
+    """The same, and with a target whose memory can be read from outside, the channel's key."""
     events_from = agent.next_event()
-    producer = agent.spawn(sender, core=1 if agent.info().cores > 1 else 0, suspended=True)
-    receiver = agent.spawn("gate_receiver", core=0, suspended=True)
+    producer, receiver = _spawn(agent, sender)
     handle, facts = bind_known(target, agent, producer, receiver, mode=mode, order=order)
-    return Pair(agent, producer, receiver, handle, facts, events_from)
+    return Pair(agent, producer, receiver, events_from, handle, facts)

@@ -12,7 +12,7 @@ from keuos_hil.agent import Agent
 from .puppet import Puppet
 from .test_page_tables import ALL_RIGHTS, GRANT, READ, WRITE, share
 
-pytestmark = pytest.mark.needs("agent", "channels", "debug")
+pytestmark = pytest.mark.needs("agent", "channels")
 
 #: enum keuos_right, beside those of test_page_tables.
 BIND = 2

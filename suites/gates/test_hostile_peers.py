@@ -17,7 +17,7 @@ from .honest import Honest, honest_beside
 from .hostile import hostile, wait_stage, wait_turns
 from .pair import ORDER
 
-pytestmark = pytest.mark.needs("agent", "channels", "debug", "smp")
+pytestmark = pytest.mark.needs("agent", "channels", "smp")
 
 MODES = ("polled", "polled_proof", "verified")
 #: Pages of a channel by what a consumer may do with them (keuos/channel.h); the mailbox only on a verified channel.

@@ -17,7 +17,7 @@ from .honest import honest_beside
 from .hostile import hostile
 from .pair import ORDER, Pair, bind_known, make_pair
 
-pytestmark = pytest.mark.needs("agent", "channels", "debug")
+pytestmark = pytest.mark.needs("agent", "channels")
 
 
 def _sealed_by_kernel(target: LiveTarget, channel: int) -> list[Sealed]:
@@ -32,6 +32,7 @@ def _sealed_by_kernel(target: LiveTarget, channel: int) -> list[Sealed]:
     return [Sealed(**{name: int(row[name]) for name in dtype.names or ()}) for row in rows]
 
 
+@pytest.mark.needs("debug")
 def test_no_template_beyond_the_interface_is_sealed(
     target: LiveTarget, agent: Agent, image: Image, record: Recorder
 ) -> None:
@@ -71,6 +72,7 @@ def _refused(pair: Pair, bad: Descriptor, verdict: str, good: int = 3, length: i
     assert pair.receiver.read_struct("results").received == good
 
 
+@pytest.mark.needs("debug")
 @pytest.mark.parametrize(
     ("keep", "verdict"), [("everything", "state"), ("all_but_the_generation", "tag"), ("the_tag_alone", "tag")]
 )

@@ -11,7 +11,7 @@ from .puppet import Puppet
 #: KEUOS_FOREVER, which is a macro.
 FOREVER = 2**64 - 1
 
-pytestmark = pytest.mark.needs("agent", "channels", "debug")
+pytestmark = pytest.mark.needs("agent", "channels")
 
 
 def test_a_notification_that_comes_before_the_wait_is_there_when_it_comes(agent: Agent) -> None:

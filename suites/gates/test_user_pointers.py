@@ -16,7 +16,7 @@ from keuos_hil.rig import LiveTarget
 from .moments import Auditor, protections_of
 from .puppet import Puppet, fill_words
 
-pytestmark = pytest.mark.needs("agent", "channels", "debug")
+pytestmark = pytest.mark.needs("agent", "channels")
 
 #: Bytes of the kernel's that are looked at from outside.
 SPOT = 256
@@ -85,7 +85,8 @@ def test_no_call_takes_a_pointer_outside_its_callers_memory(
     kernel = [
         (target.image.kernel.physical(image.kernel.symbol(name).address)) for name in ("boot_info", "frame_alloc")
     ]
-    before = [target.debug.read_physical(at, SPOT) for at in kernel]
+    looks = target.session.debug is not None  # without, an answer of EFAULT is all there is to hold the kernel to
+    before = [target.debug.read_physical(at, SPOT) for at in kernel if looks]
     with Puppet(agent) as puppet:
         agent.bind(puppet.process, puppet.process, "polled")  # what CHANNEL_ACCEPT would tell of
         wrong = {}
@@ -97,10 +98,10 @@ def test_no_call_takes_a_pointer_outside_its_callers_memory(
         assert wrong == {}
         kept = puppet.process.read(puppet.address("scratch"), 8)
         assert kept == bytes(8), f"{kept!r} came from where the puppet may not read"
-    assert [target.debug.read_physical(at, SPOT) for at in kernel] == before
+    assert [target.debug.read_physical(at, SPOT) for at in kernel if looks] == before
 
 
-@pytest.mark.needs("registers", "pause", "entropy")
+@pytest.mark.needs("debug", "registers", "pause", "entropy")
 def test_no_call_writes_into_code_or_constants_even_of_ones_own(target: LiveTarget, agent: Agent) -> None:
     """By what a call answers, and by one process writing another's memory: itself, its sibling, a child."""
     auditor = Auditor(target, protections_of(agent))

@@ -275,13 +275,14 @@ def test_a_whole_image_goes_over_a_serial_line_that_damages_bytes_though_a_reset
     bench = make_bench("arm64", noise=Noise(flip=2e-5))
     done = run(
         bench.configuration("arm", load="uboot-ymodem", debug=False, noisy=True, boot_timeout=1500),
-        *("--target=board", "--log-cli-level=INFO", "suites/boot/test_processes.py"),
+        *("--target=board", "--log-cli-level=INFO", str(suite(tmp_path, "ping", PING))),
         timeout=2000,
         meanwhile=lambda: reset_behind(bench, whole // 2),
     )
     assert done.status == 0, done.output[-4000:]
     assert "the board started over while it was loaded" in done.output
     assert bench.powered == 1, "what it had got was still there"
+    assert bench.to_board.carried < 1.5 * whole, "and was not sent again"
     assert bench.to_board.damaged, "the line did damage something"
     print(f"{whole} bytes in {bench.to_board.carried}, {bench.to_board.damaged} of them damaged")
 
