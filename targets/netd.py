@@ -66,6 +66,7 @@ _OPTIONS = {
 _DHCP_STATES = ("off", "selecting", "requesting", "checking", "bound", "renewing", "rebinding")
 _READABLE, _WRITABLE, _URGENT, _CLOSED = 1, 2, 4, 8
 _BUFFER = 1 << 19  # more than a case sends at once
+_CONNECTIONS = 128  # as many as NetD has on KeuOS (keuos_hil.net.netd.TEST_LIMITS)
 
 
 @dataclass(frozen=True)
@@ -546,7 +547,7 @@ class NetdSession:
             f"send_bytes={_BUFFER}",
             f"receive_bytes={_BUFFER}",
             "blocks=1024",
-            "connections=400",
+            f"connections={_CONNECTIONS}",
         )
         own = IPv4Interface(f"{network.address}/{network.prefix}")
         gateway = int(IPv4Address(network.gateway))  # and name server

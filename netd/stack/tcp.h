@@ -39,7 +39,7 @@ enum tcp_timer {
 	TIMER_ACK,        /* an acknowledgment is delayed */
 	TIMER_OVERRIDE,   /* data waits for a window that is open, but small */
 	TIMER_KEEPALIVE,
-	TIMER_CLOSE, /* TIME-WAIT, FIN-WAIT-2 without an owner, linger */
+	TIMER_CLOSE, /* TIME-WAIT; the end of a connection without an owner */
 	TIMERS,
 };
 
@@ -57,6 +57,8 @@ enum tcp_limits {
 	TCP_SHIFT_MOST = 14,   /* RFC 7323, 2.3 */
 	TCP_PORT_FIRST = 32768,
 	TCP_PORT_COUNT = 28232, /* RFC 6056, 3.2: a wide range */
+	TCP_ORPHAN_MOST = 300,  /* seconds that a connection may last that nobody holds, whatever its peer says */
+	TCP_ORPHAN_SAFE = 2,    /* seconds in which it gives way to nobody: its peer may just be answering */
 };
 
 #define TCP_RTO_FIRST (1 * NETD_S) /* RFC 6298, 2.1 */
@@ -89,7 +91,7 @@ struct netd_tcp {
 	struct netd_endpoint local, remote;
 	uint8_t state; /* enum tcp_state */
 	bool passive;  /* came from LISTEN (RFC 9293, 3.5: MUST-11) */
-	bool owned;    /* somebody holds a handle */
+	bool owned;    /* somebody holds a handle; an orphan is owned by nobody, and no listener has it either */
 	bool output;   /* on the work list to send */
 
 	/* The owner's side */
@@ -108,6 +110,7 @@ struct netd_tcp {
 	struct netd_tcp *next_accepted;
 
 	netd_time timer[TIMERS]; /* NETD_NEVER: off */
+	netd_time orphaned;      /* since when it is an orphan; these stand in the list by age */
 
 	/* Sending (RFC 9293, 3.3.1). SND.NXT is one past the highest that was ever sent. */
 	uint32_t iss, snd_una, snd_nxt;
@@ -225,10 +228,12 @@ static inline bool tcp_synchronized(const struct netd_tcp *tcb)
 }
 
 /* tcp_block.c */
-struct netd_tcp *tcp_new(struct netd *stack);
+/* NULL: none is left. Whether the oldest orphan gives way if it must: not to a SYN, whose address proves nothing. */
+struct netd_tcp *tcp_new(struct netd *stack, bool orphans_give_way);
 struct netd_tcp *tcp_find(struct netd *stack, struct netd_endpoint local, struct netd_endpoint remote);
 struct netd_tcp *tcp_find_listener(struct netd *stack, struct netd_endpoint local);
 void tcp_insert(struct netd_tcp *tcb); /* into the table and the active ones, once its endpoints are known */
+bool tcp_has_buffers(struct netd *stack); /* if need be, the oldest orphan's */
 bool tcp_take_buffers(struct netd_tcp *tcb);
 void tcp_drop_buffers(struct netd_tcp *tcb);
 void tcp_free(struct netd_tcp *tcb);

@@ -67,7 +67,28 @@ static struct netd_tcp **slot(struct netd *stack, struct netd_endpoint local, st
 	return &stack->tcp.table[(x ^ x >> 32) & stack->tcp.table_mask];
 }
 
-struct netd_tcp *tcp_new(struct netd *stack)
+/*
+ * RFC 9293, 3.8.6.1, leaves it to the management of resources how long a closed window may last, and RFC 6429, 3, names connections
+ * that nobody holds as those to be ended. False: none is old enough.
+ */
+static bool oldest_orphan_gives_way(struct netd *stack, bool with_buffers)
+{
+	for (struct node *at = stack->tcp.active.next; at != &stack->tcp.active; at = at->next) {
+		struct netd_tcp *tcb = CONTAINER(at, struct netd_tcp, node);
+
+		if (tcb->owned || tcb->listener || (with_buffers && !tcb->send.base))
+			continue;
+		if (stack->now - tcb->orphaned < TCP_ORPHAN_SAFE * NETD_S)
+			return false;
+		COUNT(stack, tcp_orphans_reset);
+		tcp_send_reset(tcb);
+		tcp_free(tcb);
+		return true;
+	}
+	return false;
+}
+
+struct netd_tcp *tcp_new(struct netd *stack, bool orphans_give_way)
 {
 	struct tcp *tcp = &stack->tcp;
 	struct netd_tcp *tcb;
@@ -81,6 +102,8 @@ struct netd_tcp *tcp_new(struct netd *stack)
 			break;
 		}
 	}
+	if (!tcp->free_blocks && orphans_give_way)
+		oldest_orphan_gives_way(stack, false);
 	tcb = tcp->free_blocks;
 	if (!tcb) {
 		COUNT(stack, tcp_no_block);
@@ -146,15 +169,21 @@ void tcp_insert(struct netd_tcp *tcb)
 	node_append(&tcb->stack->tcp.active, &tcb->node);
 }
 
+bool tcp_has_buffers(struct netd *stack)
+{
+	return stack->tcp.free_buffers || oldest_orphan_gives_way(stack, true);
+}
+
 bool tcp_take_buffers(struct netd_tcp *tcb)
 {
 	struct netd *stack = tcb->stack;
-	uint8_t *buffers = stack->tcp.free_buffers;
+	uint8_t *buffers;
 
-	if (!buffers) {
+	if (!tcp_has_buffers(stack)) {
 		COUNT(stack, tcp_no_buffer);
 		return false;
 	}
+	buffers = stack->tcp.free_buffers;
 	memcpy(&stack->tcp.free_buffers, buffers, sizeof(void *));
 	tcb->send = (struct buffer){buffers, stack->limits.send_bytes, 0, 0};
 	tcb->receive = (struct buffer){buffers + stack->limits.send_bytes, stack->limits.receive_bytes, 0, 0};

@@ -33,7 +33,7 @@ int netd_tcp_listen(struct netd *stack, struct netd_endpoint local, unsigned bac
 	/* Connections of that port don't matter (MUST-41, MUST-42), whatever state they are in. */
 	if (other && other->local.address == local.address)
 		return NETD_IN_USE;
-	tcb = tcp_new(stack);
+	tcb = tcp_new(stack, true);
 	if (!tcb)
 		return NETD_NO_ROOM;
 	tcb->state = TCP_LISTEN;
@@ -66,7 +66,7 @@ int netd_tcp_accept(struct netd_tcp *listener, const struct netd_tcp_owner *owne
 
 int netd_tcp_open(struct netd *stack, const struct netd_tcp_owner *owner, struct netd_tcp **socket)
 {
-	struct netd_tcp *tcb = tcp_new(stack);
+	struct netd_tcp *tcb = tcp_new(stack, true);
 
 	if (!tcb)
 		return NETD_NO_ROOM;
@@ -334,8 +334,9 @@ void netd_tcp_close(struct netd_tcp *tcb)
 		tcp_drop_buffers(tcb);
 		return;
 	}
-	if (linger != UINT32_MAX)
-		tcp_set_timer(tcb, TIMER_CLOSE, tcb->stack->now + linger * NETD_S);
+	tcb->orphaned = tcb->stack->now;
+	node_append(&tcb->stack->tcp.active, &tcb->node);
+	tcp_set_timer(tcb, TIMER_CLOSE, tcb->orphaned + least(linger, TCP_ORPHAN_MOST) * NETD_S);
 	netd_tcp_shutdown(tcb);
 	if (tcb->state == TCP_FIN_WAIT_2)
 		tcp_orphan(tcb);

@@ -155,9 +155,11 @@ void tcp_timers(struct netd_tcp *tcb)
 		return;
 	if (now >= tcb->timer[TIMER_KEEPALIVE] && keepalive(tcb))
 		return;
-	if (now >= tcb->timer[TIMER_CLOSE]) { /* FIN-WAIT-2 that nobody holds, or a linger that is over */
-		if (tcb->state != TCP_FIN_WAIT_2)
+	if (now >= tcb->timer[TIMER_CLOSE]) { /* an orphan's time is over */
+		if (tcb->state != TCP_FIN_WAIT_2) {
+			COUNT(tcb->stack, tcp_orphans_reset);
 			tcp_send_reset(tcb);
+		}
 		tcp_closed(tcb, NETD_TIMED_OUT);
 	}
 }

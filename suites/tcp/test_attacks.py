@@ -7,9 +7,13 @@ import pytest
 from keuos_hil.errors import SocketError
 from keuos_hil.net import wire
 from keuos_hil.net.seq import add, diff
+from keuos_hil.net.sockets import Socket
 from keuos_hil.net.tcp import Conversation, Stack
 
 pytestmark = pytest.mark.needs("link", "sockets")
+
+#: More than NetD is given buffers for, on whatever target (targets/netd.py, keuos_hil.net.netd.TEST_LIMITS).
+_MORE_THAN_FIT = 160
 
 
 @pytest.fixture
@@ -114,6 +118,42 @@ def test_many_connections_with_a_closed_window_leave_room_for_another(net: Stack
         c.sock.send(2000)
     _works(honest)
     _works(net.est())
+
+
+def _accept(net: Stack, listener: Socket, c: Conversation) -> Socket:
+    """The connection of `c`, who repeats itself while the target finds room for it."""
+    for _ in range(8):
+        try:
+            return listener.accept(0)
+        except SocketError as error:
+            if error.name != "EAGAIN":
+                raise
+        net.host.elapse(1)
+        c.tx("A")
+    return listener.accept()
+
+
+@pytest.mark.requirement("6429:1")
+@pytest.mark.parametrize("peer_closes", [False, True])
+def test_connections_that_the_target_has_closed_keep_no_other_one_out(net: Stack, peer_closes: bool) -> None:
+    """Sockstress, of more connections than there is room for: each has data that is not taken, and nobody who holds it."""
+    listener, number = net.listen(backlog=256)
+    for _ in range(_MORE_THAN_FIT):
+        c = net.talk(number, window=0)
+        c.tx("S")
+        c.rx("SA")
+        c.tx("A")
+        sock = _accept(net, listener, c)
+        sock.send(2000)
+        if peer_closes:
+            c.tx("FA")
+        sock.close()
+    c = net.talk(number)
+    c.tx("S")
+    c.rx("SA")
+    c.tx("A")
+    c.app = _accept(net, listener, c)
+    _works(c)
 
 
 @pytest.mark.requirement("9293:MUST-16")

@@ -167,6 +167,42 @@ def test_without_buffers_connect_tells_that_there_is_no_room(stack):
     assert refused(stack, "connect", stack.command("open"), 0, 0, PEER, 80) == "no-room"
 
 
+def close_with_data(stack: Stack, socket: int) -> None:
+    """What its peer does not acknowledge."""
+    stack.write(socket, b"unheard")
+    stack.command("close", socket)
+
+
+@reaches("connections", "tcp_orphans_reset")
+@reaches("TCP_ORPHAN_SAFE", "tcp_no_buffer")
+def test_an_orphan_gives_its_buffers_up_when_it_is_two_seconds_old(stack, accepted):
+    stack.reset(connections=1)
+    close_with_data(stack, accepted()[1])
+    stack.advance(1.999)
+    assert refused(stack, "connect", stack.command("open"), 0, 0, PEER, 80) == "no-room"
+    stack.advance(0.001)
+    assert stack.connect()
+
+
+@reaches("blocks", "tcp_orphans_reset")
+def test_an_orphan_gives_its_block_up(stack, accepted):
+    stack.reset(blocks=5, connections=2)  # three are the services', one is the listener
+    close_with_data(stack, accepted()[1])
+    assert refused(stack, "open") == "no-room"
+    stack.advance(2)
+    assert stack.command("open")
+
+
+@reaches("TCP_ORPHAN_MOST", "tcp_orphans_reset")
+def test_an_orphan_ends_after_five_minutes(stack, accepted):
+    _, socket = accepted(options={"user_timeout": 10**9})
+    close_with_data(stack, socket)
+    stack.advance(299.999)
+    assert "FIN-WAIT-1" in stack.states()
+    stack.advance(0.001)
+    assert "FIN-WAIT-1" not in stack.states()
+
+
 @reaches("backlog", "tcp_backlog_full", "cookies_sent")
 def test_half_open_connections_beyond_the_backlog_get_a_cookie(stack):
     stack.listen(4000, 2)

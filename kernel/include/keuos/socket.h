@@ -171,7 +171,7 @@ enum keuos_socket_option {
 	KEUOS_SOCKET_KEEPALIVE_INTERVAL = 3, /* seconds */
 	KEUOS_SOCKET_KEEPALIVE_COUNT = 4,
 	KEUOS_SOCKET_USER_TIMEOUT = 5, /* milliseconds */
-	KEUOS_SOCKET_LINGER = 6,       /* seconds; 0 at once, UINT32_MAX never */
+	KEUOS_SOCKET_LINGER = 6,       /* seconds; 0 at once, at most 300 */
 	KEUOS_SOCKET_SEND_BYTES = 7,
 	KEUOS_SOCKET_RECEIVE_BYTES = 8,
 	KEUOS_SOCKET_TTL = 9,

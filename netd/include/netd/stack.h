@@ -15,11 +15,13 @@
 
 /* A limit, and what happens when it is reached. */
 struct netd_limits {
-	/* Control blocks: listeners, half-open connections, TIME-WAIT included. Reached: the oldest TIME-WAIT is given up; if
-	 * there is none, a SYN is answered with a cookie and connect() and listen() return NETD_NO_ROOM. */
+	/* Control blocks: listeners, half-open connections, TIME-WAIT included. Reached: the oldest TIME-WAIT is given up, or, but
+	 * not for a SYN, the connection that nobody has held for longest, and for two seconds; if there is none, a SYN is answered
+	 * with a cookie and connect() and listen() return NETD_NO_ROOM. */
 	uint16_t blocks;
-	/* Control blocks that hold buffers. Reached: connect() returns NETD_NO_ROOM; a handshake is not completed until there
-	 * is room, and the peer repeats itself. */
+	/* Control blocks that hold buffers. Reached: the connection that nobody has held for longest, and for two seconds, is
+	 * reset; if there is none, connect() returns NETD_NO_ROOM, and a handshake is not completed until there is room, and the
+	 * peer repeats itself. */
 	uint16_t connections;
 	uint32_t send_bytes;    /* per connection, a power of two. Reached: send() takes less */
 	uint32_t receive_bytes; /* per connection, a power of two, at most 2^29. Reached: the window is closed */

@@ -16,7 +16,7 @@
 	X(tcp_timeouts) X(tcp_tail_probes) X(tcp_fast_retransmits) X(tcp_duplicate_acks) X(tcp_out_of_order) X(tcp_out_of_order_full) \
 	X(tcp_frames_full) \
 	X(tcp_challenge_acks) X(tcp_challenge_limited) X(tcp_paws) X(tcp_opened) X(tcp_accepted) X(tcp_refused) \
-	X(tcp_gave_up) X(tcp_backlog_full) X(tcp_no_block) X(tcp_no_buffer) X(tcp_recycled) X(tcp_probes) X(tcp_keepalives) \
+	X(tcp_gave_up) X(tcp_backlog_full) X(tcp_no_block) X(tcp_no_buffer) X(tcp_recycled) X(tcp_orphans_reset) X(tcp_probes) X(tcp_keepalives) \
 	X(tcp_path_mtu) X(tcp_black_hole) X(cookies_sent) X(cookies_accepted) X(cookies_refused) \
 	X(bytes_copied) X(bytes_delivered)
 /* clang-format on */
