@@ -6,6 +6,7 @@
  *   step [MICROSECONDS]                   the manual clock: to the next deadline, but no further than that
  *   advance MICROSECONDS                  by that much, over all deadlines between
  *   address A MASK GATEWAY DNS | dhcp | renew | release | route NETWORK MASK GATEWAY | net | link 0|1
+ *   as APPLICATION                        whose the sockets are that are made from now on; 0 after a reset
  *   listen A PORT BACKLOG | accept ID | open | connect ID A PORT A PORT
  *   send ID FLAGS HEX | recv ID BYTES | peek ID BYTES | urgent ID | hold ID BYTES | held ID
  *   shutdown ID | close ID | abort ID | set ID OPTION VALUE | get ID OPTION
@@ -44,6 +45,7 @@ struct socket {
 };
 
 static struct socket sockets[SOCKETS];
+static uint32_t application;
 static char resolved[64];
 static uint8_t data[DATA_MOST];
 
@@ -171,6 +173,7 @@ void control_forget(struct host *host)
 		sockets[i].last = &sockets[i].held;
 	}
 	strcpy(resolved, "error again");
+	application = 0;
 }
 
 static struct socket *new_socket(void)
@@ -192,7 +195,8 @@ static struct socket *new_socket(void)
 
 static struct netd_tcp_owner tcp_owner(struct socket *socket)
 {
-	return (struct netd_tcp_owner){.ready = tcp_ready, .deliver = tcp_deliver, .owner = socket};
+	return (struct netd_tcp_owner){
+		.ready = tcp_ready, .deliver = tcp_deliver, .owner = socket, .who = application};
 }
 
 static void say_socket(struct answer *answer, int result, const struct socket *socket)
@@ -469,6 +473,9 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 		host->nic.nic.link_up = a;
 		host->nic.nic.client.link(host->nic.nic.client.stack);
 		say_result(answer, NETD_OK);
+	} else if (!strcmp(verb, "as") && count >= 1) {
+		application = a;
+		say_result(answer, NETD_OK);
 	} else if (!strcmp(verb, "listen") && count >= 3) {
 		struct socket *new = new_socket();
 		struct netd_tcp_owner owner = tcp_owner(new);
@@ -482,7 +489,7 @@ static bool stack_command(struct host *host, const char *verb, char *rest, struc
 		say_socket(answer, netd_tcp_open(stack, &owner, &new->tcp), new);
 	} else if (!strcmp(verb, "udp") && count >= 2) {
 		struct socket *new = new_socket();
-		struct netd_udp_owner owner = {.ready = udp_ready, .owner = new};
+		struct netd_udp_owner owner = {.ready = udp_ready, .owner = new, .who = application};
 
 		say_socket(
 			answer, netd_udp_bind(stack, (struct netd_endpoint){a, (uint16_t)b}, &owner, &new->udp), new);

@@ -95,6 +95,7 @@ static void end(struct application *application)
 /* The application that this end belongs to: one of the same process and label that lacks it, or a new one. */
 static struct application *application_of(const struct keuos_endpoint *endpoint)
 {
+	static uint32_t number;
 	struct application *empty = NULL;
 
 	for (unsigned i = 0; i < KEUOS_SOCKET_APPLICATIONS; i++) {
@@ -108,7 +109,8 @@ static struct application *application_of(const struct keuos_endpoint *endpoint)
 			empty = application;
 	}
 	if (empty)
-		*empty = (struct application){.used = true, .peer = endpoint->peer, .label = endpoint->label};
+		*empty = (struct application){
+			.used = true, .peer = endpoint->peer, .who = ++number, .label = endpoint->label};
 	return empty;
 }
 

@@ -35,6 +35,7 @@ struct application {
 	bool has_requests, has_events; /* the ends that have come */
 	bool attention;                /* a socket has something to tell */
 	uint32_t peer;                 /* pid */
+	uint32_t who;                  /* of all that ever were: netd_tcp_owner's */
 	uint64_t label;
 	struct keuos_consumer requests;
 	struct keuos_producer events;

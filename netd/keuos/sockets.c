@@ -175,7 +175,8 @@ static void udp_ready(void *owner, struct netd_udp *udp)
 
 static struct netd_tcp_owner tcp_owner(struct socket *socket)
 {
-	return (struct netd_tcp_owner){.ready = tcp_ready, .deliver = tcp_deliver, .owner = socket};
+	return (struct netd_tcp_owner){
+		.ready = tcp_ready, .deliver = tcp_deliver, .owner = socket, .who = socket->application->who};
 }
 
 /* --- receiving --- */
@@ -359,7 +360,7 @@ static void open(struct application *application, uint16_t opcode, const struct 
 		return;
 	}
 	struct netd_tcp_owner owner = tcp_owner(socket);
-	struct netd_udp_owner datagrams = {.ready = udp_ready, .owner = socket};
+	struct netd_udp_owner datagrams = {.ready = udp_ready, .owner = socket, .who = application->who};
 
 	if (opcode == KEUOS_SOCKET_LISTEN)
 		result = netd_tcp_listen(stack, local, request->value, &owner, &socket->tcp);

@@ -17,6 +17,20 @@ static bool local_is_possible(const struct netd *stack, struct netd_endpoint loc
 	return !local.address || ipv4_is_ours(stack, local.address);
 }
 
+/* Connections of that port don't matter (MUST-41, MUST-42), whatever state they are in. */
+static bool is_listened_at(const struct netd *stack, struct netd_endpoint local, uint32_t who)
+{
+	for (struct node *at = stack->tcp.listeners.next; at != &stack->tcp.listeners; at = at->next) {
+		const struct netd_tcp *tcb = CONTAINER(at, struct netd_tcp, node);
+		bool wildcard = !tcb->local.address || !local.address;
+
+		if (tcb->local.port == local.port &&
+			(tcb->local.address == local.address || (wildcard && tcb->owner.who != who)))
+			return true;
+	}
+	return false;
+}
+
 /* Made by netd_tcp_open(), and nothing more. */
 static bool is_new(const struct netd_tcp *tcb)
 {
@@ -26,12 +40,11 @@ static bool is_new(const struct netd_tcp *tcb)
 int netd_tcp_listen(struct netd *stack, struct netd_endpoint local, unsigned backlog,
 	const struct netd_tcp_owner *owner, struct netd_tcp **listener)
 {
-	struct netd_tcp *tcb, *other = tcp_find_listener(stack, local);
+	struct netd_tcp *tcb;
 
 	if (!local.port || !local_is_possible(stack, local))
 		return NETD_INVALID;
-	/* Connections of that port don't matter (MUST-41, MUST-42), whatever state they are in. */
-	if (other && other->local.address == local.address)
+	if (is_listened_at(stack, local, owner->who))
 		return NETD_IN_USE;
 	tcb = tcp_new(stack, true);
 	if (!tcb)

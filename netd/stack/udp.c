@@ -8,6 +8,8 @@
 #include "../wire/icmp.h"
 #include "core.h"
 
+#define RESERVED UINT32_MAX /* whose the reserve's sockets are: no application's */
+
 enum {
 	DHCP_SOCKETS = 1,
 	PORT_FIRST = 49152,
@@ -180,13 +182,21 @@ static uint16_t choose_port(struct netd *stack)
 	return 0;
 }
 
+/* A port is not to be had twice at one address, nor by another application at one that includes it. */
+static bool in_the_way(const struct netd_udp *socket, struct netd_endpoint local, uint32_t who)
+{
+	bool wildcard = !socket->local.address || !local.address;
+
+	return socket->used && socket->local.port == local.port &&
+		(socket->local.address == local.address || (wildcard && socket->owner.who != who));
+}
+
 /* A socket among those from `first` up to `end`. */
 static int bind(struct netd *stack, unsigned first, unsigned end, struct netd_endpoint local,
 	const struct netd_udp_owner *owner, struct netd_udp **socket)
 {
 	for (unsigned i = 0; i < count(&stack->limits); i++) {
-		if (stack->udp[i].used && stack->udp[i].local.port == local.port &&
-			stack->udp[i].local.address == local.address)
+		if (in_the_way(&stack->udp[i], local, owner->who))
 			return NETD_IN_USE;
 	}
 	while (first < end && stack->udp[first].used)
@@ -213,7 +223,10 @@ int netd_udp_bind(
 
 int udp_bind_reserved(struct netd *stack, uint16_t port, const struct netd_udp_owner *owner, struct netd_udp **socket)
 {
-	return bind(stack, stack->limits.udp_sockets, count(&stack->limits), (struct netd_endpoint){0, port}, owner,
+	struct netd_udp_owner reserved = *owner;
+
+	reserved.who = RESERVED;
+	return bind(stack, stack->limits.udp_sockets, count(&stack->limits), (struct netd_endpoint){0, port}, &reserved,
 		socket);
 }
 

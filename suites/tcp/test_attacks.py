@@ -136,7 +136,7 @@ def _accept(net: Stack, listener: Socket, c: Conversation) -> Socket:
 @pytest.mark.requirement("6429:1")
 @pytest.mark.parametrize("peer_closes", [False, True])
 def test_connections_that_the_target_has_closed_keep_no_other_one_out(net: Stack, peer_closes: bool) -> None:
-    """Sockstress, of more connections than there is room for: each has data that is not taken, and nobody who holds it."""
+    """Sockstress, of more connections than there is room for: each has data that is not taken, and nobody holds it."""
     listener, number = net.listen(backlog=256)
     for _ in range(_MORE_THAN_FIT):
         c = net.talk(number, window=0)

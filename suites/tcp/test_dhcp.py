@@ -106,13 +106,18 @@ class Server:
         end: bytes = b"\xff",
         most: int | None = None,
     ) -> None:
-        """Send a reply; what is not given is right. `most`: cut off behind so many bytes of options."""
+        """Send a reply; what is not given is right. `most`: cut off behind so many bytes of options.
+
+        To a client that has its address it goes to that address alone, but for a refusal (RFC 2131, 4.1).
+        """
         head = struct.pack("!BBBBIHH", 2, 1, 6, 0, to.transaction if transaction is None else transaction, 0, 0x8000)
         head += to.client + yours + self.address + bytes(4) + (hardware or to.hardware) + bytes(10 + 192)
         text = head + _COOKIE + (options + end)[:most]
-        data = wire.udp(self.address, _BROADCAST, _SERVER, _CLIENT, text)
-        datagram = wire.ipv4(self.address, _BROADCAST, wire.PROTOCOL_UDP, data)
-        self.host.send_ip(datagram, to=b"\xff" * 6)
+        alone = to.client != bytes(4) and not options.startswith(_option(_TYPE, bytes((_NAK,))))
+        destination = to.client if alone else _BROADCAST
+        data = wire.udp(self.address, destination, _SERVER, _CLIENT, text)
+        datagram = wire.ipv4(self.address, destination, wire.PROTOCOL_UDP, data)
+        self.host.send_ip(datagram, to=to.hardware if alone else b"\xff" * 6)
 
     def discovered(self) -> Message:
         """The first message of a client without an address."""
@@ -189,6 +194,20 @@ def test_half_the_lease_later_the_server_alone_is_asked_again(app: App, server: 
     assert _NAMES not in renewal.options
     assert _REQUESTED not in renewal.options
     server.answer(renewal, server.options(_ACK))
+    server.silent(_LEASE_S / 2 - 30)
+    assert network(app) == (wire.dotted(_OFFERED), "bound")
+
+
+@pytest.mark.requirement("2131:1")
+def test_no_application_takes_the_clients_answers_away(app: App, server: Server) -> None:
+    """The client's port is its own at every address: an answer to a renewal comes to the leased one."""
+    server.bound(app)
+    (number,) = app.sockets.call("open", "udp")
+    for address in ("0.0.0.0", wire.dotted(_OFFERED)):
+        with pytest.raises(SocketError, match="EADDRINUSE"):
+            app.sockets.call("bind", number, address, _CLIENT)
+    app.sockets.call("close", number)
+    server.answer(server.next(_REQUEST, _LEASE_S / 2 + 60), server.options(_ACK))
     server.silent(_LEASE_S / 2 - 30)
     assert network(app) == (wire.dotted(_OFFERED), "bound")
 

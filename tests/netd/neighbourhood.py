@@ -36,6 +36,14 @@ REPORT_SECONDS = 60  # an audit at least as often
 SILENCE_SECONDS = 3 * 3600.0  # longer than any timer of a connection: keepalive's two hours and its probes
 
 
+def dhcp_frame(request: Any, kind: str, reply: Any, server: str, mac: bytes) -> bytes:
+    """A DHCP server's reply, to the client's address alone if it has one, but for a refusal (RFC 2131, 4.1)."""
+    alone = request[BOOTP].ciaddr != "0.0.0.0" and kind != "nak"
+    to, destination = (MAC.hex(":"), request[BOOTP].ciaddr) if alone else ("ff:ff:ff:ff:ff:ff", "255.255.255.255")
+    ip = IP(src=server, dst=destination) / UDP(sport=67, dport=68) / reply
+    return bytes(Ether(dst=to, src=mac.hex(":")) / ip)
+
+
 @dataclass
 class Remote:
     """A host's end of a connection. It acknowledges what comes in order, and answers an end by its own."""
@@ -131,8 +139,7 @@ class Neighbourhood:
             options += [("subnet_mask", "255.255.255.0"), ("lease_time", LEASE_SECONDS)]
             options += [("router", "10.0.0.254"), ("name_server", "10.0.0.53")]
         reply = BOOTP(op=2, xid=request[BOOTP].xid, yiaddr="10.0.0.77", chaddr=MAC) / DHCP(options=[*options, "end"])
-        ip = IP(src="10.0.0.9", dst="255.255.255.255") / UDP(sport=67, dport=68) / reply
-        self.stack.send(bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=self.macs[SERVER].hex(":")) / ip))
+        self.stack.send(dhcp_frame(request, answer, reply, "10.0.0.9", self.macs[SERVER]))
 
     def _dns(self, datagram: bytes) -> None:
         query = IP(datagram)

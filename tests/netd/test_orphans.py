@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.netd.stack import NetdError, Peer, Stack
@@ -36,7 +34,7 @@ def seconds_until_none_is_left(stack: Stack, peers: list[Peer], at_most: float, 
 
 
 @pytest.fixture
-def shut_off(stack) -> Iterator[list[Peer]]:
+def shut_off(stack) -> list[Peer]:
     """As many peers as there are buffers: each let echo have something to send and ended, its window shut."""
     peers = [Peer(stack, 6000 + i, ECHO) for i in range(CONNECTIONS)]
     for peer in peers:
@@ -45,7 +43,7 @@ def shut_off(stack) -> Iterator[list[Peer]]:
         peer.tx(".", b"x" * 500)
         peer.tx("FA")
     assert living(stack) == ["LAST-ACK"] * CONNECTIONS
-    yield peers
+    return peers
 
 
 def test_a_host_that_shuts_its_windows_keeps_no_other_one_out(stack, shut_off):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.netd import wire
+from tests.netd.neighbourhood import dhcp_frame
 from tests.netd.stack import DNS as DNS_SERVER
 from tests.netd.stack import MAC, OWN, PEER, PEER_MAC, NetdError, Peer
 from tests.netd.wire import address
@@ -349,10 +350,7 @@ def dhcp_reply(stack, request, kind, *, lease=600, server="10.0.0.9", **fields):
     ]
     options += [("router", "10.0.0.254"), ("name_server", "10.0.0.53"), "end"]
     values = {"op": 2, "xid": request[BOOTP].xid, "yiaddr": "10.0.0.77", "chaddr": MAC} | fields
-    udp = UDP(sport=67, dport=68) / BOOTP(**values) / DHCP(options=options)
-    stack.send(
-        bytes(Ether(dst="ff:ff:ff:ff:ff:ff", src=PEER_MAC.hex(":")) / IP(src=server, dst="255.255.255.255") / udp)
-    )
+    stack.send(dhcp_frame(request, kind, BOOTP(**values) / DHCP(options=options), server, PEER_MAC))
 
 
 def net(stack):
@@ -388,6 +386,58 @@ def test_dhcp_takes_an_address_renews_it_and_gives_it_up(stack):
     assert net(stack)[4] == 4
     stack.advance(700)
     assert net(stack)[0] == 0, "the lease is over"
+
+
+@pytest.mark.parametrize("application", [0, 1], ids=["service", "application"])
+def test_nobody_has_the_dhcp_clients_port_at_any_address(stack, application):
+    dhcp_reply(stack, lease(stack), "ack")
+    stack.advance(1.5)
+    stack.command("as", application)
+    for own in (0, address("10.0.0.77")):
+        with pytest.raises(NetdError, match="in-use"):
+            stack.command("udp", own, 68)
+
+
+def test_nobody_has_the_port_of_a_question_at_any_address(stack):
+    stack.command("resolve", "a.example")
+    (query,) = [datagram for datagram in stack.datagrams() if datagram[9] == 17]
+    port = UDP(query[20:]).sport
+    for own in (0, OWN):
+        with pytest.raises(NetdError, match="in-use"):
+            stack.command("udp", own, port)
+
+
+# Whose a port is ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["listen", "udp"])
+@pytest.mark.parametrize(("first", "second"), [(0, OWN), (OWN, 0)])
+def test_a_port_is_one_applications_at_every_address(stack, kind, first, second):
+    def bind(application, own):
+        stack.command("as", application)
+        return stack.command(kind, own, 5000, *([1] if kind == "listen" else []))
+
+    bind(1, first)
+    with pytest.raises(NetdError, match="in-use"):
+        bind(2, second)
+    assert bind(1, second), "RFC 9293, MUST-42: of one application each address may have its own"
+    with pytest.raises(NetdError, match="in-use"):
+        bind(1, second)
+
+
+@pytest.mark.parametrize("own", [0, OWN])
+def test_no_application_takes_a_services_port(stack, own):
+    stack.command("as", 1)
+    for command in (("listen", own, 7, 1), ("udp", own, 7)):
+        with pytest.raises(NetdError, match="in-use"):
+            stack.command(*command)
+
+
+def test_two_applications_have_one_port_at_two_addresses(stack):
+    for application, own in ((1, OWN), (2, address("127.0.0.1"))):
+        stack.command("as", application)
+        stack.command("listen", own, 5000, 1)
+        stack.command("udp", own, 5000)
 
 
 def test_an_address_that_somebody_has_is_declined(stack):

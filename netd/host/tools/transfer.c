@@ -239,7 +239,7 @@ int main(int count, char **words)
 	start(SENDER);
 	start(RECEIVER);
 	if (netd_tcp_listen(ends[RECEIVER].stack, (struct netd_endpoint){0, PORT}, 4,
-		    &(struct netd_tcp_owner){accept_one, NULL, NULL}, &listener) != NETD_OK ||
+		    &(struct netd_tcp_owner){.ready = accept_one}, &listener) != NETD_OK ||
 		netd_tcp_open(ends[SENDER].stack, &writer, &sending) != NETD_OK ||
 		netd_tcp_connect(sending, (struct netd_endpoint){0}, (struct netd_endpoint){0x0a000002, PORT}) !=
 			NETD_OK)

@@ -55,9 +55,13 @@ struct netd_tcp_owner {
 	size_t (*deliver)(
 		void *owner, struct netd_tcp *socket, struct netd_frame *frame, const uint8_t *data, size_t bytes);
 	void *owner;
+	uint32_t who; /* the application; 0: NetD's own services. A port is one application's, at whatever addresses */
 };
 
-/* Waits for connections. `backlog` bounds half-open ones and those not accepted yet, each. */
+/*
+ * Waits for connections. `backlog` bounds half-open ones and those not accepted yet, each. NETD_IN_USE: somebody listens at the very
+ * address and port, or another application at an address that includes this one or is included (address 0 is all).
+ */
 int netd_tcp_listen(struct netd *stack, struct netd_endpoint local, unsigned backlog,
 	const struct netd_tcp_owner *owner, struct netd_tcp **listener);
 
@@ -164,8 +168,10 @@ struct netd_udp_owner {
 	bool (*deliver)(void *owner, struct netd_udp *socket, struct netd_endpoint from, struct netd_endpoint to,
 		const uint8_t *data, size_t bytes);
 	void *owner;
+	uint32_t who; /* as in struct netd_tcp_owner */
 };
 
+/* NETD_IN_USE as for netd_tcp_listen(); the ports of DHCP and of the resolver's questions are theirs at every address. */
 int netd_udp_bind(
 	struct netd *stack, struct netd_endpoint local, const struct netd_udp_owner *owner, struct netd_udp **socket);
 
