@@ -128,9 +128,11 @@ class Netd:
         self.channels += made
         return made
 
-    def application(self, line: NetdLine | None = None, *, administrator: bool = True) -> NetdSockets:
+    def application(
+        self, line: NetdLine | None = None, *, administrator: bool = True, observer: bool = True
+    ) -> NetdSockets:
         """A program of its own that makes socket calls, bound and ready; told by its mailbox, or by frames."""
-        return NetdSockets(self, line, administrator=administrator)
+        return NetdSockets(self, line, administrator=administrator, observer=observer)
 
     def counters(self) -> dict[str, int]:
         """What it counts about rings, its loop and the NIC; the stack's counters are :meth:`NetdSockets.counters`."""
@@ -216,9 +218,12 @@ class NetdSockets:
     Args:
         line: to a `netd_hil`: calls go by frames instead, which takes one round trip of the wire.
         administrator: it may say where NetD's address comes from.
+        observer: it may look at everybody's connections, and at the counters.
     """
 
-    def __init__(self, netd: Netd, line: NetdLine | None = None, *, administrator: bool = True) -> None:
+    def __init__(
+        self, netd: Netd, line: NetdLine | None = None, *, administrator: bool = True, observer: bool = True
+    ) -> None:
         self.netd = netd
         self._line = line
         self.process = netd.agent.spawn(SOCKETS_PROGRAM)
@@ -232,7 +237,7 @@ class NetdSockets:
         self._room = self.process.elf.layouts.constant("SOCKETS_TEXT")
         self._piece = self.process.elf.layouts.struct("sockets_piece")
         self._number = 0
-        self.channels = netd.bind(self.process, observer=True, administrator=administrator)
+        self.channels = netd.bind(self.process, observer=observer, administrator=administrator)
         until("the application to be bound", lambda: int(self._read()[0].open), lambda state: state == 1)
 
     @property

@@ -103,6 +103,32 @@ def test_udp_is_sent_received_and_refused(host: Host, application: NetdSockets) 
     socket.close()
 
 
+@pytest.mark.parametrize(("taken", "wanted"), [("0.0.0.0", "192.0.2.2"), ("192.0.2.2", "0.0.0.0")])
+def test_no_application_takes_the_port_of_another_at_another_address(
+    host: Host, netd: Netd, taken: str, wanted: str
+) -> None:
+    first, second = (App(netd.application(), host) for _ in range(2))
+    sockets = {kind: first.open(kind) for kind in ("tcp", "udp")}
+    for socket in sockets.values():
+        socket.bind(taken, 4310)
+    sockets["tcp"].listen()
+    for port in (4310, 7):  # echo is NetD's own
+        with pytest.raises(SocketError, match="EADDRINUSE"):
+            second.open("udp").bind(wanted, port)
+        listener = second.open()
+        with pytest.raises(SocketError, match="EADDRINUSE"):
+            listener.bind(wanted, port)
+            listener.listen()
+    again = first.open("udp")
+    again.bind(wanted, 4310)  # one's own
+
+
+def test_who_may_not_look_at_everybodys_traffic_is_told_no_counters(netd: Netd) -> None:
+    with pytest.raises(SocketError, match="EACCES"):
+        netd.application(observer=False).counters()
+    assert netd.application().counters()["frames_in"] >= 0
+
+
 def test_an_application_that_does_not_read_closes_its_window_and_loses_nothing(stack: Stack) -> None:
     c = stack.est()
     sent = 0
