@@ -195,8 +195,7 @@ static struct socket *new_socket(void)
 
 static struct netd_tcp_owner tcp_owner(struct socket *socket)
 {
-	return (struct netd_tcp_owner){
-		.ready = tcp_ready, .deliver = tcp_deliver, .owner = socket, .who = application};
+	return (struct netd_tcp_owner){.ready = tcp_ready, .deliver = tcp_deliver, .owner = socket, .who = application};
 }
 
 static void say_socket(struct answer *answer, int result, const struct socket *socket)

@@ -232,7 +232,7 @@ static inline bool tcp_synchronized(const struct netd_tcp *tcb)
 struct netd_tcp *tcp_new(struct netd *stack, bool orphans_give_way);
 struct netd_tcp *tcp_find(struct netd *stack, struct netd_endpoint local, struct netd_endpoint remote);
 struct netd_tcp *tcp_find_listener(struct netd *stack, struct netd_endpoint local);
-void tcp_insert(struct netd_tcp *tcb); /* into the table and the active ones, once its endpoints are known */
+void tcp_insert(struct netd_tcp *tcb);    /* into the table and the active ones, once its endpoints are known */
 bool tcp_has_buffers(struct netd *stack); /* if need be, the oldest orphan's */
 bool tcp_take_buffers(struct netd_tcp *tcb);
 void tcp_drop_buffers(struct netd_tcp *tcb);

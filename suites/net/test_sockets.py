@@ -116,8 +116,8 @@ def test_no_application_takes_the_port_of_another_at_another_address(
         with pytest.raises(SocketError, match="EADDRINUSE"):
             second.open("udp").bind(wanted, port)
         listener = second.open()
+        listener.bind(wanted, port)
         with pytest.raises(SocketError, match="EADDRINUSE"):
-            listener.bind(wanted, port)
             listener.listen()
     again = first.open("udp")
     again.bind(wanted, 4310)  # one's own

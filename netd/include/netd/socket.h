@@ -127,8 +127,8 @@ enum netd_tcp_option {
 	NETD_KEEPALIVE_INTERVAL, /* seconds between probes; 75 */
 	NETD_KEEPALIVE_COUNT,    /* unanswered probes that end the connection; 9 */
 	NETD_USER_TIMEOUT,       /* milliseconds that data may stay unacknowledged (RFC 9293, 3.8.3, R2); 300000 */
-	NETD_LINGER, /* after close: seconds until a reset; 0 at once, at most 300, UINT32_MAX (the default) too */
-	NETD_SEND_BYTES,         /* at most the limit */
+	NETD_LINGER,     /* after close: seconds until a reset; 0 at once, at most 300, UINT32_MAX (the default) too */
+	NETD_SEND_BYTES, /* at most the limit */
 	NETD_RECEIVE_BYTES, /* from 1024 to the limit; what a window of more than 65535 needs is settled at the opening */
 	NETD_TTL,           /* 1 to 255; 64 */
 	NETD_DSCP,          /* 0 to 63 */
