@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -205,13 +206,15 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    began = time.monotonic()
     from .report import write  # jinja2 is a moment that the other commands shall not pay for
 
     results = read_results(options.results)
     folder = _folder(options.results)
     output = options.output or folder / "report.html"
     write(output, results, read_samples(folder), folder)
-    print(output)
+    size = f"{output.stat().st_size / 1e6:.1f} MB, " if output.is_file() else ""
+    print(f"{output}: {size}made in {time.monotonic() - began:.1f} s")
     return 0
 
 

@@ -24,10 +24,25 @@ _FREE_FROM = 10
 _KEYS = {"Tab": (9, ""), "Enter": (13, "\r")}
 
 
-class Browser:
-    """One page in a browser of its own; a context manager, behind which it is gone."""
+#: Below so many CSS pixels the browser lays a page out as a telephone does.
+_PHONE = 600
+#: Events by which the browser tells what stands on its console.
+_CONSOLE = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
 
-    def __init__(self, page: Path, profile: Path, width: int = 1280) -> None:
+
+class Browser:
+    """One page in a browser of its own; a context manager, behind which it is gone.
+
+    Args:
+        profile: a folder for it to write into.
+        width: of the screen, in CSS pixels; a window of so many has no bound from below as a real one has.
+        scheme: which colours its user prefers, "light" or "dark".
+
+    Attributes:
+        console: what was said on its console so far, by the page or by the browser about it.
+    """
+
+    def __init__(self, page: Path, profile: Path, width: int = 1280, scheme: str = "light") -> None:
         assert CHROMIUM is not None
         commands, self._commands = os.pipe()
         self._answers, answers = os.pipe()
@@ -48,11 +63,16 @@ class Browser:
         self._kept = b""
         self._last = 0
         self._session = ""
+        self.console: list[dict[str, Any]] = []
         try:
             (target,) = (t for t in self._call("Target.getTargets")["targetInfos"] if t["type"] == "page")
             attached = self._call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
             self._session = attached["sessionId"]
-            self._call("Page.enable")
+            for domain in ("Page", "Runtime", "Log"):
+                self._call(f"{domain}.enable")
+            phone = width < _PHONE
+            self._call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=phone)
+            self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
             self._call("Page.navigate", url=page.as_uri())
             self._message(lambda m: m.get("method") == "Page.loadEventFired")
         except BaseException:
@@ -97,12 +117,14 @@ class Browser:
         return dict(answer["result"])
 
     def _message(self, wanted: Any) -> dict[str, Any]:
-        """The next message that is wanted; those before it are dropped."""
+        """The next message that is wanted; those before it are dropped, but for what the console says."""
         end = time.monotonic() + _ANSWER
         while True:
             while b"\0" in self._kept:
                 text, _, self._kept = self._kept.partition(b"\0")
                 message = json.loads(text)
+                if message.get("method") in _CONSOLE:
+                    self.console.append(message["params"])
                 if wanted(message):
                     return dict(message)
             ready, _, _ = select.select([self._answers], [], [], max(end - time.monotonic(), 0))
