@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from keuos_hil import cli
 from keuos_hil.errors import InfraError, SocketError, UsageError
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.net import wire
-from keuos_hil.net.host import Host
+from keuos_hil.net.host import Host, WireFailure
+from keuos_hil.net.seq import add
 from keuos_hil.net.sockets import App, pattern_crc
 from keuos_hil.net.tcp import Stack
 from keuos_hil.parts import Timebase
@@ -68,6 +70,23 @@ def test_a_wrong_byte_is_noticed_where_it_stands(net):
     c = net.est()
     c.tx("PA", data=wire.pattern(0, 70) + b"\xaa" + wire.pattern(71, 9))
     assert c.sock.recv_exactly(80).bad == 70
+
+
+def test_a_failure_tells_what_came_what_was_expected_and_the_conversation_in_relative_numbers(net):
+    c = net.est()
+    c.tx("PA", data=10, remark="ten bytes")
+    with pytest.raises(WireFailure) as failure:
+        c.rx("A", seq=c.rcv, ack=add(c.snd, 5))
+    told = str(failure.value).splitlines()
+    assert re.fullmatch(
+        rf"expected from port {c.target_port}: A, seq 1 \(relative\), ack 16 \(relative\); came: "
+        rf"{c.target_port}>{c.port} A seq 1 ack 11 win \d+: ack 11 \(relative\)",
+        told[0],
+    )
+    assert any(f"> {c.port}>{c.target_port} S seq 0 win 65535 <MSS 1460>" in line for line in told)
+    sent, came = told[-2:]
+    assert re.search(rf"> {c.port}>{c.target_port} PA seq 1 \.\.11 \(10 bytes\) ack 1 win 65535  \[ten bytes\]", sent)
+    assert re.search(rf"< {c.target_port}>{c.port} A seq 1 ack 11 win \d+", came)
 
 
 def test_no_call_blocks(net):
@@ -204,7 +223,8 @@ def test_a_user_without_rights_gets_one_line():
 
 
 FAILING = """
-from keuos_hil.net.host import Host
+from keuos_hil.net.host import Host, WireFailure
+from keuos_hil.net.seq import add
 from keuos_hil.reporting import frames_key
 
 def test_x(target, request):

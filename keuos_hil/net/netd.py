@@ -347,6 +347,10 @@ class NetdSockets:
         """The stack's counters, by the names of netd/statistics.h."""
         return {name: int(value) for name, _, value in (word.partition("=") for word in self.call("counters"))}
 
+    def connections(self) -> int:
+        """How many the stack holds, everybody's, in whatever state, listeners among them."""
+        return int(self.call("connections")[0])
+
     def close(self) -> None:
         """End the program and drop its channels. Safe to repeat."""
         for channel in self.channels:

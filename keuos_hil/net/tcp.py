@@ -248,12 +248,15 @@ class Conversation:
         if segment.flags & ACK and diff(segment.ack, self.una) > 0:
             self.una = segment.ack
 
+    def _told(self, name: str, value: Any) -> str:
+        """A part of a segment for a person; numbers count from each side's first."""
+        bases = {"seq": self.irs, "ack": self.iss}
+        return f"{name} {diff(value, bases[name])} (relative)" if name in bases else f"{name} {value}"
+
     def _expected(self, letters: str | None, wanted: dict[str, Any]) -> str:
         parts = [] if letters is None else [letters]
-        bases = {"seq": self.irs, "ack": self.iss}
         for name, value in wanted.items():
-            told = f"{diff(value, bases[name])} (relative)" if name in bases else value
-            parts.append(f"{name} {len(value)} bytes" if isinstance(value, bytes) else f"{name} {told}")
+            parts.append(f"{name} {len(value)} bytes" if isinstance(value, bytes) else self._told(name, value))
         return f"expected from port {self.target_port}: {', '.join(parts) or 'a segment'}"
 
     def _differs(self, segment: Segment, flags: int | None, wanted: dict[str, Any]) -> str:
@@ -267,7 +270,7 @@ class Conversation:
             field = {"win": "window", "urg": "urgent"}.get(name, name)
             has = getattr(segment, field) if hasattr(segment, field) else getattr(segment.options, field)
             if has != value:
-                return f"{name} {has}"
+                return self._told(name, has)
         return ""
 
     def rx_ack(self, number: int | None = None, *, within: float = SOON_S) -> Segment:

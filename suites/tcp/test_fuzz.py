@@ -107,6 +107,20 @@ def _fail(
     )
 
 
+def test_what_a_stack_holds_can_be_counted(net: Stack, target: LiveTarget) -> None:
+    """The measure of the next test, where a target has it: a listener and its connection come, and go again."""
+    connections = getattr(target.sockets, "connections", None)
+    if connections is None:
+        pytest.skip("this target does not tell what its stack holds")
+    before = connections()
+    c = net.est()
+    assert connections() == before + 2
+    net.app.reset()
+    c.kill()
+    net.host.fence()
+    assert connections() == before
+
+
 def test_no_conversation_does_harm(
     net: Stack, target: LiveTarget, fuzzing: Fuzzing, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

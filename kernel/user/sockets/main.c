@@ -738,6 +738,20 @@ static void call_counters(void)
 	}
 }
 
+/* Beyond docs/socket-calls.md: how many control blocks the stack holds, everybody's, in whatever state. */
+static void call_connections(void)
+{
+	struct keuos_socket_request look = {0};
+	int result;
+
+	while ((result = call(&socket_template_look, &look)) == KEUOS_SOCKET_OK)
+		look.value++;
+	if (result != KEUOS_SOCKET_INVALID)
+		refused(result);
+	else
+		say("ok %u", look.value);
+}
+
 static int look_at_network(void)
 {
 	struct keuos_socket_request look = {0};
@@ -872,6 +886,8 @@ static void serve(char *line)
 		call_resolved(number);
 	else if (!strcmp(words[0], "counters"))
 		call_counters();
+	else if (!strcmp(words[0], "connections"))
+		call_connections();
 	else if (number < 0 || number >= SOCKETS_MAX || slots[number].kind == FREE)
 		no("EBADF");
 	else
