@@ -66,10 +66,16 @@ class Rhythm:
 
     @property
     def beats(self) -> list[tuple[int, int]]:
-        """The copies, each with its distance from what was before it: the power of two that is nearest."""
+        """The copies, each with its distance from what was before it, by powers of two.
+
+        The first one's distance is in least timeouts, of which a slow peer may make nearly two; the others' in that of
+        the copy before, which a timer that backs off doubles whatever it began with.
+        """
         times = [0.0, *(when for _, when in self.copies)]
-        gaps = [round(math.log2(max(after - before, 1e-3))) for before, after in pairwise(times)]
-        return [(at, gap) for (at, _), gap in zip(self.copies, gaps, strict=True)]
+        gaps = [max(after - before, 1e-3) for before, after in pairwise(times)]
+        powers = [math.floor(math.log2(gaps[0] / _TIMEOUT_AT_LEAST))] if gaps else []
+        powers += [round(math.log2(after / before)) for before, after in pairwise(gaps)]
+        return [(at, power) for (at, _), power in zip(self.copies, powers, strict=True)]
 
 
 def _rhythm(net: Stack, talk: Talk) -> Rhythm:
@@ -191,8 +197,9 @@ _DOUBLING = ((0, 1.0), (0, 3.0), (0, 7.0), (0, 15.0))
     ids=["constant", "late", "early", "other-segment", "given-up", "never"],
 )
 def test_another_rhythm_is_noticed(copies: tuple[tuple[int, float], ...]) -> None:
-    linux = Rhythm(copies=tuple((at, when * 1.06) for at, when in _DOUBLING))
-    assert not _differs(_ONE, Rhythm(copies=_DOUBLING), linux)
+    for slower in (1.6, 1.06):
+        linux = Rhythm(copies=tuple((at, when * slower) for at, when in _DOUBLING))
+        assert not _differs(_ONE, Rhythm(copies=_DOUBLING), linux)
     assert "in the silence" in _differs(_ONE, Rhythm(copies=copies), linux)
 
 
