@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from keuos_hil.errors import InfraError
 
 _TIMEOUT_S = 10.0
+#: Packets that wait for their answers: together less than a socket takes while neither end reads.
+_UNDER_WAY = 24
 #: What stop replies begin with.
 _STOPS = ("T", "S", "W", "X")
 
@@ -47,6 +50,17 @@ class GdbConnection:
         """The answer to a packet; stop replies are passed over."""
         self.send(packet)
         return self._receive()
+
+    def ask_all(self, packets: Sequence[str]) -> list[str]:
+        """The answers to packets, of which several are on their way at a time: a server answers them in turn."""
+        answers: list[str] = []
+        for number, packet in enumerate(packets):
+            if number >= _UNDER_WAY:
+                answers.append(self._receive())
+            self.send(packet)
+        while len(answers) < len(packets):
+            answers.append(self._receive())
+        return answers
 
     def send(self, packet: str) -> None:
         """Send a packet without an answer."""

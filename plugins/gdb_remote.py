@@ -90,23 +90,22 @@ class GdbRemote:
 
     def read_physical(self, address: int, size: int) -> bytes:
         """See Debug.read_physical."""
-        out = bytearray()
+        spans = [(address + at, min(_CHUNK, size - at)) for at in range(0, size, _CHUNK)]
         with self._standing() as connection:
-            while len(out) < size:
-                part = min(_CHUNK, size - len(out))
-                answer = connection.ask(f"m{address + len(out):x},{part:x}")
-                if answer.startswith("E") or len(answer) != 2 * part:
-                    raise InfraError(f"no RAM at {address + len(out):#x}: the gdb server answered {answer[:20]!r}")
-                out += bytes.fromhex(answer)
-        return bytes(out)
+            answers = connection.ask_all([f"m{at:x},{part:x}" for at, part in spans])
+        for (at, part), answer in zip(spans, answers, strict=True):
+            if answer.startswith("E") or len(answer) != 2 * part:
+                raise InfraError(f"no RAM at {at:#x}: the gdb server answered {answer[:20]!r}")
+        return bytes.fromhex("".join(answers))
 
     def write_physical(self, address: int, data: bytes) -> None:
         """See Debug.write_physical."""
+        parts = [(address + at, data[at : at + _CHUNK]) for at in range(0, len(data), _CHUNK)]
         with self._standing() as connection:
-            for at in range(0, len(data), _CHUNK):
-                part = data[at : at + _CHUNK]
-                if (answer := connection.ask(f"M{address + at:x},{len(part):x}:{part.hex()}")) != "OK":
-                    raise InfraError(f"no RAM at {address + at:#x}: the gdb server answered {answer[:20]!r}")
+            answers = connection.ask_all([f"M{at:x},{len(part):x}:{part.hex()}" for at, part in parts])
+        for (at, _), answer in zip(parts, answers, strict=True):
+            if answer != "OK":
+                raise InfraError(f"no RAM at {at:#x}: the gdb server answered {answer[:20]!r}")
 
     def registers(self, core: int) -> dict[str, int]:
         """None: what a server calls its registers differs; the target has no capability `registers`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from .bench import ROOT, Bench
 from .conftest import Run
 from .port_server import PortServer
 from .test_boards import reset_behind, suite
+
+#: Memory of an arm64 stand-in that U-Boot leaves alone.
+UNUSED = 0x4400_0000
 
 LOOKS = """
 def test_looks(target, agent):
@@ -103,12 +107,16 @@ def test_a_flat_kernel_is_told_by_its_elf_which_is_matched_by_build_id(
     assert list(done.verdicts.values()) == ["passed"] * 2, done.output[-4000:]
 
 
-def test_a_board_that_a_probe_has_stopped_can_still_be_switched(make_bench: Callable[..., Bench]) -> None:
+def test_a_board_that_a_probe_has_stopped_can_be_looked_at_and_switched(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench("arm64")
+    pattern = random.Random(7).randbytes(200_001)
     with closing(SerialLine(str(bench.tty), 115200)) as line, GdbRemote(str(bench.gdb)) as probe:
         bench.on()
         assert line.read(30), "it runs"
         probe.pause()
+        probe.write_physical(UNUSED + 5, pattern)
+        assert probe.read_physical(UNUSED + 5, len(pattern)) == pattern
+        assert probe.read_physical(UNUSED, 10)[5:] == pattern[:5], "an answer to each question, and no other"
         with pytest.raises(InfraError, match="took no byte"):
             line.write(bytes(1 << 20), 0.5)
         run_command([*bench.switch, "cycle"], 30)
