@@ -22,12 +22,11 @@ from keuos_hil.image import Image
 from keuos_hil.oracle import Channel
 from keuos_hil.rig import LiveTarget
 
+from ..waiting import look
 from .pair import Pair, make_pair
 
 #: Seconds, in the target's pace, after which a batch that was not judged is a hang; it takes milliseconds.
 HANG_S = 60.0
-#: Between two looks whether it is done.
-LOOK_S = 0.0002
 #: What is added to a shadow's counters, head and data, in one round.
 Move = tuple[int, int]
 STILL: Move = (0, 0)
@@ -156,8 +155,7 @@ class BulkGate:
         clock = self._target.console.clock
         deadline = clock() + HANG_S
         next_look = time.monotonic() + 0.1
-        while int(self._read(order.number, "done", 1)[0]) != order.asked:
-            time.sleep(LOOK_S)
+        while not look(lambda: int(self._read(order.number, "done", 1)[0]) == order.asked):
             if time.monotonic() < next_look:
                 continue
             next_look = time.monotonic() + 0.1

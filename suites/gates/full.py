@@ -23,6 +23,7 @@ from keuos_hil.image import Image
 from keuos_hil.oracle import Channel, Descriptor, GateAbi, Outcome, Shadow, Template, after_good, notify
 from keuos_hil.rig import LiveTarget
 
+from ..waiting import look
 from .judgement import Compared
 from .pair import key_of
 
@@ -31,7 +32,6 @@ SUPERVISOR = "gate_full"
 #: Data ring of 2^ORDER pages.
 ORDER = 0
 HANG_S = 60.0
-LOOK_S = 0.0002
 U32 = 0xFFFF_FFFF
 
 
@@ -225,8 +225,7 @@ class FullGate:
     def _await(self, which: int, name: str, number: int) -> None:
         deadline = self._target.console.clock() + HANG_S
         next_look = time.monotonic() + 0.5
-        while int(self._field(which, name)) != number:
-            time.sleep(LOOK_S)
+        while not look(lambda: int(self._field(which, name)) == number):
             if time.monotonic() >= next_look:
                 self._still_runs(deadline)
                 next_look = time.monotonic() + 0.5
