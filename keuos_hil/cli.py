@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import sys
@@ -30,6 +31,8 @@ from .terminal import changes_tables, number, verdicts_table
 EXIT_SLOWER, EXIT_USAGE = 1, 2
 #: As a shell has it of a command that SIGINT ended.
 EXIT_INTERRUPTED = 130
+#: And of one that SIGPIPE ended.
+EXIT_UNREAD = 141
 #: What the program that measures rows says when it is called wrongly; no other program has it.
 _ROWS_PROGRAM = b"usage: linux_rows FILE ROUNDS "
 #: Characters of a figure's longest bar.
@@ -68,9 +71,15 @@ def _show(verdicts: Sequence[Verdict], threshold: float) -> None:
     _print(verdicts_table(verdicts, threshold))
 
 
+class _Terminal(RichConsole):
+    def on_broken_pipe(self) -> None:
+        """Leave the status to :func:`main`: rich's own is 1, which says that something is slower."""
+        raise BrokenPipeError
+
+
 def _print(table: Table) -> None:
     width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    show(RichConsole(highlight=False, markup=False, emoji=False, width=width), table)
+    show(_Terminal(highlight=False, markup=False, emoji=False, width=width), table)
 
 
 def _pairs(old: Path, new: Path, pairs: int, rounds: int, rows: Sequence[str], seed: int) -> dict[str, list[float]]:
@@ -296,13 +305,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status. A mistake in what was given is one line on standard error, and so is a Ctrl-C."""
+    """The exit status. A mistake in what was given is one line on standard error, and so is a Ctrl-C.
+
+    A reader that wants no more, such as `head`, ends it without a word.
+    """
     options = _parser().parse_args(arguments)
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except HilError as error:
         print(f"keuos-hil: {error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:
         print("keuos-hil: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer has nowhere to go
+        return EXIT_UNREAD

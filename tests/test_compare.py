@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -131,6 +135,41 @@ def test_an_interrupt_is_one_line(capsys, monkeypatch):
     for arguments in (["compare", __file__, __file__], ["report", __file__]):
         assert cli.main(arguments) == cli.EXIT_INTERRUPTED
         assert capsys.readouterr().err == "keuos-hil: interrupted\n"
+
+
+def test_a_reader_that_wants_no_more_ends_it_without_a_word(tmp_path):
+    (tmp_path / "run").write_text(json.dumps(whole(results([("x", "instructions", 100)]))))
+    command = [sys.executable, "-m", "keuos_hil", "compare", str(tmp_path / "run"), str(tmp_path / "run")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (cli.EXIT_UNREAD, "")
+
+
+@pytest.mark.soak
+@pytest.mark.skipif(not linux_native.can_measure(), reason="target linux needs a checkout")
+def test_on_this_machine_a_slowed_ring_is_told_and_the_same_one_is_not(tmp_path, capsys):
+    """Some minutes. The slowdown is of some 5 % (ROWS_SLOWDOWN); docs/measuring.md has the rates of long runs."""
+    programs = {}
+    for name, defines in (("even", []), ("slow", ["ROWS_SLOWDOWN=1"])):
+        (tmp_path / name).mkdir()
+        meter = linux_native.NativeRows(tmp_path / name, shutil.which("clang") or "cc", 1, 1, defines)
+        programs[name] = str(meter.program)
+
+    def rate(other, repeat):
+        status = cli.main(["compare", programs["even"], programs[other], f"--repeat={repeat}"])
+        found = re.search(r"(\d+) rows judged in \d+ comparisons: (\d+) slower", capsys.readouterr().out)
+        if status == cli.EXIT_USAGE or found is None or int(found[1]) < 2 * repeat:
+            pytest.skip(
+                "too much else runs here to judge anything; a quieter machine, or `chrt -f 1` in front of pytest"
+            )
+        return int(found[2]) / int(found[1])
+
+    assert rate("slow", 4) >= 0.75
+    assert rate("even", 8) <= 0.05
 
 
 def test_the_last_column_names_the_limit_that_its_rows_have():
