@@ -245,6 +245,13 @@ def boards(tests: Iterable[dict[str, Any]]) -> list[str]:
     ]
 
 
+def spoiler_lines(measurements: Iterable[Mapping[str, Any]], spoilers: Iterable[Mapping[str, str]]) -> list[str]:
+    """What spoils timings on this machine, with the command that mends it; nothing if no timing is its silicon's."""
+    if not any(row["timebase"] == "silicon" for row in measurements):
+        return []
+    return [f"spoils timings: {spoiler['found']} ({spoiler['why']}); {spoiler['fix']}" for spoiler in spoilers]
+
+
 def number(value: float) -> str:
     """Few digits, but no fewer than the figure has meaning."""
     if value == int(value) and abs(value) < 1e12:
@@ -269,10 +276,7 @@ def write_summary(reporter: pytest.TerminalReporter, bench: Bench) -> None:
     made += [] if asked is None else [asked]
     for table in [*made, *published(bench.results.references)]:
         show(terminal, table)
-    if any(row["timebase"] == "silicon" for row in measurements):
-        for spoiler in bench.spoilers:
-            reporter.write_line(f"spoils timings: {spoiler['found']} ({spoiler['why']}); {spoiler['fix']}")
-    for line in missing_lines(bench.results.missing):
+    for line in [*spoiler_lines(measurements, bench.spoilers), *missing_lines(bench.results.missing)]:
         reporter.write_line(line)
     if bench.baseline is not None and bench.judgement is not None:
         _judged(terminal, bench.baseline.path, bench.judgement)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keuos_hil.netd_table import beside, packets
-from keuos_hil.terminal import number
+from keuos_hil.terminal import netd, number
 
 
 def row(name, value, unit="1/1000 packets", target="qemu-x86", timebase="emulated", **params):
@@ -63,3 +63,13 @@ def test_waking_and_polling_stand_beside():
         ("waking a sleeper on another core, by IPI", "~1 microsecond", ["2,000"]),
         ("there and back, polled size=56", "150 cycles", ["700"]),
     ]
+
+
+def test_the_terminal_has_what_packets_cost_and_what_that_rests_on():
+    wake = row("ring.wake", 900, unit="ticks", cores="cross")
+    cost, rest = netd([row("net.syscalls", 987, load="echo", mode="shared"), wake])
+    assert ["987"] in [list(column.cells)[:1] for column in cost.columns]
+    cells = [list(column.cells) for column in rest.columns]
+    assert cells[0] == ["waking a sleeper on another core, by IPI"]
+    assert (cells[1], cells[3]) == (["900"], ["~1 microsecond"])
+    assert netd([wake]) == []

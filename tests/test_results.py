@@ -16,7 +16,7 @@ from keuos_hil.errors import InfraError
 from keuos_hil.fuzz import Matrix
 from keuos_hil.record import Recorder
 from keuos_hil.results import Results, add_judgement, make_run_directory, point_latest
-from keuos_hil.terminal import comparison, fuzz_matrix, number, tables
+from keuos_hil.terminal import comparison, fuzz_matrix, number, published, spoiler_lines, tables
 
 SCHEMA = json.loads(files("keuos_hil").joinpath("schema/results.schema.json").read_text())
 ENVIRONMENT = {"seed": 1, "timebases": {"qemu-x86": "emulated"}, "commands": {}}
@@ -200,6 +200,25 @@ def test_what_came_of_fuzzing_is_written_merged_and_shown(filled, tmp_path):
     assert [column.header for column in table.columns] == ["field", "mutation", "ok", "tag"]
     assert [list(column.cells) for column in table.columns[2:]] == [["", "40"], ["20", "1"]]
     assert "100 cases, 30 compared one by one, seed 7" in str(table.title)
+
+
+def test_what_spoils_timings_is_told_beside_timings_of_silicon_only():
+    spoiler = {"found": "boost on", "why": "the pace changes", "fix": "echo 0 > boost"}
+    line = "spoils timings: boost on (the pace changes); echo 0 > boost"
+    assert spoiler_lines([{"timebase": "instructions"}, {"timebase": "silicon"}], [spoiler]) == [line]
+    assert spoiler_lines([{"timebase": "instructions"}], [spoiler]) == []
+
+
+def test_what_others_published_is_a_table_of_its_own():
+    results = Results()
+    Recorder(results, "t", "silicon").reference("Mach IPC, there and back", 2_000, "cycles, about", "published")
+    (table,) = published(results.references)
+    assert [list(column.cells) for column in table.columns] == [
+        ["Mach IPC, there and back"],
+        ["2,000"],
+        ["cycles, about"],
+    ]
+    assert published([]) == []
 
 
 def test_figures_of_several_targets_and_timebases_can_be_told_apart_in_the_comparison():
