@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from pathlib import Path
 
@@ -133,6 +134,25 @@ def test_an_agent_that_answers_nothing_is_silent_long_before_anything_else_times
     with pytest.raises(Silent, match=r"no answer to 'ping' within 0.5 s, asked \d+ times"):
         client.request("ping", 0.5)
     assert isinstance(console.interrupted, Silent)
+
+
+def test_an_agent_that_still_answers_what_was_asked_before_is_behind_and_not_silent(model):
+    console, agent = model()
+    client = Client(console)
+    client.hello()
+    client.request("add", n=1)
+    agent.mute = True
+
+    def catch_up():
+        for _ in range(8):
+            time.sleep(0.3)
+            agent.say(frame({"id": 1, "ok": True, "total": 1}))
+        agent.mute = False
+
+    thread = threading.Thread(target=catch_up)
+    thread.start()
+    assert client.request("add", 0.5, n=2)["total"] == 3
+    thread.join()
 
 
 def test_whatever_ends_the_target_ends_a_request(model):

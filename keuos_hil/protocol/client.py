@@ -28,8 +28,9 @@ BOOT_EVENT_S = 3.0
 HELLO_S = 30.0
 #: Bytes that a reply may have on the line, for the patience with a slow one.
 _REPLY_BYTES = 4200
-#: Damaged replies are a sign of life, and put the end of patience off; so many times at most.
-DAMAGED_MAX = 20
+#: Damaged replies and those to earlier requests are a sign of life, and put the end of patience off; so many times at
+#: most.
+SIGNS_MAX = 20
 
 
 class Client:
@@ -48,6 +49,7 @@ class Client:
         self._waiting: int | None = None
         self._nonce = 0
         self._reply: Message | None = None
+        self._late = 0
         self._events: deque[Message] = deque(maxlen=4096)
         self.repeats = 0
         console.on_frame(self._take)
@@ -58,6 +60,8 @@ class Client:
         elif message.get("id") == self._waiting and self._waiting is not None and self._reply is None:
             if self._waiting != 0 or not message.get("ok") or message.get("nonce") == self._nonce:
                 self._reply = message
+        else:
+            self._late += 1
 
     def hello(self, timeout: float = HELLO_S) -> Message:
         """Start a session, waiting for the target to boot if need be; the agent's `protocol` and `agent`.
@@ -106,7 +110,8 @@ class Client:
         deadline = console.clock() + patience + 2 * line_s
         sends = 0
         last_chance = False
-        damaged, put_off = console.damaged_frames, 0
+        signs, put_off = self._signs, 0
+        mark = console.mark()
         try:
             while True:
                 console.write(frame)
@@ -115,13 +120,14 @@ class Client:
                 reply = self._wait_reply(REPEAT_S + line_s, deadline)
                 if reply is not None:
                     break
-                if console.damaged_frames != damaged and put_off < DAMAGED_MAX:
-                    damaged, put_off = console.damaged_frames, put_off + 1
+                if self._signs != signs and put_off < SIGNS_MAX:
+                    signs, put_off = self._signs, put_off + 1
                     deadline = max(deadline, console.clock() + patience + 2 * line_s)
                 if console.clock() >= deadline:
                     if last_chance:
                         raise Silent(
-                            f"no answer to {op!r} within {patience:g} s, asked {sends} times.\n{console.describe()}"
+                            f"no answer to {op!r} within {patience:g} s, asked {sends} times.\n"
+                            f"{console.describe(since=mark)}"
                         )
                     # This process may itself have been the one without processor time: once more, whatever it is.
                     last_chance = True
@@ -141,6 +147,11 @@ class Client:
             code = reply["code"]
             raise Refused(op, code, str(reply.get("text", "")), self._error_name(code))
         raise ProtocolViolation(f'a reply has "ok", and "code" if that is false; to {op!r} came {_shown(reply)}')
+
+    @property
+    def _signs(self) -> int:
+        """How much has come that is no answer to what was asked, and shows that somebody answers."""
+        return self._console.damaged_frames + self._late
 
     def _wait_reply(self, silence_s: float, deadline: float) -> Message | None:
         """The reply; None when it has to be asked for again: what came was damaged, or the line was silent for so long.

@@ -115,6 +115,13 @@ class Lab:
             line.strip() for line in self.say("reservations").splitlines() if line.strip()
         ]
 
+    def held_in_the_end(self, seconds: float = 60.0) -> list[str]:
+        """The same, once that is nothing, or after so long: a worker that was killed leaves a client giving back."""
+        deadline = time.monotonic() + seconds
+        while (held := self.held) and time.monotonic() < deadline:
+            pass  # asking takes a second
+        return held
+
     def close(self) -> None:
         """Everything ends. Safe to repeat."""
         self._stack.close()
