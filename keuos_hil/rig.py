@@ -25,6 +25,7 @@ from .line import LineCounts
 from .memory import KernelMemory
 from .net.clock import Clock
 from .net.netd import TEST_LIMITS, Netd, NetdClock, NetdLine, NetdSockets
+from .net.transcript import TranscribedLink, Transcript
 from .parts import (
     AnyTarget,
     Asked,
@@ -81,6 +82,7 @@ class LiveTarget:
         self._at_boot: Counts | None = None
         self._application: NetdSockets | None = None
         self._line: NetdLine | None = None
+        self._transcript: Transcript | None = None
         self._clock: NetdClock | None = None
         self._resets = self._first_boot = session.console.resets
         self._mark = 0
@@ -178,7 +180,17 @@ class LiveTarget:
         """The wire to the target's NIC. Raises UsageError if there is none."""
         if self.session.link is None:
             raise UsageError(f"target {self.name} has no NIC; mark the test with needs('link')")
-        return self._line or self.session.link
+        link: Link = self._line or self.session.link
+        return link if self._transcript is None else TranscribedLink(link, self._transcript)
+
+    @contextmanager
+    def transcribed(self, transcript: Transcript) -> Iterator[None]:
+        """While the block runs, whatever passes a :attr:`link` that is asked for in it is noted."""
+        self._transcript = transcript
+        try:
+            yield
+        finally:
+            self._transcript = None
 
     @property
     def sockets(self) -> Sockets:

@@ -222,6 +222,26 @@ def test_a_user_without_rights_gets_one_line():
     assert done.stdout.count("\n") == 1
 
 
+FAILING_BY_SCAPY = """
+from keuos_hil.net.scapy_socket import LinkSocket
+from scapy.layers.inet import ICMP, IP
+
+def test_x(target):
+    socket = LinkSocket(target.link, "02:00:00:00:ad:05", target.network.gateway)
+    assert socket.sr1(IP(dst=target.network.address) / ICMP()) is None
+"""
+
+
+def test_the_network_suites_keep_the_frames_of_a_test_that_makes_its_own_end_of_the_wire(pytester):
+    pytester.makeconftest('pytest_plugins = ["keuos_hil.suites.net.conftest"]')
+    pytester.makepyfile(FAILING_BY_SCAPY)
+    result = pytester.runpytest_subprocess("--target=linux", f"--results={pytester.path}/r", timeout=120)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*- frames -*", "*/test_x-linux.pcap", "*/test_x-linux.frames.txt"])
+    (pcap,) = (pytester.path / "r").rglob("*.pcap")
+    assert [packet[ICMP].type for packet in rdpcap(str(pcap)) if ICMP in packet] == [8, 0]
+
+
 FAILING = """
 from keuos_hil.net.host import Host, WireFailure
 from keuos_hil.net.seq import add

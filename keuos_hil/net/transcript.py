@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..parts import Link
 from . import wire
 from .seq import diff
 
@@ -129,3 +131,23 @@ class Transcript:
                     seconds, fraction = divmod(entry.time, 1)
                     size = len(entry.frame)
                     sink.write(_RECORD.pack(int(seconds), int(fraction * 1e9), size, size) + entry.frame)
+
+
+class TranscribedLink:
+    """A Link whose frames are noted as they pass, by this machine's clock."""
+
+    def __init__(self, link: Link, transcript: Transcript) -> None:
+        self._link = link
+        self._transcript = transcript
+
+    def send(self, frame: bytes) -> None:
+        """See Link.send."""
+        self._transcript.add(time.monotonic(), ">", frame)
+        self._link.send(frame)
+
+    def receive(self, timeout: float) -> bytes | None:
+        """See Link.receive."""
+        frame = self._link.receive(timeout)
+        if frame is not None:
+            self._transcript.add(time.monotonic(), "<", frame)
+        return frame

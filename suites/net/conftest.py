@@ -16,11 +16,25 @@ from keuos_hil.net.linux_peer import LinuxPeer, why_not
 from keuos_hil.net.netd import Netd, NetdSockets
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Conversation, Stack
+from keuos_hil.net.transcript import Transcript
 from keuos_hil.net.transfer import Transfer
 from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
 
 _ports = itertools.cycle(range(2000, 32000))
+
+
+@pytest.fixture(autouse=True)
+def frames_are_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Those of a test whose end of the wire is its own making; `host` and `start_peer` keep theirs."""
+    if "target" not in request.fixturenames or {"host", "start_peer"} & set(request.fixturenames):
+        yield
+        return
+    target: LiveTarget = request.getfixturevalue("target")
+    transcript = Transcript()
+    request.node.stash[frames_key] = lambda: transcript, target.directory
+    with target.transcribed(transcript):
+        yield
 
 
 @pytest.fixture
