@@ -7,14 +7,18 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILT = ROOT / "build" / "kernel" / "x86_64"
-RIGHT = "(x[3] ^ y[3])) == 0"
-WRONG = "(uint32_t)(x[3] ^ y[3])) == 0"
+#: By what is broken: file, what stands there, what takes its place.
+FAULTS = {
+    "tag": ("ipc/gate.c", "(x[3] ^ y[3])) == 0", "(uint32_t)(x[3] ^ y[3])) == 0"),
+    "index": ("ipc/channel_calls.c", "published > KEUOS_SLOTS || published < n", "published < n"),
+}
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("qemu-system-x86_64") is None, reason="needs qemu-system-x86_64"),
@@ -23,17 +27,37 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory):
-    """A copy of the sources and of what was built of them, with one file changed and compiled again."""
+def sources(tmp_path_factory):
+    """A copy of the sources and of what was built of them."""
     place = tmp_path_factory.mktemp("broken")
     shutil.copytree(ROOT / "kernel", place / "kernel")
     shutil.copytree(BUILT, place / "built")
-    gate = place / "kernel" / "ipc" / "gate.c"
-    assert gate.read_text().count(RIGHT) == 1
-    gate.write_text(gate.read_text().replace(RIGHT, WRONG))
-    made = ["make", "-s", "-C", str(place / "kernel"), "ARCH=x86_64", f"BUILD={place / 'built'}"]
-    subprocess.run([*made, str(place / "built" / "hil" / "keuos.elf")], check=True, capture_output=True, timeout=300)
     return place
+
+
+@contextmanager
+def with_fault(place, fault):
+    """One file is changed, and the kernel compiled again."""
+    file, right, wrong = FAULTS[fault]
+    path = place / "kernel" / file
+    whole = path.read_text()
+    assert whole.count(right) == 1
+    path.write_text(whole.replace(right, wrong))
+    make = ["make", "-s", "-C", str(place / "kernel"), "ARCH=x86_64", f"BUILD={place / 'built'}"]
+    try:
+        subprocess.run(
+            [*make, str(place / "built" / "hil" / "keuos.elf")], check=True, capture_output=True, timeout=300
+        )
+        yield
+    finally:
+        path.write_text(whole)
+
+
+@pytest.fixture(scope="module")
+def broken(sources):
+    """The copy with a tag that is compared in 32 bits."""
+    with with_fault(sources, "tag"):
+        yield sources
 
 
 def run(broken, test, *options):
@@ -44,6 +68,20 @@ def run(broken, test, *options):
          f"--results={broken / 'results'}", f"--fuzz-corpus={broken / test}", "--fuzz-seed=5", *options],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
+
+
+def test_a_sender_that_lies_about_its_head_is_kept_whole_and_replayed(sources):
+    """Its descriptor is as good as any: what was done beside it is the case. First, while the copy has no fault."""
+    with with_fault(sources, "index"):
+        first = run(sources, "test_fuzz_full.py", "--fuzz-count=2000000", f"--fuzz-corpus={sources / 'heads'}")
+        assert first.returncode == 1, first.stdout + first.stderr
+        assert "expected: gate index; " in first.stdout
+        [kept] = (sources / "heads").rglob("*.json")
+        assert kept.parent.name == "senders"
+        assert json.loads(kept.read_text())["case"]["head_slots"]
+        again = run(sources, "test_fuzz_full.py", "--fuzz-seed=6", f"--fuzz-corpus={sources / 'heads'}")
+        assert again.returncode == 1, again.stdout + again.stderr
+        assert f"a case of the corpus is judged wrongly: {kept}" in again.stdout
 
 
 @pytest.mark.parametrize(

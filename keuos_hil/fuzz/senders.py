@@ -5,8 +5,9 @@ A sender can't be put at any place of the ring: it gets there by what it has sen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class Sender:
         head_slots, head_data: added to the counters of the head that is published.
     """
 
+    SCHEMA: ClassVar[str] = "keuos-hil/gate-sender/1"
+
     difference: Difference
     good: int
     length: int
@@ -54,6 +57,23 @@ class Sender:
     head_data: int = 0
     field: int = 0
     mutation: int = 0
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether the descriptor says all of it: everything else is as :func:`carried` makes it."""
+        return replace(self, field=0, mutation=0) == carried(self.difference)
+
+    def as_json(self) -> dict[str, Any]:
+        """As a corpus keeps it: without the labels of what it was made by."""
+        numbers = {name: value for name, value in asdict(self).items() if name not in ("field", "mutation")}
+        return numbers | {"difference": self.difference.as_json()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Sender:
+        """From :meth:`as_json`. Raises KeyError, TypeError or ValueError for anything else."""
+        names = ("good", "length", "before", "after", "n", "head_slots", "head_data")
+        numbers = {name: int(document[name]) for name in names}
+        return cls(Difference.from_json(document["difference"]), **numbers)
 
     def describe(self) -> str:
         """What it does beside the descriptor, for a person."""

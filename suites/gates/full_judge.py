@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keuos_hil.fuzz import Difference, Sender, carried
+from keuos_hil.fuzz import Sender, carried
 from keuos_hil.image import Image
 from keuos_hil.oracle import Channel, GateAbi, Template
 
 from .full import ORDER, SENDER, SUPERVISOR, FullGate
-from .judgement import Compared, Judge
+from .judgement import Compared, Judge, SenderJudge
 
 
 def proofs_of(image: Image) -> list[Template]:
@@ -24,12 +24,11 @@ def made_up(abi: GateAbi, image: Image, number: int) -> Channel:
     return Channel.bound(abi, number, 1, bytes([number] * 16), data_bytes, proofs_of(image), interface)
 
 
-def by_full(gate: FullGate, rest: Sender | None = None) -> Judge:
-    """By senders, in waves of their own; of a case that several of them try, the worst that came of it."""
+def by_senders(gate: FullGate) -> SenderJudge:
+    """In waves of their own; of a case that several of a wave try, the worst that came of it."""
 
-    def judge(differences: Sequence[Difference]) -> list[Compared]:
+    def judge(made: Sequence[Sender]) -> list[Compared]:
         gate.take_all()
-        made = [carried(difference, rest) for difference in differences]
         return [one for at in range(0, len(made), gate.wave_max) for one in wave(made[at : at + gate.wave_max])]
 
     def wave(some: Sequence[Sender]) -> list[Compared]:
@@ -38,3 +37,9 @@ def by_full(gate: FullGate, rest: Sender | None = None) -> Judge:
         return [min(compared[i :: len(some)], key=lambda one: one.right) for i in range(len(some))]
 
     return judge
+
+
+def by_full(gate: FullGate, rest: Sender | None = None) -> Judge:
+    """By senders, that do everything but the descriptor as `rest` does."""
+    judge = by_senders(gate)
+    return lambda differences: judge([carried(difference, rest) for difference in differences])

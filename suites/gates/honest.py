@@ -99,7 +99,10 @@ class Honest:
 def honest_beside(
     agent: Agent, modes: Sequence[str] = ("verified",), *, cores: tuple[int, int] = (1, 0), seed: int = 1
 ) -> Iterator[list[Honest]]:
-    """Honest channels while the block runs. They must carry messages before, within and behind it, and lose none."""
+    """Honest channels while the block runs. They must carry messages before and behind it, and lose none.
+
+    What harms only for as long as it lasts, a block has to look for itself, by :meth:`Honest.wait_progress`.
+    """
     streams = [Honest.start(agent, mode, cores=cores, seed=seed) for mode in modes]
     for stream in streams:
         stream.wait_progress()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from keuos_hil.errors import InfraError
-from keuos_hil.fuzz import Batch, Corpus, Difference, Fuzzing, shrink
+from keuos_hil.fuzz import Batch, Corpus, Difference, Fuzzing, Sender, carried, shrink
 from keuos_hil.image import Image
 from keuos_hil.oracle import Channel, check
 
@@ -52,6 +53,9 @@ class Compared:
 
 #: Has the kernel judge cases: one answer each, in their order.
 Judge = Callable[[Sequence[Difference]], list[Compared]]
+SenderJudge = Callable[[Sequence[Sender]], list[Compared]]
+#: Folder of the corpus with what failed by more than its descriptor.
+SENDERS = "senders"
 
 
 def predicted(channel: Channel, case: Difference) -> Judgement:
@@ -95,24 +99,42 @@ def by_bulk(gate: BulkGate, channel: Channel) -> Judge:
 
 
 def replay(judge: Judge, channel: Channel, fuzzing: Fuzzing) -> None:
-    """Try what the corpus keeps. Fails at the first case that is judged wrongly still."""
+    """Try the descriptors that the corpus keeps. Fails at the first that is judged wrongly still."""
     kept = Corpus(fuzzing.corpus, Difference).cases()
     usable = [one for one in kept if one.case.template in channel.granted]  # the sender may no longer have others
     for one, compared in zip(usable, judge([one.case for one in usable]), strict=True):
-        if not compared.right:
-            pytest.fail(
-                f"a case of the corpus is judged wrongly: {one.path}\n"
-                f"{_told(channel, one.case, compared)}\nto repeat: --fuzz-corpus={fuzzing.corpus}"
-            )
+        _expect_right(one.path, _told(channel, one.case, compared), compared, fuzzing)
+
+
+def replay_senders(judge: SenderJudge, channel: Channel, fuzzing: Fuzzing) -> None:
+    """Try the senders that the corpus keeps; like :func:`replay`."""
+    kept = Corpus(fuzzing.corpus / SENDERS, Sender).cases()
+    usable = [one for one in kept if one.case.difference.template in channel.granted]
+    for one, compared in zip(usable, judge([one.case for one in usable]), strict=True):
+        told = f"{_told(channel, one.case.difference, compared)}\nsender: {one.case.describe()}"
+        _expect_right(one.path, told, compared, fuzzing)
+
+
+def _expect_right(path: Path, told: str, compared: Compared, fuzzing: Fuzzing) -> None:
+    if not compared.right:
+        pytest.fail(
+            f"a case of the corpus is judged wrongly: {path}\n{told}\nto repeat: --fuzz-corpus={fuzzing.corpus}"
+        )
 
 
 def fail(
-    judge: Judge, channel: Channel, image: Image, fuzzing: Fuzzing, case: Difference, speed: str, sender: str = ""
+    judge: Judge,
+    channel: Channel,
+    image: Image,
+    fuzzing: Fuzzing,
+    case: Difference,
+    speed: str,
+    sender: Sender | None = None,
 ) -> NoReturn:
     """Shrink a case that was judged wrongly, save it, and fail with it.
 
     Args:
-        sender: what was done beside writing the descriptor; told and noted, but not tried again from the corpus.
+        sender: what was done, if it was done by one; kept with the case where it is more than writing the descriptor.
     """
 
     def wrong(one: Difference) -> bool:
@@ -120,24 +142,30 @@ def fail(
 
     smaller = shrink(case, wrong, seed=fuzzing.seed)
     [compared] = judge([smaller])
+    if sender is not None:
+        sender = carried(smaller, sender)
+    beside = "" if sender is None else sender.describe()
+    about = {
+        "expected": str(compared.expected),
+        "found": str(compared.found),
+        "seed": fuzzing.seed,
+        "build": image.kernel.build_id,
+        "speed": speed,
+        "sender": beside,
+    }
     try:
-        path = Corpus(fuzzing.corpus, Difference).save(
-            smaller,
-            expected=str(compared.expected),
-            found=str(compared.found),
-            seed=fuzzing.seed,
-            build=image.kernel.build_id,
-            speed=speed,
-            sender=sender,
-        )
+        if sender is None or sender.is_ordinary:
+            path = Corpus(fuzzing.corpus, Difference).save(smaller, **about)
+        else:
+            path = Corpus(fuzzing.corpus / SENDERS, Sender).save(sender, **about)
         kept = f"saved as {path}: every later run tries it first"
     except InfraError as error:  # the kernel failed, not the bench
         kept = f"not saved: {error}"
-    beside = f"\nsender: {sender}" if sender else ""
+    done = f"\nsender: {beside}" if beside else ""
     once = "\nit was judged wrongly once, and rightly when it was tried again" if compared.right else ""
     pytest.fail(
         f"the kernel judges a descriptor otherwise than predicted (--fuzz-seed={fuzzing.seed}):\n"
-        f"{_told(channel, smaller, compared)}{once}{beside}\n{kept}"
+        f"{_told(channel, smaller, compared)}{once}{done}\n{kept}"
     )
 
 

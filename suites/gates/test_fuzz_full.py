@@ -11,9 +11,9 @@ from keuos_hil.fuzz import Difference, Matrix, carried, senders
 from keuos_hil.oracle import Channel
 
 from .full import FullGate, Judged
-from .full_judge import by_full, made_up, proofs_of
+from .full_judge import by_full, by_senders, made_up, proofs_of
 from .fuzz_run import FuzzRun
-from .judgement import fail, replay
+from .judgement import fail, replay, replay_senders
 
 pytestmark = pytest.mark.needs("agent", "channels", "debug", "hil")
 
@@ -40,7 +40,7 @@ class _Tally:
             if not one.compared.right:
                 run, judge = self._run, by_full(self._gate, one.case)
                 channel = made_up(self._gate.abi, run.image, 1)
-                fail(judge, channel, run.image, run.fuzzing, one.case.difference, "full", one.case.describe())
+                fail(judge, channel, run.image, run.fuzzing, one.case.difference, "full", one.case)
         self.kills += sum(one.outcome.culprit == "producer" for one in wave)
         self.done += len(wave)
         labels = np.array(
@@ -73,6 +73,7 @@ def _fuzz(run: FuzzRun, count: int) -> None:
     gate = FullGate(run.target, run.agent, run.image)
     channel = made_up(gate.abi, run.image, 1)
     replay(by_full(gate), channel, run.fuzzing)
+    replay_senders(by_senders(gate), channel, run.fuzzing)
     for _ in range(gate.waves + 1):  # then the tables that map its windows are there to stay
         gate.ask([carried(Difference(0, 0, 0, {}))])
         gate.take_all()

@@ -194,13 +194,16 @@ def test_a_consumer_reaches_what_it_may_reach_and_its_producer_lives(
 # Storms and sleepers --------------------------------------------------------------------------------------------------
 
 
-def test_storms_of_notifications_from_every_core_stop_nobody(target: LiveTarget, agent: Agent) -> None:
-    """Two that ring and notify without end on each core, one across; all three kinds of channel go on."""
-    with honest_beside(agent, MODES):
+@pytest.mark.parametrize(("op", "peer"), [("storm", "nothing"), ("send_on", "stable")], ids=["refused", "accepted"])
+def test_storms_of_notifications_from_every_core_stop_nobody(
+    target: LiveTarget, agent: Agent, op: str, peer: str
+) -> None:
+    """Two that ring and notify without end on each core, one across; all three kinds of channel go on meanwhile."""
+    with honest_beside(agent, MODES) as streams:
         storms = []
         for core in (0, 1):
             for other in (0, 1):
-                pair = hostile(agent, "storm", core=core), hostile(agent, "nothing", core=other)
+                pair = hostile(agent, op, core=core, length=64), hostile(agent, peer, core=other)
                 agent.bind(*pair, "verified", order=0)
                 for process in pair:
                     process.start()
@@ -208,6 +211,8 @@ def test_storms_of_notifications_from_every_core_stop_nobody(target: LiveTarget,
         for process in storms:
             wait_turns(target, process, 500)
         agent.ping()
+        for stream in streams:
+            stream.wait_progress()
         for process in storms:
             process.close()
 
