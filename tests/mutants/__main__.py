@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
 from queue import SimpleQueue
 
 from rich.console import Console
@@ -25,7 +26,7 @@ from keuos_hil.locks import file_lock
 from .bounded import Bounded
 from .catalogue import Fault, by_product, choose, load, shared, together
 from .products import PRODUCTS
-from .trial import Verdict, require_sound, try_fault
+from .trial import Verdict, confirmed, require_sound, try_fault
 from .workshop import ROOT, Workshop
 
 PLACE = ROOT / "build" / "mutants"
@@ -64,6 +65,13 @@ def _try_all(faults: Sequence[Fault], jobs: int, bounded: Bounded, console: Cons
         try:
             with workshop.fault(fault) as built:
                 verdict = try_fault(fault.name, built, fault.selections(), PLACE / "trials" / fault.name, bounded)
+            verdict = confirmed(
+                verdict,
+                partial(workshop.sound, fault.product),
+                fault.selections(),
+                PLACE / "trials" / fault.name,
+                bounded,
+            )
         except InfraError as error:
             verdict = Verdict(fault.name, trouble=str(error))
         finally:

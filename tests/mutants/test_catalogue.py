@@ -19,7 +19,7 @@ from .__main__ import _table
 from .bounded import Bounded
 from .catalogue import Edit, Fault, by_product, choose, handful, load, shared, together
 from .products import PRODUCTS, Built
-from .trial import Outcome, Verdict, first_failure, require_sound, run, try_fault
+from .trial import Outcome, Verdict, confirmed, first_failure, require_sound, run, try_fault
 from .workshop import ROOT, Workshop
 
 FAULTS = load()
@@ -116,6 +116,26 @@ def test_tests_that_do_not_run_without_a_fault_hold_up_no_other_fault(tmp_path: 
         verdict = try_fault("f", built, [passes, selection], tmp_path / "trial", bounded)
         assert (verdict.word, verdict.elsewhere) == ("trouble", Outcome())
         assert verdict.trouble == f"no test of {' '.join(selection)} ran"
+
+
+def test_wait_that_runs_out_without_the_fault_too_shows_nothing(tmp_path: Path) -> None:
+    def built(name: str, body: str) -> Built:
+        place = tmp_path / name
+        place.mkdir()
+        (place / "test_it.py").write_text(f"from keuos_hil.errors import WaitTimeout\n\ndef test_it():\n    {body}\n")
+        return Built(place, ("--target=netd",), ())
+
+    late, wrong, fine = (
+        built(name, body)
+        for name, body in (("late", "raise WaitTimeout('no answer')"), ("wrong", "assert 0"), ("fine", "pass"))
+    )
+    selection, bounded = ["{tree}/test_it.py"], Bounded()
+
+    def word(faulty: Built, sound: Built) -> str:
+        verdict = try_fault("f", faulty, [selection], tmp_path / "trial", bounded)
+        return confirmed(verdict, lambda: sound, [selection], tmp_path / "trial", bounded).word
+
+    assert [word(late, late), word(late, fine), word(wrong, late)] == ["trouble", "killed", "killed"]
 
 
 def test_stopped_run_says_nothing_and_leaves_nothing_running(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from keuos_hil.locks import file_lock
 
 from .bounded import Bounded
 from .catalogue import by_product, handful, load, together
-from .trial import require_sound, try_fault
+from .trial import confirmed, require_sound, try_fault
 from .workshop import ROOT, Workshop
 
 #: Which ones: every day others; KEUOS_HIL_MUTANTS_TURN repeats a day's.
@@ -41,6 +42,8 @@ def _try(product: str, count: int, directory: Path) -> None:
             for fault in faults:
                 with workshop.fault(fault) as built:
                     verdict = try_fault(fault.name, built, fault.selections(), directory / fault.name, bounded)
+                sound = partial(workshop.sound, product)
+                verdict = confirmed(verdict, sound, fault.selections(), directory / fault.name, bounded)
                 if not verdict.killed:
                     survivors.append(f"{fault.name}: {verdict.word} {verdict.trouble or verdict.elsewhere.noticed}")
     finally:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from .workshop import ROOT
 
 _TRIAL_S = 900.0
 _FAILED = re.compile(r"^FAILED (.+?)(?: - (.*))?$", re.MULTILINE)
+_WAITED = re.compile(r"^E .*\b(?:WaitTimeout|Silent|TimeoutExpired|TimeoutError)\b", re.MULTILINE)
 _PASSED = re.compile(r"^.*\b([1-9]\d*) passed\b", re.MULTILINE)
 
 
@@ -30,12 +31,14 @@ class Outcome:
     Attributes:
         noticed: the first test that failed, or "" if all passed.
         words: the first line of its failure.
+        waited: it failed because a wait ran out.
         trouble: why the run says nothing, or "".
         idle: the trouble is that no test ran.
     """
 
     noticed: str = ""
     words: str = ""
+    waited: bool = False
     trouble: str = ""
     idle: bool = False
 
@@ -95,7 +98,7 @@ def run(built: Built, selection: Sequence[str], place: Path, bounded: Bounded) -
         return Outcome()
     failed = first_failure(said)
     if status == 1 and failed is not None:
-        return failed
+        return replace(failed, waited=bool(_WAITED.search(said)))
     if status is None:
         return Outcome(trouble=f"the run did not end within {_TRIAL_S:g} s, or was stopped; see {place / 'pytest.log'}")
     why = "only the bench failed" if status == EXIT_BENCH else f"pytest ended with status {status}"
@@ -111,6 +114,23 @@ def try_fault(name: str, built: Built, selections: Sequence[Sequence[str]], plac
         elsewhere = run(built, built.everything, place / "everything", bounded)
         trouble = elsewhere.trouble
     return Verdict(name, outcomes, elsewhere, trouble)
+
+
+def confirmed(
+    verdict: Verdict,
+    sound: Callable[[], Built],
+    selections: Sequence[Sequence[str]],
+    place: Path,
+    bounded: Bounded,
+) -> Verdict:
+    """The verdict, but where a wait ran out: that shows a fault only if it does not run out without one, too.
+
+    `sound` gives what was built without a fault; it is asked only if it is needed.
+    """
+    for outcome, selection in zip(verdict.outcomes, selections, strict=True):
+        if outcome.waited and (again := run(sound(), selection, place / "sound", bounded)).noticed:
+            return replace(verdict, trouble=f"{again.noticed} fails without the fault, too: {again.words}")
+    return verdict
 
 
 def require_sound(built: Built, selections: Sequence[Sequence[str]], place: Path, bounded: Bounded) -> None:
