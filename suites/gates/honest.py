@@ -10,7 +10,7 @@ from keuos_hil.agent import Agent, ChannelHandle, Process
 from keuos_hil.errors import WaitTimeout
 
 #: Seconds, in the target's pace, in which a stream that is alive must have moved, or have come to its end.
-PROGRESS_S = 30.0
+PROGRESS_S = 120.0
 #: The sender's rest behind each batch, ns: the honest channel is there to be disturbed, not to fill the machine.
 REST_NS = 1_000_000
 
