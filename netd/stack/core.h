@@ -173,6 +173,12 @@ void queue_put(struct queue *queue, struct packet *packet);
 struct packet *queue_take(struct queue *queue);
 bool stack_transmit(struct netd *stack, const struct netd_part *parts, unsigned count); /* a frame; false: busy */
 
+/* What one application can have of a limit, so that something is left for others; at least one. */
+static inline unsigned stack_share(unsigned limit)
+{
+	return limit - limit / 4;
+}
+
 static inline netd_time earlier(netd_time a, netd_time b)
 {
 	return a < b ? a : b;

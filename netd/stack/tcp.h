@@ -228,12 +228,12 @@ static inline bool tcp_synchronized(const struct netd_tcp *tcb)
 }
 
 /* tcp_block.c */
-/* NULL: none is left. Whether the oldest orphan gives way if it must: not to a SYN, whose address proves nothing. */
-struct netd_tcp *tcp_new(struct netd *stack, bool orphans_give_way);
+/* NULL: none is left for `who`. Whether the oldest orphan gives way if it must: not to a SYN, whose address proves nothing. */
+struct netd_tcp *tcp_new(struct netd *stack, uint32_t who, bool orphans_give_way);
 struct netd_tcp *tcp_find(struct netd *stack, struct netd_endpoint local, struct netd_endpoint remote);
 struct netd_tcp *tcp_find_listener(struct netd *stack, struct netd_endpoint local);
-void tcp_insert(struct netd_tcp *tcb);    /* into the table and the active ones, once its endpoints are known */
-bool tcp_has_buffers(struct netd *stack); /* if need be, the oldest orphan's */
+void tcp_insert(struct netd_tcp *tcb); /* into the table and the active ones, once its endpoints are known */
+bool tcp_has_buffers(struct netd *stack, uint32_t who); /* if need be, the oldest orphan's */
 bool tcp_take_buffers(struct netd_tcp *tcb);
 void tcp_drop_buffers(struct netd_tcp *tcb);
 void tcp_free(struct netd_tcp *tcb);

@@ -67,16 +67,31 @@ static struct netd_tcp **slot(struct netd *stack, struct netd_endpoint local, st
 	return &stack->tcp.table[(x ^ x >> 32) & stack->tcp.table_mask];
 }
 
+/* Whether an application may have one more; TIME-WAIT that nobody holds gives way to everybody. */
+static bool has_share(const struct netd *stack, uint32_t who, bool with_buffers)
+{
+	unsigned held = 0;
+
+	for (unsigned i = 0; who && i < stack->limits.blocks; i++) {
+		const struct netd_tcp *tcb = &stack->tcp.blocks[i];
+
+		if (tcb->owner.who == who &&
+			(with_buffers ? !!tcb->send.base : tcb->owned || tcb->state != TCP_TIME_WAIT))
+			held++;
+	}
+	return held < stack_share(with_buffers ? stack->limits.connections : stack->limits.blocks);
+}
+
 /*
  * RFC 9293, 3.8.6.1, leaves it to the management of resources how long a closed window may last, and RFC 6429, 3, names connections
- * that nobody holds as those to be ended. False: none is old enough.
+ * that nobody holds as those to be ended. `who`: only its own; 0: anybody's. False: none is old enough.
  */
-static bool oldest_orphan_gives_way(struct netd *stack, bool with_buffers)
+static bool oldest_orphan_gives_way(struct netd *stack, uint32_t who, bool with_buffers)
 {
 	for (struct node *at = stack->tcp.active.next; at != &stack->tcp.active; at = at->next) {
 		struct netd_tcp *tcb = CONTAINER(at, struct netd_tcp, node);
 
-		if (tcb->owned || tcb->listener || (with_buffers && !tcb->send.base))
+		if (tcb->owned || tcb->listener || (with_buffers && !tcb->send.base) || (who && tcb->owner.who != who))
 			continue;
 		if (stack->now - tcb->orphaned < TCP_ORPHAN_SAFE * NETD_S)
 			return false;
@@ -88,13 +103,15 @@ static bool oldest_orphan_gives_way(struct netd *stack, bool with_buffers)
 	return false;
 }
 
-struct netd_tcp *tcp_new(struct netd *stack, bool orphans_give_way)
+struct netd_tcp *tcp_new(struct netd *stack, uint32_t who, bool orphans_give_way)
 {
 	struct tcp *tcp = &stack->tcp;
 	struct netd_tcp *tcb;
+	bool allowed = has_share(stack, who, false) || (orphans_give_way && oldest_orphan_gives_way(stack, who, false));
 
 	/* The oldest TIME-WAIT that nobody holds makes room. */
-	for (struct node *at = tcp->time_wait.next; !tcp->free_blocks && at != &tcp->time_wait; at = at->next) {
+	for (struct node *at = tcp->time_wait.next; allowed && !tcp->free_blocks && at != &tcp->time_wait;
+		at = at->next) {
 		tcb = CONTAINER(at, struct netd_tcp, node);
 		if (!tcb->owned) {
 			COUNT(stack, tcp_recycled);
@@ -102,9 +119,9 @@ struct netd_tcp *tcp_new(struct netd *stack, bool orphans_give_way)
 			break;
 		}
 	}
-	if (!tcp->free_blocks && orphans_give_way)
-		oldest_orphan_gives_way(stack, false);
-	tcb = tcp->free_blocks;
+	if (allowed && !tcp->free_blocks && orphans_give_way)
+		oldest_orphan_gives_way(stack, 0, false);
+	tcb = allowed ? tcp->free_blocks : NULL;
 	if (!tcb) {
 		COUNT(stack, tcp_no_block);
 		return NULL;
@@ -112,6 +129,7 @@ struct netd_tcp *tcp_new(struct netd *stack, bool orphans_give_way)
 	tcp->free_blocks = tcb->chain;
 	memset(tcb, 0, sizeof(*tcb));
 	tcb->stack = stack;
+	tcb->owner.who = who;
 	node_init(&tcb->node);
 	node_init(&tcb->work);
 	for (unsigned i = 0; i < TIMERS; i++)
@@ -169,9 +187,11 @@ void tcp_insert(struct netd_tcp *tcb)
 	node_append(&tcb->stack->tcp.active, &tcb->node);
 }
 
-bool tcp_has_buffers(struct netd *stack)
+bool tcp_has_buffers(struct netd *stack, uint32_t who)
 {
-	return stack->tcp.free_buffers || oldest_orphan_gives_way(stack, true);
+	if (!has_share(stack, who, true) && !oldest_orphan_gives_way(stack, who, true))
+		return false;
+	return stack->tcp.free_buffers || oldest_orphan_gives_way(stack, 0, true);
 }
 
 bool tcp_take_buffers(struct netd_tcp *tcb)
@@ -179,7 +199,7 @@ bool tcp_take_buffers(struct netd_tcp *tcb)
 	struct netd *stack = tcb->stack;
 	uint8_t *buffers;
 
-	if (!tcp_has_buffers(stack)) {
+	if (!tcp_has_buffers(stack, tcb->owner.who)) {
 		COUNT(stack, tcp_no_buffer);
 		return false;
 	}
@@ -240,6 +260,7 @@ void tcp_free(struct netd_tcp *tcb)
 	remove(tcb);
 	node_unlink(&tcb->work);
 	tcb->state = TCP_CLOSED;
+	tcb->owner.who = 0;
 	tcb->chain = stack->tcp.free_blocks;
 	stack->tcp.free_blocks = tcb;
 }

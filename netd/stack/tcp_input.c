@@ -103,7 +103,7 @@ static void establish(struct netd_tcp *tcb, const struct wire_tcp *segment)
 static struct netd_tcp *new_child(struct netd_tcp *listener, const struct wire_ipv4 *ip, const struct wire_tcp *segment)
 {
 	struct netd *stack = listener->stack;
-	struct netd_tcp *tcb = tcp_new(stack, segment->flags & WIRE_TCP_ACK);
+	struct netd_tcp *tcb = tcp_new(stack, listener->owner.who, segment->flags & WIRE_TCP_ACK);
 
 	if (!tcb)
 		return NULL;
@@ -176,7 +176,7 @@ static void listen_state(
 			tcp_refuse(stack, ip, segment);
 			return;
 		}
-		if (listener->waiting >= listener->backlog || !tcp_has_buffers(stack))
+		if (listener->waiting >= listener->backlog || !tcp_has_buffers(stack, listener->owner.who))
 			return; /* it will be sent again */
 		tcb = new_child(listener, ip, segment);
 		if (!tcb)

@@ -46,7 +46,7 @@ int netd_tcp_listen(struct netd *stack, struct netd_endpoint local, unsigned bac
 		return NETD_INVALID;
 	if (is_listened_at(stack, local, owner->who))
 		return NETD_IN_USE;
-	tcb = tcp_new(stack, true);
+	tcb = tcp_new(stack, owner->who, true);
 	if (!tcb)
 		return NETD_NO_ROOM;
 	tcb->state = TCP_LISTEN;
@@ -79,7 +79,7 @@ int netd_tcp_accept(struct netd_tcp *listener, const struct netd_tcp_owner *owne
 
 int netd_tcp_open(struct netd *stack, const struct netd_tcp_owner *owner, struct netd_tcp **socket)
 {
-	struct netd_tcp *tcb = tcp_new(stack, true);
+	struct netd_tcp *tcb = tcp_new(stack, owner->who, true);
 
 	if (!tcb)
 		return NETD_NO_ROOM;

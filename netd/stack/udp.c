@@ -216,8 +216,14 @@ static int bind(struct netd *stack, unsigned first, unsigned end, struct netd_en
 int netd_udp_bind(
 	struct netd *stack, struct netd_endpoint local, const struct netd_udp_owner *owner, struct netd_udp **socket)
 {
+	unsigned held = 0;
+
 	if (local.address && !ipv4_is_ours(stack, local.address))
 		return NETD_INVALID;
+	for (unsigned i = 0; owner->who && i < stack->limits.udp_sockets; i++)
+		held += stack->udp[i].used && stack->udp[i].owner.who == owner->who;
+	if (held >= stack_share(stack->limits.udp_sockets))
+		return NETD_NO_ROOM;
 	return bind(stack, 0, stack->limits.udp_sockets, local, owner, socket);
 }
 

@@ -109,7 +109,7 @@ def test_out_of_order_data_is_held_to_the_window(net: Stack, honest: Conversatio
 def test_many_connections_with_a_closed_window_leave_room_for_another(net: Stack, honest: Conversation) -> None:
     """Sockstress: each has a window of zero behind data that the target wants to send."""
     listener, number = net.listen(backlog=256)
-    for _ in range(100):
+    for _ in range(80):
         c = net.talk(number, window=0)
         c.tx("S")
         c.rx("SA")

@@ -13,7 +13,7 @@
 #include <netd/nic.h>
 #include <netd/statistics.h>
 
-/* A limit, and what happens when it is reached. */
+/* A limit, and what happens when it is reached. One application can have three quarters of blocks, connections and udp_sockets. */
 struct netd_limits {
 	/* Control blocks: listeners, half-open connections, TIME-WAIT included. Reached: the oldest TIME-WAIT is given up, or, but
 	 * not for a SYN, the connection that nobody has held for longest, and for two seconds; if there is none, a SYN is answered
