@@ -45,7 +45,7 @@ enum keuos_socket_opcode {
 	KEUOS_SOCKET_LISTEN = 0x5301, /* address, port, value: backlog -> REPLY: socket */
 	KEUOS_SOCKET_ACCEPT = 0x5302, /* socket -> REPLY: new socket, and the peer */
 	KEUOS_SOCKET_CONNECT =
-		0x5303, /* remote; address, port: own; value: RECEIVE_BYTES or 0 -> REPLY: socket; WRITABLE, CLOSED tell the end */
+		0x5303, /* socket, remote; address, port: own -> REPLY: own; WRITABLE, CLOSED tell the end */
 	KEUOS_SOCKET_BIND = 0x5304,     /* address, port -> REPLY: UDP socket */
 	KEUOS_SOCKET_SEND = 0x5305,     /* data -> REPLY: how much was taken */
 	KEUOS_SOCKET_SEND_TO = 0x5306,  /* data: one datagram -> REPLY */

@@ -72,7 +72,7 @@ static void ready(void *context, struct netd_tcp *tcp, unsigned events)
 		netd_tcp_send(tcp, peer_text(0), 1 + events, 0);
 }
 
-const struct netd_tcp_owner owner_of_tcp = {.ready = ready, .deliver = deliver};
+const struct netd_tcp_owner owner_of_tcp = {.ready = ready, .deliver = deliver, .who = 1};
 
 void owner_behave(uint8_t how)
 {

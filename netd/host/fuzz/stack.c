@@ -112,7 +112,7 @@ static void resolved(void *context, uint32_t address, int result)
 		hold_up("a name's address is 0");
 }
 
-static const struct netd_udp_owner udp_owner = {.ready = udp_ready, .deliver = udp_deliver};
+static const struct netd_udp_owner udp_owner = {.ready = udp_ready, .deliver = udp_deliver, .who = 1};
 
 static void run(void)
 {
