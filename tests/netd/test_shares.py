@@ -13,7 +13,8 @@ def most(make: Callable[[], object], limit: int) -> int:
         try:
             make()
         except NetdError as error:
-            assert str(error) == "no-room"
+            if str(error) != "no-room":
+                raise
             return made
     raise AssertionError(f"more than {limit}")
 
@@ -93,7 +94,7 @@ def test_what_it_has_closed_counts_until_it_is_over_and_its_oldest_gives_way_to_
 
     orphan(2, 80)
     stack.advance(1)
-    first = [orphan(1, 81 + i) for i in range(6)][0]
+    first, *_ = [orphan(1, 81 + i) for i in range(6)]
     assert most(stack.connect, 1) == 0, "six of eight"
     stack.advance(2)
     stack.segments()
