@@ -24,6 +24,12 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"{hint} valid: {', '.join(names) or '(none)'}"
 
 
+def nearest_of_many(name: str, valid: Iterable[str], where: str) -> str:
+    """Like :func:`nearest`, of names that are too many to be listed; `where` says where they are."""
+    near = difflib.get_close_matches(name, list(valid), 3)
+    return f"; did you mean {' or '.join(near)}? {where}" if near else f"; {where}"
+
+
 def default_of(option: Field[Any]) -> Any:
     """The default of a dataclass field, or MISSING."""
     return option.default_factory() if option.default_factory is not MISSING else option.default

@@ -176,6 +176,7 @@ def pytest_configure(config: pytest.Config) -> None:
             reports=config.getoption("keuos_report"),
         )
         _require_taken(config)
+        _require_folder(config, "keuos_fuzz_corpus", "--fuzz-corpus")
         _try_results_base(config)
     except InfraError as error:
         raise pytest.UsageError(f"keuos-hil: {error}") from None
@@ -213,6 +214,13 @@ def _try_results_base(config: pytest.Config) -> None:
         make_run_directory(base).rmdir()
     except InfraError as error:
         raise UsageError(f"--results: {error}") from None
+
+
+def _require_folder(config: pytest.Config, dest: str, option: str) -> None:
+    """Raises UsageError if something that is no folder lies where one shall be made when it is needed."""
+    path = _path(config, dest)
+    if path is not None and path.exists() and not path.is_dir():
+        raise UsageError(f"{option}: {path} is no folder")
 
 
 def _seed(config: pytest.Config) -> int:

@@ -8,13 +8,13 @@ for one that we numbered. `observable` says what it takes to see it: the wire, t
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from .errors import UsageError
+from .options import nearest_of_many
 
 _TABLE = Path(__file__).parent / "net" / "requirements.csv"
 #: What a stack is held to; the other levels say what it may do.
@@ -48,7 +48,6 @@ def require(ids: Iterable[str], where: str) -> list[str]:
     found = list(ids)
     for name in found:
         if name not in table():
-            near = difflib.get_close_matches(name, table(), 3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ";"
-            raise UsageError(f"{where}: no requirement is called {name!r}{hint} They stand in net/{_TABLE.name}")
+            hint = nearest_of_many(name, table(), f"They stand in keuos_hil/net/{_TABLE.name}")
+            raise UsageError(f"{where}: no requirement is called {name!r}{hint}")
     return found

@@ -389,6 +389,7 @@ MISTAKES = [
     (["--timebase=instructions", "--accel=kvm"], "can't be combined with --accel=kvm"),
     (["--results=/proc/nope"], "--results: no folder for the results can be made in /proc/nope: "),
     (["--results=good.elf"], "good.elf: File exists"),
+    (["--fuzz-corpus=good.elf"], "good.elf is no folder"),
 ]
 
 

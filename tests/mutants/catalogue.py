@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keuos_hil.errors import UsageError
-from keuos_hil.options import build, nearest
+from keuos_hil.options import build, nearest, nearest_of_many
 from keuos_hil.requirements import require
 
 from .products import PRODUCTS
@@ -152,7 +152,8 @@ def choose(faults: Sequence[Fault], names: Sequence[str]) -> list[Fault]:
     known = {fault.name: fault for fault in faults}
     for name in names:
         if name not in known:
-            raise UsageError(f"there is no fault {name!r}{nearest(name, known)}")
+            hint = nearest_of_many(name, known, f"--list tells all {len(known)}")
+            raise UsageError(f"there is no fault {name!r}{hint}")
     return [known[name] for name in names] if names else list(faults)
 
 
