@@ -252,8 +252,12 @@ class Bench:
                 self.results.note_line(name, counts)
         self.rig.lines.clear()
 
-    def write_results(self) -> Path:
-        """results.json, the samples, the `latest` link and the history. Raises InfraError if they can't be written."""
+    def write_results(self, *, interrupted: bool) -> Path:
+        """results.json, the samples, the `latest` link and the history; `interrupted`: there would have been more.
+
+        Raises:
+            InfraError: they can't be written.
+        """
         environment = host_environment(self.began) | {
             "seed": self.seed,
             "timebases": self.results.timebases,
@@ -261,6 +265,8 @@ class Bench:
             "build_options": self.results.build_options,
         }
         self.spoilers = environment["spoilers"]
+        if interrupted:
+            environment["interrupted"] = True
         if self.results.lines:
             environment["lines"] = self.results.lines
         path = self.results_path = self.results.write(self.directory, environment)

@@ -324,7 +324,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.workeroutput["keuos_results"] = bench.results.to_text()  # type: ignore[attr-defined]
     elif bench.has_directory and not config.getoption("collectonly"):
         try:
-            path = bench.write_results()
+            path = bench.write_results(interrupted=session.exitstatus == pytest.ExitCode.INTERRUPTED)
             try:
                 bench.judge_by_baseline(path, whole=session.exitstatus == pytest.ExitCode.OK)
             finally:

@@ -109,7 +109,11 @@ def render(results: Mapping[str, Any], samples: Mapping[str, ArrayLike]) -> str:
     sections += [(key, title) for key, title, *_ in matrices]
     sections += [(f"fuzz-{i}", f"Fuzzed in {run['speed']}: {run['target']}") for i, run in enumerate(fuzz, 1)]
     sections += [("tests", "Tests"), ("environment", "Environment")]
-    targets = sorted({str(test["target"]) for test in results["tests"]} | {str(row["target"]) for row in measurements})
+    targets = sorted(
+        {str(test["target"]) for test in results["tests"]}
+        | {str(row["target"]) for row in measurements}
+        | set(map(str, results["build_id"]))
+    )
     return page.get_template("report.html").render(
         title=f"keuos-hil on {', '.join(targets) or 'no target'}",
         environment=results["environment"] | {"spoilers": results["environment"].get("spoilers", [])},

@@ -18,6 +18,8 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from keuos_hil.report import render
+
 LONG = 120.0
 
 
@@ -542,6 +544,10 @@ def test_x(agent, console):
                 assert "results.json" in said
                 results = json.loads(next(pytester.path.rglob("latest/results.json")).read_text())
                 assert results["tests"] == [], "what a test came to that was interrupted is not known"
+                assert results["environment"]["interrupted"] is True
+                page = render(results, {})
+                assert "The run was interrupted" in page
+                assert "keuos-hil on qemu-x86" in page
         finally:
             child.kill()
     deadline = time.monotonic() + LONG
