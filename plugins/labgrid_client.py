@@ -7,11 +7,13 @@ environment of its own. What lives here: reserving by tags, acquiring, reading w
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -41,18 +43,20 @@ class LabgridClient:
         self._coordinator = coordinator
         self._where = where
 
-    def _run(self, *arguments: str, timeout: float = _COMMAND_S) -> str:
-        """What it said on its standard output. Raises InfraError with what else it said if it failed."""
+    def _argv(self, *arguments: str) -> list[str]:
+        """A command of its. Raises InfraError if it is not installed."""
         program = shutil.which(self._program)
         if program is None:
             raise InfraError(
                 f"{self._where}: there is no program {self._program}; `python3 -m venv labgrid && "
                 'labgrid/bin/pip install labgrid`, then client = "labgrid/bin/labgrid-client"'
             )
-        argv = [program, *(["-x", self._coordinator] if self._coordinator else []), *arguments]
-        environment = {key: value for key, value in os.environ.items() if key not in ("LG_PLACE", "LG_TOKEN")}
+        return [program, *(["-x", self._coordinator] if self._coordinator else []), *arguments]
+
+    def _run(self, *arguments: str, timeout: float = _COMMAND_S) -> str:
+        """What it said on its standard output. Raises InfraError with what else it said if it failed."""
         # A Ctrl-C is for pytest, which then gives the place back.
-        return run_command(argv, timeout, own_session=True, environment=environment)
+        return run_command(self._argv(*arguments), timeout, own_session=True, environment=_environment())
 
     @contextmanager
     def place(self, tags: Sequence[str], wait: float) -> Iterator[Mapping[str, str]]:
@@ -67,33 +71,28 @@ class LabgridClient:
         for tag in tags:
             if not re.fullmatch(r"[\w.-]+=[\w.-]+", tag):
                 raise UsageError(f"{self._where}: tags: expected NAME=VALUE, found {tag!r}")
-        found = _TOKEN.search(self._run("reserve", "--shell", *tags))
-        if found is None:
-            raise InfraError("labgrid-client reserve --shell printed no LG_TOKEN; labgrid 24 or newer is expected")
-        token = found.group(1)
-        by_token = ("-p", f"+{token}")
-        give_back: list[tuple[str, ...]] = [("cancel-reservation", token)]
+        keeper = _Keeper()
         try:
+            found = _TOKEN.search(self._run("reserve", "--shell", *tags))
+            if found is None:
+                raise InfraError("labgrid-client reserve --shell printed no LG_TOKEN; labgrid 24 or newer is expected")
+            token = found.group(1)
+            by_token = ("-p", f"+{token}")
+            keeper.remember(self._argv("cancel-reservation", token))
             try:
                 self._run("wait", token, timeout=wait)
             except InfraError as error:
                 raise InfraError(f"no place with the tags {' '.join(tags)} became free: {error}") from None
             values = self._values(self._run(*by_token, "show"))
-            give_back.append(("-p", values["place"], "release"))
+            keeper.remember(self._argv("-p", values["place"], "release"))
             self._run(*by_token, "acquire")
             # What is acquired has more to tell than what is reserved.
             yield self._values(self._run(*by_token, "show"))
         except BaseException:
             with suppress(InfraError):  # what went wrong first counts; a place that was not taken yet can't be released
-                self._run_together(give_back)
+                keeper.give_back()
             raise
-        self._run_together(give_back)
-
-    def _run_together(self, commands: Sequence[Sequence[str]]) -> None:
-        """All at once: what ends this process, as pytest-xdist ends workers that take long, then ends none of them."""
-        with ThreadPoolExecutor(len(commands)) as pool:
-            for done in [pool.submit(self._run, *command) for command in commands]:
-                done.result()
+        keeper.give_back()
 
     def _values(self, shown: str) -> Mapping[str, str]:
         place = _PLACE.search(shown)
@@ -109,6 +108,35 @@ class LabgridClient:
                 scheme = "socket" if params.get("protocol") == "raw" else _PORTS[kind]
                 values["console"] = f"{scheme}://{params['host']}:{params['port']}"
         return values
+
+
+class _Keeper:
+    """A process that outlives this one, and gives back what it was told of, however this one ends.
+
+    pytest-xdist kills a worker that takes long to end, and labgrid holds a place until it is given back.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "keuos_hil.plugins.labgrid_keeper"],
+            stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(), start_new_session=True, text=True,
+        )  # fmt: skip
+
+    def remember(self, argv: Sequence[str]) -> None:
+        """Run this in the end."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(list(argv)) + "\n")
+        self._process.stdin.flush()
+
+    def give_back(self) -> None:
+        """Now. Raises InfraError with what could not be given back, and why."""
+        _, said = self._process.communicate()
+        if self._process.returncode:
+            raise InfraError(f"what was taken of labgrid could not be given back: {said.strip()}")
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key not in ("LG_PLACE", "LG_TOKEN")}
 
 
 def _parameters(text: str) -> dict[str, Any]:

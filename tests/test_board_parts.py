@@ -338,6 +338,43 @@ def test_without_labgrid_it_is_said_how_to_have_it():
         client.place(["board=arm"], 1).__enter__()
 
 
+CLIENT = """#!/bin/sh
+echo "$*" >>"$0.log"
+case "$*" in
+reserve*) echo LG_TOKEN=ABC ;;
+*show) echo "Place 'north':" ;;
+esac
+"""
+HOLDS = """
+import sys, time
+from keuos_hil.plugins.labgrid_client import LabgridClient
+
+with LabgridClient(sys.argv[1], "", "here").place(["board=arm"], 10) as values:
+    print(values["place"], flush=True)
+    if len(sys.argv) > 2:
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_place_of_labgrid_is_given_back_however_its_holder_ends(tmp_path, killed):
+    client = tmp_path / "client"
+    client.write_text(CLIENT)
+    client.chmod(0o755)
+    command = [sys.executable, "-c", HOLDS, str(client), *(["stay"] if killed else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "north\n"
+        if killed:
+            holder.kill()
+        holder.wait(60)
+    deadline = time.monotonic() + 60
+    back = {"cancel-reservation ABC", "-p north release"}
+    while not back <= (told := set((tmp_path / "client.log").read_text().splitlines())):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.05)
+
+
 # A boot loader's prompt ----------------------------------------------------------------------------------------------
 
 
