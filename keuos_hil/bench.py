@@ -267,8 +267,9 @@ class Bench:
         self.spoilers = environment["spoilers"]
         if interrupted:
             environment["interrupted"] = True
-        if self.results.lines:
-            environment["lines"] = self.results.lines
+        for name, found in (("stacks", self.results.stacks), ("lines", self.results.lines)):
+            if found:
+                environment[name] = found
         path = self.results_path = self.results.write(self.directory, environment)
         point_latest(self.directory)
         if self.results.measurements:

@@ -88,6 +88,7 @@ def join(runs: Sequence[Run]) -> tuple[Results, dict[str, Any]]:
             "timebases": _by_target(environment["timebases"], run),
             "commands": _by_target(environment["commands"], run),
             "build_options": _by_target(environment.get("build_options", {}), run),
+            "stacks": _by_target(environment.get("stacks", {}), run),
             "lines": _by_target(environment.get("lines", {}), run),
         }
         whole.add(rows | tables | of_targets | {"references": document.get("references", [])}, run.samples)
@@ -97,8 +98,9 @@ def join(runs: Sequence[Run]) -> tuple[Results, dict[str, Any]]:
         "commands": whole.commands,
         "build_options": whole.build_options,
     }
-    if whole.lines:
-        environment["lines"] = whole.lines
+    for name, found in (("stacks", whole.stacks), ("lines", whole.lines)):
+        if found:
+            environment[name] = found
     if len({fingerprint(run.document["environment"]) for run in runs}) > 1:
         environment.pop("machine", None)
     environment["merged"] = [

@@ -95,6 +95,10 @@ class Recorder:
         """How that was built which the test measured, if the target did not boot it. Baselines go by it."""
         self._results.build_options[self._target] = options
 
+    def stack(self, system: str) -> None:
+        """Which network stack it is that the test is about, by name and version."""
+        self._results.stacks[self._target] = system
+
     def gate(self, name: str, cases: int = 1) -> Gate:
         """The test is about this gate, over so many cases: said before anything is tried. The gate does as the test."""
         self._gates.append(Gate(name, cases))

@@ -46,6 +46,7 @@ class Results:
     timebases: dict[str, str] = field(default_factory=dict)
     commands: dict[str, str] = field(default_factory=dict)
     build_options: dict[str, str] = field(default_factory=dict)
+    stacks: dict[str, str] = field(default_factory=dict)
     lines: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def add_measurement(
@@ -172,6 +173,7 @@ class Results:
             "timebases",
             "commands",
             "build_options",
+            "stacks",
             "lines",
         )
         document = {name: getattr(self, name) for name in names}
@@ -221,6 +223,7 @@ class Results:
         self.timebases |= document["timebases"]
         self.commands |= document["commands"]
         self.build_options |= document["build_options"]
+        self.stacks |= document["stacks"]
         for target, counts in document["lines"].items():
             self.note_line(target, LineCounts(**counts))
 

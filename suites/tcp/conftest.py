@@ -21,6 +21,7 @@ from keuos_hil.net.fault_plugin import link_of
 from keuos_hil.net.host import Host
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Stack
+from keuos_hil.record import Recorder
 from keuos_hil.reporting import frames_key
 from keuos_hil.rig import LiveTarget
 
@@ -98,8 +99,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def host(request: pytest.FixtureRequest, target: LiveTarget) -> Host:
+def host(request: pytest.FixtureRequest, target: LiveTarget, record: Recorder) -> Host:
     """Our end of the wire."""
+    record.stack(target.sockets.system)
     known = deviation_of(without_target(request.node, target.name), target.sockets.system)
     if known is not None:
         why = f"{known.reason} ({known.text})"
