@@ -8,7 +8,7 @@ enum { BUDGET = 64 };
 static bool failed(const char *what, int64_t error)
 {
 	if (error < 0)
-		user_log("%s: error %ld", what, (long)-error);
+		user_log("%s: %s", what, user_error(error));
 	return error < 0;
 }
 
@@ -26,8 +26,12 @@ bool wire_open(struct wire *wire, uint16_t mtu)
 	error = nic_device_open(&wire->device, &what);
 	if (error == -KEUOS_ENOSYS)
 		user_log("this machine has no IOMMU, so no driver may have the NIC");
+	else if (error == -KEUOS_ESTATE)
+		user_log("%s: another process drives it: 'devices' tells which one; end it first", what);
+	else
+		failed(what, error);
 	if (error < 0)
-		return !failed(what, error);
+		return false;
 	uint32_t fault = nic_device_start(&wire->device, &wire->nic);
 
 	if (fault) {

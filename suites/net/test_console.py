@@ -94,8 +94,24 @@ def test_net_without_a_netd_says_how_to_get_one(target: LiveTarget) -> None:
     target.end_netd()
     _ = target.agent
     say(target, "net")
-    target.console.expect("'spawn netd ip=A.B.C.D/BITS gw=A.B.C.D' starts one", SOON_S)
-    target.console.expect("net: killed by", SOON_S)
+    target.console.expect("net: there is no NetD: 'spawn netd ip=A.B.C.D/BITS gw=A.B.C.D' starts one", SOON_S)
+
+
+def test_a_netd_that_cannot_have_the_nic_says_who_may_and_serves_nobody(target: LiveTarget) -> None:
+    _ = target.sockets  # NetD by the host: the prompt knows nothing of it
+    say(target, f"spawn netd ip={ADDRESS}/{PREFIX}")
+    target.console.expect("the NIC can't be claimed: another process drives it: 'devices' tells which one", SOON_S)
+    target.console.expect("netd: exit 3", SOON_S)
+    say(target, "net off")
+    target.console.expect("net: there is no NetD", SOON_S)
+
+
+def test_a_second_netd_is_refused_while_one_serves(target: LiveTarget) -> None:
+    pid = spawn_netd(target)
+    say(target, "spawn netd ip=bad")
+    target.console.expect(f"spawn: NetD already serves as [{pid}]; 'net off' ends it", SOON_S)
+    answers(target)
+    end_netd(target)
 
 
 def test_a_netd_that_dies_is_started_again_and_serves(target: LiveTarget, record: Recorder) -> None:

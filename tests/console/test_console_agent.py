@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import random
+import re
 from collections.abc import Callable
 
 import cbor2
@@ -170,7 +171,7 @@ def test_events_come_in_pieces_that_join_up(host_console: HostConsole) -> None:
 
 
 def test_files_lists_the_initrd(host_console: HostConsole) -> None:
-    assert host_console.request("files")["files"] == ["console", "faulty", "hello", "sleeper"]
+    assert host_console.request("files")["files"] == ["console", "faulty", "hello", "net", "netd", "sleeper"]
 
 
 @pytest.mark.parametrize(
@@ -474,11 +475,61 @@ def test_a_notice_keeps_the_line_being_typed(host_console: HostConsole) -> None:
         (b"kill 4", "no process 4 that was spawned from here"),
         (b"events x", "expected the number to start at, got 'x'"),
         (b"reboot now", "expected nothing or 'off', got 'now'"),
+        (b"reboot off now", "expected nothing or 'off', got 'off now'"),
+        (b"net off extra", "net: expected nothing, 'off' or 'resolve' and a name, got 'off extra'"),
+        (b"net  resolve ", "net: expected nothing, 'off' or 'resolve' and a name, got 'resolve'"),
+        (b"net off", "net: there is no NetD"),
     ],
 )
 def test_a_command_says_what_it_expected(host_console: HostConsole, typed: bytes, answer: str) -> None:
     host_console.send(typed + b"\r")
     assert answer in host_console.read_text("\r\nkeuos> ").partition("\r\n")[2]
+
+
+@pytest.mark.parametrize("typed", [b"net", b"net resolve www.example", b"spawn hello +net", b"spawn hello @0 +net x"])
+def test_what_needs_netd_says_in_one_line_that_there_is_none(host_console: HostConsole, typed: bytes) -> None:
+    what = typed.split()[0].decode()
+    host_console.send(typed + b"\rfiles\r")
+    expected = f"\r\n{what}: there is no NetD: 'spawn netd ip=A.B.C.D/BITS gw=A.B.C.D' starts one\r\nkeuos> files\r\n"
+    assert host_console.read_text("FILE") == typed.decode() + expected + "FILE"
+
+
+def test_a_second_netd_is_refused_and_the_first_stays_the_one_that_programs_get(host_console: HostConsole) -> None:
+    host_console.send(b"spawn netd\r")
+    host_console.read_text("[5] netd on core 1\r\nkeuos> ")
+    host_console.send(b"spawn netd bad\r")
+    assert (
+        host_console.read_text("keuos> ")
+        == "spawn netd bad\r\nspawn: NetD already serves as [5]; 'net off' ends it\r\nkeuos> "
+    )
+    host_console.send(b"spawn sleeper +net\r")
+    host_console.read_text("[6] sleeper on core 1\r\nkeuos> ")  # bound and started, or a line would say why not
+    host_console.send(b"ps\r")
+    assert re.search(r"\b6 sleeper .* waiting", host_console.read_text("\r\nkeuos> "))
+    host_console.send(b"net off\r")
+    host_console.read_text("[5] netd: killed by [1]")
+
+
+def let_half_a_second_pass(console: HostConsole) -> None:
+    """The console waits that long for the rest of a frame."""
+    console.send(b"\0half a frame")
+    console.fall_silent()
+
+
+def test_a_netd_that_dies_is_started_again_but_not_one_that_refused_its_arguments_late(
+    host_console: HostConsole,
+) -> None:
+    host_console.send(b"spawn netd late\r")
+    host_console.read_text("[5] netd on core 1\r\nkeuos> ")
+    let_half_a_second_pass(host_console)
+    host_console.read_text("[5] netd: exit 2")
+    host_console.send(b"net off\r")
+    assert "started again" not in host_console.read_text("net: there is no NetD")
+    host_console.send(b"spawn netd\r")
+    host_console.read_text("[6] netd on core 1\r\nkeuos> ")
+    let_half_a_second_pass(host_console)
+    host_console.send(b"kill 6\r")
+    host_console.read_text("[7] netd: started again")
 
 
 def test_events_and_info_speak_in_words(host_console: HostConsole) -> None:

@@ -125,7 +125,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct call *call, uint32
 static int good(struct call *call, int64_t result)
 {
 	if (result < 0)
-		fail(call, (uint32_t)-result, "%s", word_error(result));
+		fail(call, (uint32_t)-result, "%s", user_error(result));
 	return result >= 0;
 }
 
@@ -467,7 +467,7 @@ static void op_bind(struct call *call)
 	}
 	sys_cap_revoke((uint32_t)capability);
 	sys_cap_drop((uint32_t)capability);
-	fail(call, KEUOS_EQUOTA, "%s", word_error(KEUOS_EQUOTA));
+	fail(call, KEUOS_EQUOTA, "%s", user_error(KEUOS_EQUOTA));
 }
 
 /* Closed or revoked, a channel keeps its number, so that its record can be looked at; dropping is the end of it. */

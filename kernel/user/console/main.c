@@ -36,7 +36,7 @@ static void report_death(struct child *child, const struct keuos_process_info *i
 		return;
 	}
 	prompt_exit_notice(child, info);
-	struct child *next = network_died(child);
+	struct child *next = network_died(child, info);
 
 	child_drop(child);
 	if (next)

@@ -8,6 +8,8 @@
 enum {
 	NETD_PAGES = 4096, /* 12 MB for its stack, 1 MB for the NIC, page tables */
 	CLASS_NETWORK = 2,
+	EXIT_FIRST = 2, /* with these netd/keuos/main.c says that it can't begin: arguments, no NIC, no stack */
+	EXIT_LAST = 4,
 	SHORT_NS = 250000000, /* a NetD that dies so soon after its start would do so again */
 };
 
@@ -19,6 +21,11 @@ static struct {
 	uint64_t started;
 	uint32_t pairs;
 } network;
+
+const struct child *network_serves(void)
+{
+	return network.netd;
+}
 
 void network_quota(struct keuos_spawn *spawn)
 {
@@ -77,7 +84,14 @@ int64_t network_bind(struct child *application, int observer)
 			 : bind(network.netd->capability, application->capability, label, KEUOS_KEPT_BY_PRODUCER);
 }
 
-struct child *network_died(const struct child *child)
+/* However long it took: a machine may be slow. */
+static int never_began(const struct keuos_process_info *info)
+{
+	return info->exit_reason == KEUOS_EXIT_CODE && info->exit_detail >= EXIT_FIRST &&
+		info->exit_detail <= EXIT_LAST;
+}
+
+struct child *network_died(const struct child *child, const struct keuos_process_info *info)
 {
 	int64_t error;
 	struct child *next;
@@ -85,7 +99,7 @@ struct child *network_died(const struct child *child)
 	if (child != network.netd)
 		return NULL;
 	network.netd = NULL;
-	if (sys_time() - network.started < SHORT_NS)
+	if (never_began(info) || sys_time() - network.started < SHORT_NS)
 		return NULL;
 	next = child_spawn(&network.spawn, child->owner, &error);
 	if (!next)

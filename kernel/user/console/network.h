@@ -10,6 +10,9 @@
 /* The program, by its name. */
 extern const char network_program[];
 
+/* The NetD that programs are bound to, or NULL. */
+const struct child *network_serves(void);
+
 /* Quotas that NetD needs: its memory is static. */
 void network_quota(struct keuos_spawn *spawn);
 
@@ -23,10 +26,10 @@ int64_t network_start(struct child *netd, const struct keuos_spawn *spawn);
 int64_t network_bind(struct child *application, int observer);
 
 /*
- * A child has died. If it was NetD, another is started in its place, unless it lived too short for that to make
- * sense. The new one, or NULL.
+ * A child has died. If it was NetD, another is started in its place, unless that makes no sense: it lived too short, or
+ * left because it could not begin. The new one, or NULL.
  */
-struct child *network_died(const struct child *child);
+struct child *network_died(const struct child *child, const struct keuos_process_info *info);
 
 /* Ends NetD, and starts none in its place. 0, or an error; -KEUOS_ESTATE: no NetD. */
 int64_t network_end(void);

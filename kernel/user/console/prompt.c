@@ -81,7 +81,7 @@ static int parse_number(const char *word, uint32_t *number)
 static int refused(const char *what, int64_t result)
 {
 	if (result < 0)
-		output_text("%s: %s\n", what, word_error(result));
+		output_text("%s: %s\n", what, user_error(result));
 	return result < 0;
 }
 
@@ -132,17 +132,35 @@ static struct child *spawn_for_prompt(const struct keuos_spawn *spawn)
 	return child;
 }
 
+/* Whether programs can be bound to a NetD; says so if not. */
+static int has_netd(const char *what)
+{
+	if (!network_serves())
+		output_text("%s: there is no NetD: 'spawn netd ip=A.B.C.D/BITS gw=A.B.C.D' starts one\n", what);
+	return network_serves() != NULL;
+}
+
 /* Has a process that was spawned suspended run; one that can't is ended. */
 static void start(struct child *child, int64_t error)
 {
 	if (error >= 0)
 		error = sys_process_start(child->capability);
-	if (error == -KEUOS_ESTATE)
-		output_text(
-			"spawn: there is no NetD to bind it to: 'spawn netd ip=A.B.C.D/BITS gw=A.B.C.D' starts one\n");
-	else
-		refused("spawn", error);
-	if (error < 0)
+	if (refused("spawn", error))
+		sys_process_kill(child->capability);
+}
+
+/* NetD, unless there is one: two would want the same NIC. */
+static void spawn_netd(struct keuos_spawn *spawn)
+{
+	struct child *child;
+
+	if (network_serves()) {
+		output_text("spawn: NetD already serves as [%u]; 'net off' ends it\n", network_serves()->pid);
+		return;
+	}
+	network_quota(spawn);
+	child = spawn_for_prompt(spawn);
+	if (child && refused("spawn", network_start(child, spawn)))
 		sys_process_kill(child->capability);
 }
 
@@ -183,12 +201,11 @@ static void command_spawn(char *rest)
 	memcpy(spawn.name, name, strlen(name));
 	memcpy(spawn.args, rest, strlen(rest));
 	if (!strcmp(name, network_program)) {
-		network_quota(&spawn);
-		child = spawn_for_prompt(&spawn);
-		if (child && refused("spawn", network_start(child, &spawn)))
-			sys_process_kill(child->capability);
+		spawn_netd(&spawn);
 		return;
 	}
+	if (sockets && !has_netd("spawn"))
+		return;
 	spawn.suspended = (uint32_t)sockets;
 	child = spawn_for_prompt(&spawn);
 	if (child && sockets)
@@ -199,21 +216,25 @@ static void command_spawn(char *rest)
 static void command_net(char *rest)
 {
 	struct keuos_spawn spawn = {.name = "net", .priority = KEUOS_PRIORITY_NORMAL, .suspended = 1};
-	const char *word = take_word(&rest);
+	static const char resolve[] = "resolve ";
+	const char *name = rest;
 	struct child *child;
 
 	spawn.core = child_default_core();
-	if (!strcmp(word, "off") && !*rest) {
+	if (!strcmp(rest, "off")) {
 		if (network_end() == -KEUOS_ESTATE)
 			output_text("net: there is no NetD\n");
 		return;
 	}
-	if (!strcmp(word, "resolve") && *rest && strlen(rest) < sizeof(spawn.args)) {
-		memcpy(spawn.args, rest, strlen(rest));
-	} else if (*word) {
-		output_text("net: expected nothing, 'off' or 'resolve' and a name, got '%s'\n", word);
+	if (!strncmp(rest, resolve, sizeof(resolve) - 1))
+		name = skip_blanks(rest + sizeof(resolve) - 1);
+	if ((*rest && name == rest) || strlen(name) >= sizeof(spawn.args)) {
+		output_text("net: expected nothing, 'off' or 'resolve' and a name, got '%s'\n", rest);
 		return;
 	}
+	if (!has_netd("net"))
+		return;
+	memcpy(spawn.args, name, strlen(name));
 	child = spawn_for_prompt(&spawn);
 	if (child)
 		start(child, network_bind(child, 1));
@@ -413,13 +434,12 @@ static void command_info(char *rest)
 
 static void command_reboot(char *rest)
 {
-	const char *word = take_word(&rest);
 	uint64_t kind = KEUOS_REBOOT_RESET;
 
-	if (!strcmp(word, "off")) {
+	if (!strcmp(rest, "off")) {
 		kind = KEUOS_REBOOT_POWER_OFF;
-	} else if (*word) {
-		output_text("reboot: expected nothing or 'off', got '%s'\n", word);
+	} else if (*rest) {
+		output_text("reboot: expected nothing or 'off', got '%s'\n", rest);
 		return;
 	}
 	output_flush();

@@ -14,9 +14,6 @@ const char *word_close_reason(uint32_t reason);
 const char *word_verdict(uint32_t verdict);
 const char *word_event(uint32_t kind);
 
-/* An enum keuos_error as a clause: what is wrong and, where that can be said, what to do. */
-const char *word_error(int64_t error);
-
 /* How a process ended, as in "exit 0" or "read fault at 0x1000 (code at 0x400010)". Returns `out`. */
 const char *word_exit(char *out, size_t capacity, uint32_t reason, uint64_t detail, uint64_t address);
 

@@ -314,4 +314,7 @@ static inline uint16_t keuos_template_index(const struct keuos_template *templat
  */
 int64_t user_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* An enum keuos_error, negative or not, as a clause: what is wrong and, where that can be said, what to do. */
+const char *user_error(int64_t error);
+
 #endif

@@ -4,7 +4,8 @@
  * input; what the real kernel does with these calls is the suites' affair, not shown here.
  *
  * Programs: "hello" leaves with 0 as soon as it runs; "sleeper" lives until it is killed and owns MEMORY bytes at
- * MEMORY_BASE; "faulty" dies of a read fault; any other name is not in the initrd.
+ * MEMORY_BASE; "faulty" dies of a read fault; "net" lives; "netd" leaves with 2 at once if its arguments are "bad", or when the
+ * clock jumps if they are "late"; any other name is not in the initrd.
  * Environment: MODEL_STINGY=n answers all but every n-th console write with EAGAIN; MODEL_PROCESSES=n and
  * MODEL_CHANNELS=n list that many, whether they were made or not.
  * SIGALRM makes the wait under way, or the next one, run into its deadline: the clock jumps there.
@@ -34,7 +35,8 @@ enum {
 
 struct process {
 	uint32_t type; /* of the capability: enum keuos_capability_type */
-	int doomed;    /* dies when it runs */
+	int refuses;   /* leaves with 2 when it runs */
+	int doomed;    /* leaves with 2 when the clock jumps */
 	struct keuos_process_info info;
 	struct keuos_channel_info channel;
 	uint8_t *memory;
@@ -44,7 +46,7 @@ static struct process capabilities[KEUOS_CAPABILITIES];
 static uint64_t pending;
 static uint64_t now;
 static uint32_t next_pid = FIRST_PID, next_channel;
-static const char *const files[] = {"console", "faulty", "hello", "sleeper"};
+static const char *const files[] = {"console", "faulty", "hello", "net", "netd", "sleeper"};
 
 static uint32_t from_environment(const char *name)
 {
@@ -85,6 +87,18 @@ static void run(struct process *p)
 		die(p, KEUOS_EXIT_CODE, 0);
 	else if (!strcmp(p->info.name, "faulty"))
 		die(p, KEUOS_EXIT_FAULT_READ, 0xdeadbeef);
+	else if (p->refuses)
+		die(p, KEUOS_EXIT_CODE, 2);
+}
+
+static void jump(uint64_t to)
+{
+	now = to;
+	for (size_t i = 0; i < KEUOS_CAPABILITIES; i++) {
+		if (capabilities[i].type == KEUOS_CAP_PROCESS && capabilities[i].doomed &&
+			capabilities[i].info.state == KEUOS_PROCESS_WAITING)
+			die(&capabilities[i], KEUOS_EXIT_CODE, 2);
+	}
 }
 
 static int64_t spawn(const struct keuos_spawn *spawn)
@@ -112,6 +126,8 @@ static int64_t spawn(const struct keuos_spawn *spawn)
 	p->info.pages_max = spawn->pages_max;
 	strcpy(p->info.name, spawn->name);
 	p->info.state = KEUOS_PROCESS_SUSPENDED;
+	p->refuses = !strcmp(spawn->name, "netd") && !strcmp(spawn->args, "bad");
+	p->doomed = !strcmp(spawn->name, "netd") && !strcmp(spawn->args, "late");
 	if (!spawn->suspended)
 		run(p);
 	return index;
@@ -177,10 +193,12 @@ static int64_t wait(uint64_t mask, uint64_t deadline)
 	if (!(pending & mask) && (mask & 1 << KEUOS_CAP_SYSTEM_INDEX)) {
 		int n = input_ready(1);
 
-		if (n > 0)
+		if (n > 0) {
 			pending |= 1 << KEUOS_CAP_SYSTEM_INDEX;
-		else if (deadline != KEUOS_FOREVER)
-			now = deadline;
+		} else if (deadline != KEUOS_FOREVER) {
+			jump(deadline);
+			return 0; /* whoever dies of it is told by the next one */
+		}
 	} else if (input_ready(0) > 0) {
 		pending |= 1 << KEUOS_CAP_SYSTEM_INDEX;
 	}
@@ -395,6 +413,8 @@ int64_t host_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64
 		return channel_list((struct keuos_channel_info *)(uintptr_t)b, c);
 	case KEUOS_SYS_INITRD_LIST:
 		return initrd_list(b, (char *)(uintptr_t)c);
+	case KEUOS_SYS_DEVICE_LIST:
+		return 0;
 	case KEUOS_SYS_REBOOT:
 		exit(REBOOT_STATUS);
 	default:
