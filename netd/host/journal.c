@@ -16,7 +16,7 @@ enum {
 	MOST = 256 << 20, /* bytes that are recorded; what comes later is not */
 };
 
-enum kind { ENTROPY = 1, FRAME, NO_FRAME, COMMAND, SENT, REFUSED };
+enum kind { ENTROPY = 1, FRAME, NO_FRAME, COMMAND, SENT, REFUSED, KINDS };
 
 struct entry {
 	uint32_t kind;
@@ -42,6 +42,21 @@ void journal_record(const char *path)
 	}
 }
 
+/* Whether these are entries; the last may have been cut, by --until or the end of whoever recorded. */
+static bool is_journal(const uint8_t *data, size_t bytes)
+{
+	struct entry entry;
+
+	for (size_t at = 0; bytes - at >= sizeof(entry); at += sizeof(entry) + entry.bytes) {
+		memcpy(&entry, data + at, sizeof(entry));
+		if (entry.kind < ENTROPY || entry.kind >= KINDS)
+			return false;
+		if (bytes - at - sizeof(entry) < entry.bytes)
+			return at > 0;
+	}
+	return bytes >= sizeof(entry);
+}
+
 void journal_replay(const char *path, long until)
 {
 	FILE *file = fopen(path, "rb");
@@ -50,7 +65,7 @@ void journal_replay(const char *path, long until)
 	if (until > 0 && until < size)
 		size = until;
 	if (size <= 0 || fseek(file, 0, SEEK_SET) || !(journal.data = malloc((size_t)size)) ||
-		fread(journal.data, 1, (size_t)size, file) != (size_t)size) {
+		fread(journal.data, 1, (size_t)size, file) != (size_t)size || !is_journal(journal.data, (size_t)size)) {
 		fprintf(stderr, "netd-host: %s is no journal: expected a file that --record wrote\n", path);
 		exit(2);
 	}

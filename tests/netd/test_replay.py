@@ -71,9 +71,13 @@ def test_another_conversation_is_told_from_the_recorded_one(replay, tmp_path):
     assert "is not the one that was recorded" in done.stdout
 
 
-def test_a_file_that_is_no_journal_is_one_line(replay, tmp_path):
-    done = subprocess.run(
-        [replay[0], "--replay", str(tmp_path / "none")], capture_output=True, text=True, timeout=100, check=False
-    )
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\1\0\0", b"# A text, and no journal.\n" * 9, struct.pack("<II", 2, 99)]
+)
+def test_a_file_that_is_no_journal_is_one_line(replay, tmp_path, content):
+    path = tmp_path / "none"
+    if content is not None:
+        path.write_bytes(content)
+    done = subprocess.run([replay[0], "--replay", str(path)], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 2
     assert re.fullmatch(r"netd-host: .*none is no journal: expected a file that --record wrote\n", done.stderr)
