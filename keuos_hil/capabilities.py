@@ -56,8 +56,7 @@ _ALL = (
     Capability(
         "link",
         Kind.TARGET,
-        "a NIC: --qemu-nic=virtio-net-pci (the default there) and no --link=tap, whose other end is this host's own "
-        "stack; or a board with a wire",
+        "a NIC: --qemu-nic=virtio-net-pci (the default there); or a board with a wire",
     ),
     Capability(
         "sockets", Kind.TARGET, "a target whose applications can be told to make socket calls: linux, or a NIC and NetD"
@@ -116,8 +115,15 @@ def lookup(names: Iterable[str], where: str) -> list[Capability]:
     return found
 
 
-def reason(capability: Capability, *, target: str, image: str) -> str:
-    """Why a test is skipped, and how to have it run. `image` is "" on a target that boots none."""
+def reason(capability: Capability, *, target: str, image: str, known: str = "") -> str:
+    """Why a test is skipped, and how to have it run.
+
+    Args:
+        image: "" on a target that boots none.
+        known: what the target itself says about it; see :class:`keuos_hil.parts.Lacking`.
+    """
+    if known:
+        return f"needs {capability.name!r}: target {target}: {known}"
     if not image and capability.kind is not Kind.TARGET:
         return f"needs {capability.name!r}: target {target} boots no image; to get it: {capability.hint}"
     lacks = {

@@ -76,7 +76,7 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
 def add_to_command_line(add: Callable[..., object], prefix: str, *kinds: type[Any]) -> None:
     """Declare `--PREFIX-FIELD` for every field of the dataclasses, those of one name and type as one option.
 
-    Where their helps differ, the option's says each.
+    Where their helps differ, the option's says each, so they should name whom they are about.
 
     `add` is argparse's or pytest's way to add an option.
     """
@@ -92,14 +92,14 @@ def add_to_command_line(add: Callable[..., object], prefix: str, *kinds: type[An
         several = get_origin(wanted) is list
         helps = dict.fromkeys(str(each.metadata.get("help", name)) for each, _ in options)
         defaults = [default for default in map(default_of, (each for each, _ in options)) if default not in _UNSAID]
-        shown = f" (default: {' or '.join(str(default) for default in dict.fromkeys(defaults))})" if defaults else ""
+        shown = f" (default: {' or '.join(map(_said, dict.fromkeys(defaults)))})" if defaults else ""
         how: dict[str, Any] = {"action": "append"} if several else {"type": wanted if wanted is not bool else _boolean}
         add(
             f"--{prefix}-{name.replace('_', '-')}",
             dest=_dest(prefix, name),
             default=None,
-            metavar=name.upper(),
-            help=("; or ".join(helps) + shown).replace("%", "%%"),
+            metavar="yes|no" if wanted is bool else name.upper(),
+            help=("; ".join(helps) + shown).replace("%", "%%"),
             **how,
         )
 
@@ -136,6 +136,11 @@ def require_taken(
 
 def _dest(prefix: str, name: str) -> str:
     return f"keuos_{prefix}_{name}"
+
+
+def _said(default: Any) -> str:
+    """A default as a person would type it."""
+    return {True: "yes", False: "no"}[default] if isinstance(default, bool) else str(default)
 
 
 def _boolean(text: str) -> bool:

@@ -437,6 +437,16 @@ class Counting(Protocol):
 
 
 @runtime_checkable
+class Lacking(Protocol):
+    """A target that knows why it lacks something that others of its kind have."""
+
+    @property
+    def lacks(self) -> Mapping[str, str]:
+        """By the capability's name: why it is not there, and what to do."""
+        ...
+
+
+@runtime_checkable
 class Placed(Protocol):
     """A target that stands for one of several boards: which, is known while its lease is held."""
 

@@ -29,7 +29,7 @@ from .fuzz import Fuzzing
 from .hookspecs import TargetType
 from .image import Image
 from .locks import timing_lock
-from .parts import Apart, booting
+from .parts import Apart, Lacking, booting
 from .progress import Progress, own_terminal
 from .record import Recorder
 from .results import make_run_directory
@@ -476,7 +476,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             continue
         if capability.name not in has:
             path = str(image.kernel_path) if image is not None else ""
-            why = reason(capability, target=target.name, image=path)
+            lacks = target.lacks if isinstance(target, Lacking) else {}
+            why = reason(capability, target=target.name, image=path, known=lacks.get(capability.name, ""))
             _skip_or_refuse(bench, capability.name, why, alike=capability.kind is Kind.TARGET)
 
 

@@ -34,8 +34,8 @@ _SIOCGIFFLAGS, _SIOCGIFMTU, _SIOCGIFINDEX, _SIOCETHTOOL = 0x8913, 0x8921, 0x8933
 _IFF_UP, _IFF_RUNNING = 1, 1 << 6
 #: linux/ethtool.h: the commands that ask for an offload, the bit of the answer that tells, and `ethtool -K`'s word.
 _SPOILING = ((0x2B, 1, "gro"), (0x25, 1 << 15, "lro"))
-#: ETHTOOL_GDRVINFO's number, the size of its structure, and where the driver's name lies in it.
-_DRIVER, _DRIVER_SIZE, _DRIVER_NAME = 3, 196, slice(4, 36)
+#: ETHTOOL_GDRVINFO's number, the size of its structure, and where the driver's name lies in it, and the bus's.
+_DRIVER, _DRIVER_SIZE, _DRIVER_NAME, _BUS_NAME = 3, 196, slice(4, 36), slice(100, 132)
 #: Its GRO is on by default and without effect: what is written to a TAP device is a frame, and stays one.
 _NEVER_MERGES = b"tun"
 
@@ -191,3 +191,11 @@ class RawLink:
 def exists(interface: str) -> bool:
     """Whether this process's namespace has an interface of that name."""
     return interface in (there for _, there in socket.if_nameindex())
+
+
+def is_tap(interface: str) -> bool:
+    """Whether this process's namespace has a TAP device of that name (Linux's drivers/net/tun.c names itself so)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket, suppress(OSError):
+        told = _ethtool(any_socket, interface, _DRIVER, _DRIVER_SIZE)
+        return told[_DRIVER_NAME].rstrip(b"\0") == b"tun" and told[_BUS_NAME].rstrip(b"\0") == b"tap"
+    return False

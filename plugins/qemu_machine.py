@@ -20,6 +20,7 @@ from keuos_hil.units import parse_size
 
 from .gdb_registers import GdbRegisters
 from .guest_memory import GuestMemory, Window
+from .packet_link import is_tap
 from .qemu_session import QemuSession, shared_memory
 
 #: Each instruction takes a nanosecond of QEMU's clock.
@@ -164,6 +165,13 @@ class QemuMachine:
                 f"target {name}: QEMU records a machine with one core, by TCG, without another timebase and an "
                 "interface of this host's: add --qemu-cores=1; leave --accel, --timebase and --link out"
             )
+        if run.link is not None and nic and not is_tap(run.link.interface):
+            tap = run.link.interface
+            address = f" && ip address add 192.0.2.1/24 dev {tap}" if run.link.kind == "tap" else ""
+            raise UsageError(
+                f"target {name}: --link={run.link}: there is no TAP device {tap}; make one: "
+                f"`ip tuntap add {tap} mode tap{address} && ip link set {tap} up`"
+            )
         self.name = name
         self.memory_bytes = parse_size(options.memory, f"target {name}: memory")
         self._kind = kind
@@ -199,10 +207,23 @@ class QemuMachine:
         """What every such target can do, `more`, and a link if there is a NIC that the test is wired to."""
         always = {"another", "clean-line", "command-line", "debug", "live-debug", "pause", "reset", *more}
         wire = {"link", "unplug"} if self._nic and not self._hosts else set()
-        if wire and self._link is None:  # two machines on one interface of this host's would be in each other's way
-            wire |= {"boots-stack"} | ({"mtu"} if self._nic.startswith("virtio-net") else set())
+        if wire and self._link is None:
+            wire |= self._with_own_wire
         counts = {"executed"} if self._counts_executed else set()
         return frozenset(always | wire | counts)
+
+    @property
+    def _with_own_wire(self) -> set[str]:
+        """What else a NIC brings; two machines on one interface of this host's would be in each other's way."""
+        return {"boots-stack"} | ({"mtu"} if self._nic.startswith("virtio-net") else set())
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """What the run's --link takes away; see :class:`keuos_hil.parts.Lacking`."""
+        if self._link is None or not self._nic:
+            return {}
+        names = self._with_own_wire | ({"link", "unplug"} if self._hosts else set())
+        return dict.fromkeys(names, f"the wire is the TAP device {self._link.interface}: leave out --link={self._link}")
 
     @property
     def _hosts(self) -> bool:

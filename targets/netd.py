@@ -8,7 +8,7 @@ commands of netd/host/control.c.
 from __future__ import annotations
 
 import math
-import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -593,6 +593,8 @@ class Netd:
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; its clock is wound by the test")
         if not 68 <= options.mtu <= 9000:
             raise UsageError(f"target {name}: mtu = {options.mtu}; expected 68 to 9000")
+        if options.program and shutil.which(options.program) is None:
+            raise UsageError(f"target {name}: {options.program} is no program; expected a netd-host")
         self.name = name
         self.options = options
         self._run = run
@@ -605,10 +607,7 @@ class Netd:
         """See Target.check."""
         if sys.platform != "linux":
             raise InfraError(f"target {self.name} needs a Linux host, and this is {sys.platform}")
-        if self.options.program:
-            if not os.access(self.options.program, os.X_OK):
-                raise InfraError(f"target {self.name}: {self.options.program} is no program; expected a netd-host")
-        elif not (_SOURCES / "Makefile").is_file():
+        if not self.options.program and not (_SOURCES / "Makefile").is_file():
             raise InfraError(f"target {self.name} is built from NetD's sources, which only a checkout of keuos-hil has")
 
     def lease(self) -> AbstractContextManager[object]:

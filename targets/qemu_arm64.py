@@ -54,7 +54,7 @@ class QemuArm64Options:
     """Keys of a `[targets.NAME]` table with `type = "qemu-arm64"`; `--qemu-KEY` on the command line."""
 
     binary: str = field(default="qemu-system-aarch64", metadata={"help": "the emulator's program"})
-    cpu: str = field(default="max", metadata={"help": "arm64 CPU model; cortex-a57, for one, lacks PAN and RNDR"})
+    cpu: str = field(default="max", metadata={"help": "arm64 CPU model (cortex-a57, for one, lacks PAN and RNDR)"})
     memory: str = field(default="128M", metadata={"help": "RAM, such as 128M or 1G"})
     cores: int = field(default=2, metadata={"help": "number of cores"})
     machine: str = field(default="virt,gic-version=3", metadata={"help": "QEMU's machine; with options behind commas"})
@@ -62,7 +62,7 @@ class QemuArm64Options:
         default="virtio-net-pci", metadata={"help": "device model of the NIC on the test's wire; none for no NIC"}
     )
     iommu: bool = field(default=True, metadata={"help": "whether `virt` gets an IOMMU (SMMUv3)"})
-    record: bool = field(default=False, metadata={"help": "does not work here: only on qemu-x86"})
+    record: bool = field(default=False, metadata={"help": "not on qemu-arm64"})
     append: str = field(default="", metadata={"help": "kernel command line"})
     extra: list[str] = field(default_factory=list, metadata={"help": "one more argument for QEMU; may be repeated"})
 
@@ -104,6 +104,11 @@ class QemuArm64:
         self._machine = QemuMachine(name, kind, options, run, nic=nic, devices=devices)
         watch = {"watch"} if self._machine.emulates else set()
         self.capabilities = self._machine.capabilities("registers", "reset-reason", *watch)
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """See Lacking.lacks."""
+        return self._machine.lacks
 
     @property
     def deviations(self) -> Mapping[str, str]:

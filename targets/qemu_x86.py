@@ -51,7 +51,7 @@ class QemuX86Options:
     """Keys of a `[targets.NAME]` table with `type = "qemu-x86"`; `--qemu-KEY` on the command line."""
 
     binary: str = field(default="qemu-system-x86_64", metadata={"help": "the emulator's program"})
-    cpu: str = field(default="max", metadata={"help": "x86-64 CPU model; qemu64 lacks SMEP, SMAP, UMIP, RDRAND"})
+    cpu: str = field(default="max", metadata={"help": "x86-64 CPU model (qemu64 lacks SMEP, SMAP, UMIP, RDRAND)"})
     memory: str = field(default="128M", metadata={"help": "RAM, such as 128M or 1G"})
     cores: int = field(default=2, metadata={"help": "number of cores"})
     machine: str = field(default="q35", metadata={"help": "QEMU's machine; with options behind commas"})
@@ -100,6 +100,11 @@ class QemuX86:
         """See Target.capabilities. KVM is left the CPU's own watchpoints: four, and none for reads alone."""
         can = {"registers", "reset-reason", "triple-fault", "paced-line"}
         return self._machine.capabilities(*can, *({"watch"} if self._machine.emulates else ()))
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """See Lacking.lacks."""
+        return self._machine.lacks
 
     @property
     def deviations(self) -> Mapping[str, str]:

@@ -59,3 +59,4 @@ def test_a_tap_of_this_host_is_the_nics_wire(pytester: pytest.Pytester) -> None:
     inner = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", "--target=qemu-x86", "--link=tap:tap0"]
     result = pytester.run(*namespace, "sh", "-c", _WIRE, "sh", *inner, timeout=240)
     result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED*needs 'link'*: the wire is the TAP device tap0: leave out --link=tap:tap0"])

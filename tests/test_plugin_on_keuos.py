@@ -387,6 +387,12 @@ MISTAKES = [
     (["--target=linux", "--netd=good.elf"], "target linux runs no NetD of a KeuOS; leave out --netd"),
     (["--link=tpa:tap0"], "--link=tpa:tap0: no link 'tpa'; did you mean 'tap'? valid: raw, tap, veth"),
     (["--link=veth"], "target qemu-x86: --link=veth: it can be reached by tap:INTERFACE, raw:INTERFACE"),
+    (
+        ["--link=tap:nosuch"],
+        "target qemu-x86: --link=tap:nosuch: there is no TAP device nosuch; make one: `ip tuntap add nosuch mode tap",
+    ),
+    (["--target=qemu-arm64", "--link=raw:lo"], "target qemu-arm64: --link=raw:lo: there is no TAP device lo; make one"),
+    (["--target=netd", "--netd-program=nosuch"], "target netd: nosuch is no program; expected a netd-host"),
     (["--expect-tests=missing"], "missing can't be read"),
     (["--timebase=instructions", "--accel=kvm"], "can't be combined with --accel=kvm"),
     (["--results=/proc/nope"], "--results: no folder for the results can be made in /proc/nope: "),

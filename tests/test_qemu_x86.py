@@ -302,5 +302,6 @@ def test_the_instructions_timebase_counts_instructions(boot):
         ({"iommu": False}, None, True),
     ],
 )
-def test_a_link_is_there_unless_the_nic_is_left_out_or_plugged_in_elsewhere(options, link, has):
+def test_a_link_is_there_unless_the_nic_is_left_out_or_plugged_in_elsewhere(monkeypatch, options, link, has):
+    monkeypatch.setattr("keuos_hil.plugins.qemu_machine.is_tap", lambda interface: True)
     assert ("link" in QemuX86("t", QemuX86Options(**options), RunOptions(link=link)).capabilities) is has

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import dataclass, field, replace
 
 import pytest
+from keuos_hil.targets.qemu_arm64 import QemuArm64Options
+from keuos_hil.targets.qemu_x86 import QemuX86Options
 
 from keuos_hil import capabilities, hookspecs, options, registry
 from keuos_hil.errors import InfraError, UsageError
@@ -104,8 +107,19 @@ def test_an_option_of_two_kinds_of_target_tells_both(monkeypatch):
     parser = argparse.ArgumentParser()
     options.add_to_command_line(parser.add_argument, "board", BoardOptions, RackOptions)
     told = parser.format_help()
-    assert "the serial port; or the rack's socket (default: ttyS0)" in told
+    assert "the serial port; the rack's socket (default: ttyS0)" in told
     assert told.count("  extra\n") == 1, "what both say alike is said once"
+    assert re.search(r"--board-loud yes\|no .*\(default: no\)", told), "a default is said as it would be typed"
+
+
+def test_the_help_of_an_option_of_both_emulators_reads_as_one_sentence(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
+    parser = argparse.ArgumentParser()
+    options.add_to_command_line(parser.add_argument, "qemu", QemuX86Options, QemuArm64Options)
+    told = parser.format_help()
+    assert "so that a run can be replayed (one core); not on qemu-arm64 (default: no)" in told
+    assert "whether q35 gets an IOMMU (VT-d with interrupt remapping); whether `virt` gets an IOMMU (SMMUv3)" in told
+    assert "RDRAND); arm64 CPU model (cortex-a57" in told
 
 
 def test_plugins_bring_targets_and_two_of_a_name_are_refused():
