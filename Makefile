@@ -3,6 +3,7 @@
 # .ci/setup, and everything that tests is pytest.
 #
 #   TARGET=NAME    the target to run the suites on; several, separated by blanks (default: qemu-x86; `make test`: both of QEMU's)
+#   LINK=WIRE      what the machine of `make run-qemu` has its NIC on: user, or tap:INTERFACE (default: no NIC)
 #   ARGS='...'     handed to pytest, for example ARGS='-k wrap --timebase=instructions'
 
 SHELL := /bin/bash
@@ -13,6 +14,7 @@ SHELL := /bin/bash
 # Everything that belongs to every push is tested on both architectures; a person who wants to see figures waits for one.
 TARGET ?= $(if $(filter test,$(MAKECMDGOALS)),qemu-x86 qemu-arm64,qemu-x86)
 ARGS ?=
+LINK ?=
 
 BIN := .venv/bin
 IMAGES := build/kernel
@@ -84,8 +86,8 @@ conformance: kernel linux-guest ## the network suites on every stack, on Linux s
 tcp-mutants: setup ## faults done to Linux's traffic: the network suites have to notice each
 	$(BIN)/pytest -m soak tests/test_tcp_mutants.py
 
-run-qemu: kernel ## boot to the prompt on this terminal; TARGET=qemu-arm64 on an Arm board
-	@.ci/run-qemu $(IMAGES) $(TARGET)
+run-qemu: kernel ## boot to the prompt on this terminal; TARGET=qemu-arm64 on an Arm board, LINK=user with a NIC
+	@.ci/run-qemu $(IMAGES) $(TARGET) '$(LINK)'
 
 lint: setup ## style and types, Python and C
 	$(BIN)/ruff check $(PYTHON_SOURCES)

@@ -5,7 +5,7 @@
 #
 # Uses BUILD, ARCH, CC and USER_OPTIMIZE if they are set. Targets: user (all programs), initrd.
 
-USER_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+USER_DIR := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 ARCH ?= x86_64
 BUILD ?= $(USER_DIR)/../../build/kernel/$(ARCH)
 ifeq ($(origin CC),default)
