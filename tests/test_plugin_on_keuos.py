@@ -20,7 +20,7 @@ import pytest
 
 from keuos_hil.report import render
 
-LONG = 120.0
+LONG = 600.0
 
 
 @pytest.fixture(scope="module", autouse=True)

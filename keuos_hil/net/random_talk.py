@@ -36,6 +36,8 @@ _DAMAGES: dict[str, dict[str, Any]] = {
     "ip-options": {"ip": {"options": bytes.fromhex("07070400000000")}},
     "ip-cut": {"ip": {"total": 30}},
 }
+#: Conversations that go with each case of --fuzz-count, which counts in bulk cases of a gate.
+SHARE = 1e-4
 #: Rules that a conversation provokes in which numbers come from anywhere.
 _ALLOWED = {"ack"}
 #: And where further SYNs come: whose options and window are in force depends on which one was taken.

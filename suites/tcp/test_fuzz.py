@@ -17,7 +17,7 @@ from keuos_hil.fuzz import Corpus, Fuzzing
 from keuos_hil.net import wire
 from keuos_hil.net.host import Host
 from keuos_hil.net.invariants import RULES
-from keuos_hil.net.random_talk import OVER_S, Generator, Player, Talk, shrink
+from keuos_hil.net.random_talk import OVER_S, SHARE, Generator, Player, Talk, shrink
 from keuos_hil.net.seq import add, diff
 from keuos_hil.net.sockets import App
 from keuos_hil.net.tcp import Stack
@@ -27,8 +27,6 @@ from keuos_hil.rig import LiveTarget
 pytestmark = pytest.mark.needs("link", "sockets")
 
 _TALKS = 150
-#: Conversations that go with each case of --fuzz-count, which counts in bulk cases of a gate.
-_SHARE = 1e-4
 
 
 #: Stacks whose answers to nonsense are known to break rules of a connection: deviations.toml tells of cases that are
@@ -131,7 +129,7 @@ def test_no_conversation_does_harm(
     connections = getattr(target.sockets, "connections", None)
     held = connections() if connections else None
     generator = Generator(fuzzing.seed)
-    budget = fuzzing.budget(_TALKS, _SHARE)
+    budget = fuzzing.budget(_TALKS, SHARE)
     kept = [one.case for one in corpus.cases()]
     done = 0
     while kept or budget.left(done):

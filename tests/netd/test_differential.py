@@ -20,13 +20,12 @@ from keuos_hil.fuzz import Budget, Fuzzing
 from keuos_hil.hookspecs import RunOptions
 from keuos_hil.net import wire
 from keuos_hil.net.invariants import RULES
-from keuos_hil.net.random_talk import Generator, Player, Step, Talk, shrink
+from keuos_hil.net.random_talk import SHARE, Generator, Player, Step, Talk, shrink
 from keuos_hil.net.seq import diff
 from keuos_hil.net.tcp import Conversation, Stack
 from tests.netd.differential import beside_netd
 
 TALKS = 60
-_SHARE = 1e-4
 #: Where data comes in; in the others the matrix of suites/tcp compares each answer.
 STATES = ("ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT")
 #: An acknowledgment may be delayed by so much (RFC 9293, 3.8.6.3: by half a second; both stacks' delays are shorter).
@@ -161,7 +160,7 @@ def test_netd_and_linux_come_to_the_same(stacks: tuple[Stack, Stack]) -> None:
 
 @pytest.mark.soak
 def test_netd_and_linux_come_to_the_same_whatever_the_seed(stacks: tuple[Stack, Stack], fuzzing: Fuzzing) -> None:
-    _compare(stacks, fuzzing.seed, fuzzing.budget(20 * TALKS, _SHARE))
+    _compare(stacks, fuzzing.seed, fuzzing.budget(20 * TALKS, SHARE))
 
 
 def test_a_difference_is_noticed(stacks: tuple[Stack, Stack]) -> None:
