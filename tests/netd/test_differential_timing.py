@@ -8,7 +8,7 @@ What may differ is left out of the comparison: the least timeout itself (RFC 629
 200 ms; both take a second for a SYN), how long the acknowledgment of a segment in order is delayed (RFC 9293, 3.8.6.3:
 up to half a second, to which each is held by itself), whether the peer is asked for a window by a copy or by a probe
 (3.8.6.1), how long a window smaller than a segment is left alone (3.8.6.2.1), and the tail loss probe that NetD sends
-first where there is SACK (RFC 8985, 7; the target's settings switch Linux's off). Nor is anything in which the two differ
+first where there is SACK (RFC 8985, 7; the target's settings switch Linux's off). Nor is anything in which they differ
 by more than time: text behind a FIN, and the acknowledgment in a segment that ends right before what is expected.
 """
 
