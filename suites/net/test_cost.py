@@ -48,7 +48,13 @@ def _record_phases(record: Recorder, of: dict[str, str], spent: Executed, packet
         assert phases[TOTAL] > 100, "a packet can't be dealt with in so few instructions"
 
 
-def test_the_cost_of_interactive_echo_is_counted(target: LiveTarget, host: Host, netd: Netd, record: Recorder) -> None:
+@pytest.mark.parametrize("mode", ["shared", "direct"])
+def test_the_cost_of_interactive_echo_is_counted(
+    target: LiveTarget, host: Host, netd: Netd, record: Recorder, mode: str
+) -> None:
+    """The echo service is NetD's own. In direct mode what is for it lands in an application's frames all the same."""
+    if mode == "direct":
+        Transfer(netd, alone=True)
     spent = Spent(target)
     c = Conversation(host, 7, 5200)
     c.tx("S")
@@ -72,8 +78,8 @@ def test_the_cost_of_interactive_echo_is_counted(target: LiveTarget, host: Host,
     assert packets >= 2 * ROUNDS
     per_thousand = {"net.syscalls": calls * 1000 / packets, "net.interrupts": interrupts * 1000 / packets}
     for name, value in per_thousand.items():
-        record.add(name, {"load": "echo", "mode": "shared"}, "1/1000 packets", value=value)
-    _record_phases(record, {"load": "echo", "mode": "shared"}, executed, packets)
+        record.add(name, {"load": "echo", "mode": mode}, "1/1000 packets", value=value)
+    _record_phases(record, {"load": "echo", "mode": mode}, executed, packets)
     assert calls <= packets, f"{calls} system calls for {packets} packets: at most one each"
     assert interrupts <= calls, "no interrupt without a wait that asked for it"
     c.kill()
