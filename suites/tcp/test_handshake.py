@@ -10,6 +10,7 @@ import pytest
 from keuos_hil.errors import SocketError
 from keuos_hil.net import wire
 from keuos_hil.net.seq import add, diff
+from keuos_hil.net.sockets import Socket
 from keuos_hil.net.tcp import Conversation, Stack
 from keuos_hil.rig import LiveTarget
 
@@ -308,6 +309,16 @@ def _flood(net: Stack, number: int, count: int) -> list[Conversation]:
     return strangers
 
 
+def _answered_under_a_flood(net: Stack, **options: int) -> tuple[Conversation, Socket]:
+    """A client that has got its SYN-ACK though the backlog of the listener is full: a cookie."""
+    listener, number = net.listen(backlog=4)
+    _flood(net, number, 100)
+    c = net.talk(number, **options)
+    c.tx("S")
+    c.rx("SA", ack=c.snd)
+    return c, listener
+
+
 @pytest.mark.requirement("4987:1")
 def test_a_flood_of_syns_does_not_lock_a_client_out(net: Stack) -> None:
     listener, number = net.listen(backlog=16)
@@ -331,15 +342,11 @@ def test_a_forged_last_ack_opens_nothing(net: Stack) -> None:
 
 @pytest.mark.requirement("4987:2")
 def test_under_a_flood_a_last_ack_with_a_wrong_cookie_opens_nothing(net: Stack) -> None:
-    listener, number = net.listen(backlog=4)
-    _flood(net, number, 100)
-    c = net.talk(number)
-    c.tx("S")
-    c.rx("SA", ack=c.snd)
+    c, listener = _answered_under_a_flood(net)
     for wrong in (0x10, -0x10, 0x100, -0x1000_0000):  # a few lower bits of a cookie may name its class of MSS
         c.tx("A", ack=add(c.rcv, wrong))
         c.rx("R", seq=add(c.rcv, wrong), track=False)
-    other = net.talk(number)
+    other = net.talk(c.target_port)
     other.snd, other.rcv = c.snd, c.rcv
     other.tx("A")
     other.rx("R", track=False)
@@ -351,11 +358,7 @@ def test_under_a_flood_a_last_ack_with_a_wrong_cookie_opens_nothing(net: Stack) 
 @pytest.mark.requirement("4987:2")
 @pytest.mark.parametrize(("mss", "least"), [(536, 256), (1460, 1025)])
 def test_a_connection_that_began_under_a_flood_keeps_the_class_of_its_mss(net: Stack, mss: int, least: int) -> None:
-    listener, number = net.listen(backlog=4)
-    _flood(net, number, 100)
-    c = net.talk(number, mss=mss)
-    c.tx("S")
-    c.rx("SA", ack=c.snd)
+    c, listener = _answered_under_a_flood(net, mss=mss)
     c.tx("A")
     listener.accept().send(2 * mss)
     assert least <= max(len(segment.payload) for segment in c.rx_data(2 * mss, reply=True)) <= mss
@@ -365,11 +368,7 @@ def test_a_connection_that_began_under_a_flood_keeps_the_class_of_its_mss(net: S
 @pytest.mark.requirement("4987:2")
 def test_an_old_cookie_opens_nothing(net: Stack) -> None:
     """Nobody keeps anything of the SYN, so that the number alone has to tell how old it is."""
-    listener, number = net.listen(backlog=4)
-    _flood(net, number, 100)
-    c = net.talk(number)
-    c.tx("S")
-    c.rx("SA", ack=c.snd)
+    c, listener = _answered_under_a_flood(net)
     net.host.elapse(135)
     c.gone()
     assert not listener.has_connection()
