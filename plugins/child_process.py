@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from keuos_hil.errors import InfraError
 
+from .program_clock import Clock
+
 #: A child gets its parent-death signal when the *thread* that forked it ends. This one ends with the interpreter.
 _forker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keuos-hil forker")
 _TERMINATE_S = 2.0
-#: How often it is looked at what a program waits for, and the share of the time between that can be standing still.
-_LOOK_S = 0.05
-_STANDS_MOST = 0.9
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long a program has stood still for want of a processor.
-
-    While any of its threads waits, all of it does: an emulator's cores wait for each other, by turns. But a little of a
-    second counts as its own, so that one that hangs on a loaded host is found out in the end.
-
-    Attributes:
-        read_at: when that was looked at last.
-        waited: by all threads together, since they began, in seconds.
-        stood: seconds that are taken off the host's clock.
-    """
-
-    read_at: float
-    waited: float = 0.0
-    stood: float = 0.0
-
-    def at(self, now: float, waited: float) -> Pace:
-        """The pace when `waited` was read at `now`."""
-        stood = min(max(waited - self.waited, 0.0), _STANDS_MOST * (now - self.read_at))
-        return Pace(now, waited, self.stood + stood)
 
 
 class ChildProcess:
@@ -91,7 +64,8 @@ class ChildProcess:
                 start.add_done_callback(_abandon)
                 raise
         self.pid = self._process.pid
-        self._pace = Pace(time.monotonic())
+        #: Seconds of the program's own time.
+        self.clock = Clock(self.pid)
         self._reaper = threading.Thread(target=self._reap, name=f"keuos-hil reaper of {self.pid}", daemon=True)
         self._reaper.start()
 
@@ -116,13 +90,6 @@ class ChildProcess:
         except OSError:
             return ""
 
-    def clock(self) -> float:
-        """Seconds, monotonic, less those in which the program was ready to run and its host gave it no processor."""
-        now = time.monotonic()
-        if now - self._pace.read_at > _LOOK_S:
-            self._pace = self._pace.at(now, _run_delay(self.pid))
-        return now - self._pace.stood
-
     def close(self) -> None:
         """End it and reap it. Safe to repeat."""
         if self._process.returncode is None:
@@ -142,17 +109,3 @@ def _abandon(start: Future[subprocess.Popen[bytes]]) -> None:
         process = start.result()
         process.kill()
         process.wait()
-
-
-def _run_delay(pid: int) -> float:
-    """What all threads of `pid` together have waited on run queues, in seconds; 0 where the host doesn't count it."""
-    waited = 0
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            try:
-                waited += int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_bytes().split()[1])
-            except (OSError, IndexError, ValueError):
-                continue
-    except OSError:
-        return 0.0
-    return waited / 1e9

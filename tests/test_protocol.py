@@ -91,6 +91,15 @@ def test_noise_is_text_and_costs_at_most_the_frame_it_touches(noise):
     assert found[-1] == message
 
 
+@given(MESSAGES, st.binary(min_size=1, max_size=80).map(lambda b: b.replace(b"\0", b" ")), st.data())
+def test_text_that_comes_inside_a_frame_costs_that_frame_and_no_other(message, words, data):
+    cut = frames.encode(message)
+    at = data.draw(st.integers(1, len(cut) - 1))
+    splitter = frames.Splitter()
+    _, found = splitter.feed(cut[:at] + words + cut[at:] + frames.encode({"id": 1}))
+    assert found == [{"id": 1}]
+
+
 def test_a_message_that_fits_no_frame_is_refused():
     with pytest.raises(ValueError, match="at most 4096"):
         frames.encode({"data": bytes(4096)})

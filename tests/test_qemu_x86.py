@@ -272,22 +272,6 @@ def test_bad_arguments_are_the_bench_s_fault_and_show_what_qemu_said(boot):
         boot("spin", binary="qemu-of-another-planet")
 
 
-@pytest.mark.parametrize(
-    ("waited", "own"),
-    [
-        ([0.0, 0.0, 0.0], 3.0),
-        ([0.5, 1.0, 1.5], 1.5),  # two threads that wait for each other and for a processor by turns
-        ([2.0, 4.0, 6.0], 0.3),  # both at once: a hang is found out all the same
-        ([0.5, 0.2, 0.2], 2.5),  # a thread ended, and what it had waited is no longer told
-    ],
-)
-def test_the_clock_of_an_emulator_stands_while_any_of_its_threads_wants_a_processor(waited, own):
-    pace = child_process.Pace(10.0)
-    for second, seconds in enumerate(waited, 1):
-        pace = pace.at(10.0 + second, seconds)
-    assert 3.0 - pace.stood == pytest.approx(own)
-
-
 def test_an_elf_for_the_wrong_machine_is_one_clear_line(tiny_elf, tmp_path):
     data = bytearray(tiny_elf("spin").read_bytes())
     data[18:20] = struct.pack("<H", 183)

@@ -126,6 +126,8 @@ class Bench:
         self.tty = place / "tty"
         self.control = place / "power"
         self.gdb = place / "gdb"
+        #: The process that is the board, for `starved`; there is none while the power is off.
+        self.pid = place / "pid"
         self.switch = (sys.executable, "-S", str(Path(__file__).with_name("switch.py")), str(self.control))
         self._files = dict(files or {})
         self._garbage = garbage
@@ -323,6 +325,7 @@ class Bench:
             process, self._process = self._process, None
             serial, self._serial = self._serial, None
             self._unsent = b""
+            self.pid.unlink(missing_ok=True)
             if serial is not None:
                 serial.close()
         if process is not None:
@@ -361,6 +364,7 @@ class Bench:
                 argv, inherit=[far.fileno()], output=self.place / "qemu.log", on_exit=lambda status: None
             )
             far.close()
+            self.pid.write_text(f"{self._process.pid}\n")
         self._poke()
 
     def reset(self) -> None:

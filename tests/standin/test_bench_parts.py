@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,10 +19,12 @@ from keuos_hil.plugins.serial_line import SerialLine
 
 from keuos_hil import bundled
 from keuos_hil.errors import InfraError
+from tests.starving import starved_process
 
 from .bench import ROOT, Bench
 from .conftest import Run
 from .port_server import PortServer
+from .starved import Starvation
 from .test_boards import reset_behind, suite
 
 #: Memory of an arm64 stand-in that U-Boot leaves alone.
@@ -35,6 +38,22 @@ def test_looks(target, agent):
 LOOKS_FROM_OUTSIDE = """
 def test_looks_from_outside(target, agent):
     assert target.kernel.read("cpu_count") == agent.info().cores
+"""
+
+TALKS_WHILE_IT_LISTENS = """
+import random
+
+def test_talks_while_it_listens(agent):
+    some = random.Random(8)
+    with agent.spawn("puppet", suspended=True) as process:
+        symbol = process.elf.symbol("scratch")
+        scratch, size = symbol.address, symbol.size
+        (HERE / "begun").write_text("")
+        for _ in range(8):
+            data = some.randbytes(size)
+            process.write(scratch, data)
+            assert process.read(scratch, size) == data
+        (HERE / "done").write_text("")
 """
 
 
@@ -51,6 +70,27 @@ def test_a_console_may_be_on_a_port_server(
         assert server.clients, "the board was spoken to through it"
     assert done.status == 0, done.output[-4000:]
     assert list(done.verdicts.values()) == ["passed"] * (1 + looks_inside)
+
+
+def test_a_board_that_talks_while_a_frame_comes_has_it_repeated_and_nothing_mistaken(
+    make_bench: Callable[..., Bench], run: Callable[..., Run], tmp_path: Path
+) -> None:
+    bench = make_bench("arm64", baud=115200)
+    place = suite(tmp_path, "talks", TALKS_WHILE_IT_LISTENS)
+
+    def type_at_it() -> None:
+        """Words in the middle of the host's frames; the board says what they mean while the rest of a frame comes."""
+        deadline = time.monotonic() + 120
+        while not (place / "done").exists() and time.monotonic() < deadline:
+            if (place / "begun").exists():
+                bench.type(b"help\r")
+            time.sleep(0.3)
+
+    done = run(bench.configuration("arm", debug=False), "--target=board", str(place), meanwhile=type_at_it)
+    assert list(done.verdicts.values()) == ["passed"], done.output[-4000:]
+    assert done.results["environment"]["lines"]["arm"]["repeated_requests"], "words hit frames"
+    (log,) = (tmp_path / "results" / "latest" / "sessions").glob("*/console.log")
+    assert b"this list" in log.read_bytes(), "and others were answered"
 
 
 def test_a_board_may_start_by_itself_what_lies_on_it_and_what_its_bench_lacks_is_skipped_with_the_reason(
@@ -121,6 +161,22 @@ def test_a_board_that_a_probe_has_stopped_can_be_looked_at_and_switched(make_ben
             line.write(bytes(1 << 20), 0.5)
         run_command([*bench.switch, "cycle"], 30)
     assert bench.powered == 2
+
+
+def test_a_cut_does_not_turn_back_the_clock_of_a_stand_in(tmp_path: Path) -> None:
+    host = Starvation(tmp_path / "pid")
+    assert host.stood() == 0, "its power is off"
+    with starved_process() as pid:
+        (tmp_path / "pid").write_text(f"{pid}\n")
+        assert host.stood() == 0, "what it waited before anybody looked does not count"
+        time.sleep(0.3)
+        host.stood()
+        time.sleep(0.3)
+        assert (stood := host.stood()) > 0
+    (tmp_path / "pid").unlink()
+    assert host.stood() >= stood
+    (tmp_path / "pid").write_text(f"{os.getpid()}\n")
+    assert host.stood() >= stood
 
 
 @pytest.mark.soak

@@ -1,0 +1,30 @@
+"""A process that is always ready to run and almost never does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+_SPIN = "import os; os.sched_setaffinity(0, [{core}]); {how}\nprint(flush=True)\nwhile True: pass"
+_YIELDS = "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
+
+
+@contextmanager
+def starved_process() -> Iterator[int]:
+    """Its pid. Another process has its core, which both are gone from behind this."""
+    core = min(os.sched_getaffinity(0))
+    with ExitStack() as stack:
+        for how in (_YIELDS, "pass"):
+            command = [sys.executable, "-c", _SPIN.format(core=core, how=how)]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
+            if how == _YIELDS:
+                starved = process.pid
+        time.sleep(0.3)  # it uses up what it had saved
+        yield starved
