@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -277,6 +279,7 @@ class _Xdist:
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Under xdist the controller builds the kernel, before a worker looks for it."""
     config = session.config
+    _end_in_good_order(config)
     bench = config.stash[bench_key]
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
@@ -287,6 +290,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.pluginmanager.register(_Xdist(), "keuos-hil xdist")
         if not config.getoption("collectonly"):
             _prepare(bench)
+
+
+def _end_in_good_order(config: pytest.Config) -> None:
+    """Have SIGTERM (of `timeout`, of a CI that gave up) end the run as Ctrl-C does: results are kept, nothing stays."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        config.add_cleanup(lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
