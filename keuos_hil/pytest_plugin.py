@@ -296,7 +296,11 @@ def _end_in_good_order(config: pytest.Config) -> None:
     """Have SIGTERM (of `timeout`, of a CI that gave up) end the run as Ctrl-C does: results are kept, nothing stays."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        config.add_cleanup(lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+        def undo() -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+        config.add_cleanup(undo)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

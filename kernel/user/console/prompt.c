@@ -242,12 +242,11 @@ static void command_net(char *rest)
 
 static void command_kill(char *rest)
 {
-	const char *word = take_word(&rest);
 	struct child *child;
 	uint32_t pid;
 
-	if (parse_number(word, &pid)) {
-		output_text("kill: expected a process's number, got '%s'; 'ps' lists them\n", word);
+	if (parse_number(rest, &pid)) {
+		output_text("kill: expected a process's number, got '%s'; 'ps' lists them\n", rest);
 		return;
 	}
 	child = child_find(pid);
@@ -349,16 +348,15 @@ static void command_events(char *rest)
 {
 	static struct keuos_event events[EVENTS_SHOWN];
 	struct keuos_system_info info;
-	const char *word = take_word(&rest);
 	uint32_t from = 0;
 	int64_t count;
 
 	if (refused("events", sys_system_info(&info)))
 		return;
-	if (!*word)
+	if (!*rest)
 		from = info.events > EVENTS_SHOWN ? info.events - EVENTS_SHOWN : 0;
-	else if (parse_number(word, &from)) {
-		output_text("events: expected the number to start at, got '%s'\n", word);
+	else if (parse_number(rest, &from)) {
+		output_text("events: expected the number to start at, got '%s'\n", rest);
 		return;
 	}
 	count = sys_event_read(SYSTEM, from, events, EVENTS_SHOWN);
@@ -489,10 +487,12 @@ static void run_line(void)
 	} else if (*name) {
 		while (i < sizeof(commands) / sizeof(commands[0]) && strcmp(name, commands[i].name))
 			i++;
-		if (i < sizeof(commands) / sizeof(commands[0]))
-			commands[i].run(rest);
-		else
+		if (i == sizeof(commands) / sizeof(commands[0]))
 			output_text("no command '%s'; 'help' lists them\n", name);
+		else if (*rest && !strcmp(commands[i].usage, name))
+			output_text("%s: expected nothing behind it, got '%s'\n", name, rest);
+		else
+			commands[i].run(rest);
 	}
 }
 
