@@ -42,14 +42,16 @@ def test_looks_from_outside(target, agent):
 
 TALKS_WHILE_IT_LISTENS = """
 import random
+import time
 
 def test_talks_while_it_listens(agent):
     some = random.Random(8)
+    deadline = time.monotonic() + 100
     with agent.spawn("puppet", suspended=True) as process:
         symbol = process.elf.symbol("scratch")
         scratch, size = symbol.address, symbol.size
         (HERE / "begun").write_text("")
-        for _ in range(8):
+        while (agent.client.repeats < 3 or b"this list" not in agent.console.since(0)) and time.monotonic() < deadline:
             data = some.randbytes(size)
             process.write(scratch, data)
             assert process.read(scratch, size) == data
@@ -88,7 +90,7 @@ def test_a_board_that_talks_while_a_frame_comes_has_it_repeated_and_nothing_mist
 
     done = run(bench.configuration("arm", debug=False), "--target=board", str(place), meanwhile=type_at_it)
     assert list(done.verdicts.values()) == ["passed"], done.output[-4000:]
-    assert done.results["environment"]["lines"]["arm"]["repeated_requests"], "words hit frames"
+    assert done.results["environment"]["lines"]["arm"]["repeated_requests"] >= 3, "words hit frames"
     (log,) = (tmp_path / "results" / "latest" / "sessions").glob("*/console.log")
     assert b"this list" in log.read_bytes(), "and others were answered"
 
