@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from posixpath import normpath
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,33 @@ def _functions(dwarf: DWARFInfo) -> Iterator[tuple[int, int, Function]]:
                 if die.has_children and die.tag in (*_FUNCTIONS, "DW_TAG_lexical_block"):
                     inner.append(die)
             pending = inner
+
+
+@dataclass(frozen=True)
+class Inlined:
+    """One call of a function that the compiler put in place.
+
+    Attributes:
+        file, line: of the sources, where it is called; the file as Function.unit has it.
+        ranges: where its code lies: first address, and the one behind the last.
+    """
+
+    file: str
+    line: int
+    ranges: list[tuple[int, int]]
+
+
+def inlined(dwarf: DWARFInfo, name: str) -> Iterator[Inlined]:
+    """Every call of the function `name` that was inlined (DWARF 4, section 3.3.8.2)."""
+    for unit in dwarf.iter_CUs():
+        program: Any = dwarf.line_program_for_CU(unit)
+        files = program["file_entry"]
+        folders = [b"", *program["include_directory"]]
+        for die in unit.iter_DIEs():
+            if die.tag == "DW_TAG_inlined_subroutine" and _name(die) == name:
+                entry = files[die.attributes["DW_AT_call_file"].value - 1]
+                path = normpath(f"{folders[entry.dir_index].decode()}/{entry.name.decode()}")
+                yield Inlined(_path(path), die.attributes["DW_AT_call_line"].value, _ranges(dwarf, die))
 
 
 def _ranges(dwarf: DWARFInfo, die: DIE) -> list[tuple[int, int]]:

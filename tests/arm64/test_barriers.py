@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from keuos_hil import bundled
 from keuos_hil.errors import UsageError
+from tests import built
 
 from .barriers import ACCESSES, DRIVER, KERNEL, RINGS, Access, faults, origin
 
@@ -19,13 +19,8 @@ TREE = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def images(pytestconfig: pytest.Config) -> list[Path]:
-    """The kernel and programs that the run's options name, or those of the checkout."""
-    kernel, initrd = pytestconfig.getoption("keuos_kernel"), pytestconfig.getoption("keuos_initrd")
-    if kernel is None or initrd is None:
-        bundled.ensure("arm64")
-        paths = bundled.paths("arm64", "release")
-        kernel, initrd = kernel or paths.kernel, initrd or paths.initrd
-    return [Path(kernel), *(Path(initrd).parent / "user" / f"{name}.elf" for name in (*RINGS, *DRIVER))]
+    """The kernel and the programs that ACCESSES are about."""
+    return built.images(pytestconfig, "arm64", (*RINGS, *DRIVER))
 
 
 def test_every_access_that_a_peer_synchronises_with_is_an_ordered_instruction(images: list[Path]) -> None:

@@ -15,7 +15,16 @@ from .products import PRODUCTS, Built
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What the products are built from, and tests that take their own folder for the sources. Folders and files.
-SOURCES = ("kernel", "netd", "tests/host_cases.h", "tests/host_ring", "tests/arm64", "tests/uart")
+SOURCES = (
+    "kernel",
+    "netd",
+    "tests/built.py",
+    "tests/host_cases.h",
+    "tests/host_ring",
+    "tests/arm64",
+    "tests/test_speculation.py",
+    "tests/uart",
+)
 _BUILD_S = 900.0
 
 

@@ -1,0 +1,20 @@
+"""The images that a look at the code is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from keuos_hil import bundled
+
+
+def images(config: pytest.Config, architecture: str, programs: Iterable[str]) -> list[Path]:
+    """ELFs with their debug information, the kernel's first: those that the run's options name, or the checkout's."""
+    kernel, initrd = config.getoption("keuos_kernel"), config.getoption("keuos_initrd")
+    if kernel is None or initrd is None:
+        bundled.ensure(architecture)
+        paths = bundled.paths(architecture, "release")
+        kernel, initrd = kernel or paths.kernel, initrd or paths.initrd
+    return [Path(kernel), *(Path(initrd).parent / "user" / f"{name}.elf" for name in programs)]
