@@ -371,7 +371,7 @@ def test_a_device_that_faults_without_end_loses_its_bus_mastering_and_not_the_re
     start, limit = agent.next_event(), agent.image.constant("KEUOS_DMA_FAULTS_MAX")
     quarantined = agent.image.constant("KEUOS_DEVICE_QUARANTINED")
     for _ in range(40):
-        rogue.post("transmit", IOVA, 64, wait_ns=10**9, repeat=100)
+        rogue.post("transmit", IOVA, 64, wait_ns=10**10, repeat=100)
         if device_of(agent, rogue.nic).state & quarantined:
             break
     device = device_of(agent, rogue.nic)
