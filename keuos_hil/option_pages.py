@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from . import registry
 from .board_parts import ROLES
 from .hookspecs import PartType
-from .options import default_of
+from .options import default_of, type_name
 
 _HEAD = """# Keys of a board
 
@@ -59,15 +59,8 @@ def _table(options: type[Any]) -> Iterator[str]:
     for option in fields(options):
         default = default_of(option)
         shown = "" if default is MISSING else f"`{_toml(default)}`"
-        yield f"| `{option.name}` | {_type(types[option.name])} | {shown} | {option.metadata.get('help', '')} |"
+        yield f"| `{option.name}` | {type_name(types[option.name])} | {shown} | {option.metadata.get('help', '')} |"
     yield ""
-
-
-def _type(wanted: Any) -> str:
-    if get_origin(wanted) is list:
-        return f"list of {_type(get_args(wanted)[0])}s"
-    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
-    return names.get(wanted, "table")
 
 
 def _toml(value: Any) -> str:

@@ -35,8 +35,18 @@ def default_of(option: Field[Any]) -> Any:
     return option.default_factory() if option.default_factory is not MISSING else option.default
 
 
+def type_name(wanted: Any) -> str:
+    """What a person calls the type of a key."""
+    if get_origin(wanted) is list:
+        return f"list of {type_name(get_args(wanted)[0])}s"
+    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    return names.get(wanted, "table")
+
+
 def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
     """An instance of the dataclass `kind` from a table.
+
+    A field of a list whose metadata has `filled` must not be given empty.
 
     Args:
         where: what error messages call the table.
@@ -54,6 +64,9 @@ def build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
             raise UsageError(
                 f"{where}: the key {name!r} is missing: {option.metadata.get('help', 'it has no default')}"
             )
+    for key, value in values.items():
+        if value == [] and known[key].metadata.get("filled"):
+            raise UsageError(f"{where}: {key} is empty; expected: {known[key].metadata.get('help', 'one at least')}")
     return kind(**{key: _checked(value, types[key], f"{where}: {key}") for key, value in values.items()})
 
 
@@ -61,16 +74,15 @@ def _checked(value: Any, wanted: Any, where: str) -> Any:
     if get_origin(wanted) is list:
         if isinstance(value, list) and all(isinstance(item, get_args(wanted)[0]) for item in value):
             return value
-        raise UsageError(f"{where}: expected a list of {get_args(wanted)[0].__name__}, found {value!r}")
-    if get_origin(wanted) is dict:
+    elif get_origin(wanted) is dict:
         if isinstance(value, dict):
             return value
-        raise UsageError(f"{where}: expected a table, found {value!r}")
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
+    elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
-    raise UsageError(f"{where}: expected {wanted.__name__}, found {value!r}")
+    name = type_name(wanted)
+    raise UsageError(f"{where}: expected {'an' if name[0] in 'aeiou' else 'a'} {name}, found {value!r}")
 
 
 def add_to_command_line(add: Callable[..., object], prefix: str, *kinds: type[Any]) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from keuos_hil.errors import InfraError
 
-#: So much of what a failed program said is told.
-_SAID = 500
+#: So much of what a failed program said is told, and of the line that is told first.
+_SAID, _LINE = 500, 200
 
 
 def run_command(
@@ -41,6 +41,16 @@ def run_command(
     except OSError as error:
         raise InfraError(f"`{shown}` can't be run: {error.strerror}") from None
     if done.returncode:
-        said = (done.stderr + done.stdout).strip()[-_SAID:] or "(nothing)"
-        raise InfraError(f"`{shown}` failed with status {done.returncode}; it said: {said}")
+        raise InfraError(f"`{shown}` failed with status {done.returncode}; it said: {_said(done.stderr, done.stdout)}")
     return done.stdout
+
+
+def _said(errors: str, output: str) -> str:
+    """The last line, the one that tells what was wrong if it is a traceback's; below it all, if there are more.
+
+    Whoever has room for one line only takes the first.
+    """
+    said = errors.strip() or output.strip()
+    last = said[said.rfind("\n") + 1 :].strip()[-_LINE:] or "(nothing)"
+    everything = f"{output}{errors}".strip()[-_SAID:]
+    return f"{last}\n{everything}" if "\n" in everything else last

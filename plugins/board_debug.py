@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from keuos_hil.errors import UsageError
 from keuos_hil.hookspecs import PartContext, PartType, hookimpl
 from keuos_hil.parts import Debug
 
 from .board_power import fill
+from .gdb_connection import address_of
 from .gdb_remote import GdbRemote
 
 ROLE = "debug"
@@ -41,12 +43,21 @@ class GdbDebug:
         self._physical = options.physical
         self._server = options.server
         self._where = context.where
+        if "{" not in options.server:
+            self._check(options.server)
+
+    def _check(self, server: str) -> str:
+        try:
+            address_of(server)
+        except ValueError as error:
+            raise UsageError(f"{self._where}: server = {server!r}: {error}") from None
+        return server
 
     def open(self, values: Mapping[str, str]) -> tuple[Debug | None, AbstractContextManager[object]]:
         """See BoardDebug.open: connects when it is first used, so that a board is not stopped for nothing."""
         if not self._physical:
             return None, nullcontext()
-        remote = GdbRemote(fill(self._server, values, self._where))
+        remote = GdbRemote(self._check(fill(self._server, values, self._where)))
         return remote, remote
 
     def attach_command(self, values: Mapping[str, str]) -> str:

@@ -52,7 +52,7 @@ class LockLease:
 class LabgridOptions:
     """`part = "labgrid"`: a place of a labgrid coordinator, any that has the tags."""
 
-    tags: list[str] = field(metadata={"help": "NAME=VALUE; a place must have all of them"})
+    tags: list[str] = field(metadata={"help": "NAME=VALUE; a place must have all of them", "filled": True})
     coordinator: str = field(default="", metadata={"help": "HOST:PORT; by default labgrid's own LG_COORDINATOR"})
     client: str = field(
         default="labgrid-client",

@@ -17,7 +17,7 @@ from keuos_hil.image import Image
 from keuos_hil.parts import Link
 
 from .arm64_image import flat_image
-from .grub_iso import stick_folder
+from .grub_iso import stick_command, stick_folder
 from .loader_prompt import Dialect, LoaderPrompt
 from .tftp_server import TftpServer
 from .ymodem import StartedOver, YmodemSender
@@ -144,7 +144,13 @@ class UBootLoader(ABC):
     def boot(self, console: Console, link: Link | None, timeout: float, *, whole: bool) -> None:
         """See BoardLoader.boot."""
         options = self._common
-        dialect = Dialect("U-Boot", re.escape(options.prompt.encode()), options.key.encode(), b"\x03")
+        dialect = Dialect(
+            "U-Boot",
+            re.escape(options.prompt.encode()),
+            options.key.encode(),
+            b"\x03",
+            f"the key prompt of {self._context.where} ({options.prompt!r})",
+        )
         prompt = LoaderPrompt(console, dialect, timeout)
         try:
             self._boot(prompt, console, link, whole=whole)
@@ -303,25 +309,23 @@ class GrubLoader:
         assert image is not None
         prompt = LoaderPrompt(console, Dialect("GRUB", b"grub> ", b"c", b"\x15"), timeout)
         try:
-            self._boot(prompt, image)
+            self._boot(prompt, image, console.byte_seconds)
         finally:
             self.repeats = prompt.repeats
 
-    def _boot(self, prompt: LoaderPrompt, image: Image) -> None:
+    def _boot(self, prompt: LoaderPrompt, image: Image, byte_seconds: float) -> None:
         prompt.interrupt()
         folder = stick_folder(image)
-        self._load(prompt, f"multiboot2 {folder}/kernel.elf {self.command_line}".rstrip(), image)
+        commands = [f"multiboot2 {folder}/kernel.elf {self.command_line}".rstrip()]
         if image.initrd_path is not None:
-            self._load(prompt, f"module2 {folder}/initrd.cpio", image)
+            commands.append(f"module2 {folder}/initrd.cpio")
+        for command in commands:
+            if b"error:" in prompt.run(command, _TRANSFER_S):
+                raise InfraError(
+                    f"GRUB refused {command!r}: the stick of {self._context.board} does not hold what is tested; "
+                    f"`{stick_command(image, round(10 / byte_seconds))}` makes one that does (docs/board.md)"
+                )
         prompt.leave("boot", _ENTERED, _ENTER_S)
-
-    def _load(self, prompt: LoaderPrompt, command: str, image: Image) -> None:
-        said = prompt.run(command, _TRANSFER_S)
-        if b"error:" in said:
-            raise InfraError(
-                f"GRUB refused {command!r}: the stick of {self._context.board} does not hold {image.kernel_path} with "
-                "its initrd; make it anew by `python -m keuos_hil.plugins.grub_iso` (docs/board.md)"
-            )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.hookspecs import PartContext, PartType, hookimpl
@@ -24,17 +25,21 @@ def fill(text: str, values: Mapping[str, str], where: str) -> str:
         raise UsageError(f"{where}: {text!r} holds {error}; valid: {known}") from None
 
 
+def _argv(what: str) -> dict[str, Any]:
+    return {"help": what, "filled": True}
+
+
 @dataclass(frozen=True)
 class CommandOptions:
     """`part = "command"`: programs of the bench switch the supply: a USB relay's, ipmitool, a PDU's."""
 
-    on: list[str] = field(default_factory=list, metadata={"help": "program and arguments that switch on"})
-    off: list[str] = field(default_factory=list, metadata={"help": "program and arguments that switch off"})
+    on: list[str] = field(default_factory=list, metadata=_argv("program and arguments that switch on"))
+    off: list[str] = field(default_factory=list, metadata=_argv("program and arguments that switch off"))
     cycle: list[str] = field(
-        default_factory=list, metadata={"help": "program and arguments that switch off and on; in place of on and off"}
+        default_factory=list, metadata=_argv("program and arguments that switch off and on; in place of on and off")
     )
     reset: list[str] = field(
-        default_factory=list, metadata={"help": "program and arguments that press the reset button, if there is one"}
+        default_factory=list, metadata=_argv("program and arguments that press the reset button, if there is one")
     )
     off_seconds: float = field(default=1.0, metadata={"help": "how long it stays off between off and on"})
     timeout: float = field(default=30.0, metadata={"help": "seconds that a program may take"})

@@ -16,6 +16,16 @@ _UNDER_WAY = 24
 _STOPS = ("T", "S", "W", "X")
 
 
+def address_of(server: str) -> tuple[str, int] | None:
+    """Host and port of a server; None if it is the path of a socket. Raises ValueError if it is neither."""
+    if "/" in server:
+        return None
+    host, colon, port = server.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ValueError("expected HOST:PORT, or the path of a socket")
+    return host or "localhost", int(port)
+
+
 class GdbConnection:
     """Connected from the start.
 
@@ -34,13 +44,13 @@ class GdbConnection:
         self._buffer = bytearray()
         self.alive = True
         try:
-            if "/" in server:
+            address = address_of(server)
+            if address is None:
                 self._socket = socket.socket(socket.AF_UNIX)
                 self._socket.settimeout(_TIMEOUT_S)
                 self._socket.connect(server)
             else:
-                host, _, port = server.rpartition(":")
-                self._socket = socket.create_connection((host or "localhost", int(port)), _TIMEOUT_S)
+                self._socket = socket.create_connection(address, _TIMEOUT_S)
         except (OSError, ValueError) as error:
             if "/" in server:
                 self._socket.close()

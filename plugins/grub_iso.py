@@ -7,6 +7,7 @@ on a bench; run as a program it makes the latter. What must not: starting a mach
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from keuos_hil import bundled
 from keuos_hil.errors import HilError, InfraError
 from keuos_hil.image import Image
 
+_PROGRAM = "python -m keuos_hil.plugins.grub_iso"
 _MAKER = "grub-mkrescue"
 _PACKAGES = "grub-pc-bin grub-common xorriso mtools"
 _TIMEOUT_S = 120.0
+_BAUD = 115200
 
 
 def require() -> None:
@@ -72,7 +75,31 @@ def stick_folder(image: Image) -> str:
     return f"/keuos-hil/{image.key[:16]}"
 
 
-def make_stick(images: Iterable[Image], output: Path, baud: int = 115200) -> None:
+def stick_command(image: Image, baud: int) -> str:
+    """What a person types to have a stick with `image`; of the bundled kernel it will hold both builds.
+
+    Args:
+        baud: of the board's line.
+    """
+    words = _PROGRAM.split()
+    given = image.variant not in bundled.VARIANTS
+    if given:
+        words.append(f"--kernel={image.kernel_path}")
+    if image.initrd_path is not None and (given or not _is_bundled(image.initrd_path, image.kernel.machine)):
+        words.append(f"--initrd={image.initrd_path}")
+    if baud != _BAUD:
+        words.append(f"--baud={baud}")
+    return shlex.join([*words, "--output=stick.iso"])
+
+
+def _is_bundled(initrd: Path, architecture: str) -> bool:
+    try:
+        return initrd.read_bytes() == bundled.paths(architecture, "release").initrd.read_bytes()
+    except OSError:
+        return False
+
+
+def make_stick(images: Iterable[Image], output: Path, baud: int = _BAUD) -> None:
     """Write an image for a stick or CD with all of `images`; GRUB's menu and prompt are on the first serial port.
 
     Raises:
@@ -111,7 +138,7 @@ def make_stick(images: Iterable[Image], output: Path, baud: int = 115200) -> Non
 def main(arguments: list[str] | None = None) -> int:
     """The command line: makes a stick's image. The exit status: 0, or 1 with one line that says what was wrong."""
     parser = argparse.ArgumentParser(
-        prog="python -m keuos_hil.plugins.grub_iso",
+        prog=_PROGRAM,
         description="Make an image for a stick or CD from which boards with load = grub-serial boot; "
         "`dd if=IMAGE of=/dev/sdX` puts it on a stick.",
     )
@@ -119,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--kernel", type=Path, help="an ELF with a multiboot2 header (default: the bundled KeuOS, both builds)"
     )
     parser.add_argument("--initrd", type=Path, help="its initrd")
-    parser.add_argument("--baud", type=int, default=115200, help="of the serial line (default: 115200)")
+    parser.add_argument("--baud", type=int, default=_BAUD, help=f"of the serial line (default: {_BAUD})")
     parser.add_argument("--output", type=Path, required=True, help="the image to write")
     chosen = parser.parse_args(arguments)
     try:

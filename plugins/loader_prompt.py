@@ -12,7 +12,7 @@ import re
 import time
 from dataclasses import dataclass
 
-from keuos_hil.console import Console
+from keuos_hil.console import Console, printable
 from keuos_hil.errors import InfraError, WaitTimeout
 
 #: A key is pressed this often until the prompt is there: a loader looks for one only for a moment.
@@ -20,6 +20,8 @@ _PRESS_S = 0.1
 #: An echo, or a prompt behind a command that does nothing, comes at once; so long means that a byte was damaged.
 _ECHO_S = 0.7
 _TRIES = 12
+#: Of each line that is quoted so many characters, out of the last so many bytes.
+_QUOTED, _QUOTED_FROM = 80, 1024
 _numbers = itertools.count(1)
 
 
@@ -32,12 +34,14 @@ class Dialect:
         prompt: a regular expression.
         key: what stops it from booting by itself.
         clear: what throws away a half-typed line, and ends a command that runs.
+        said_by: how error messages tell where the prompt was configured; "" if it can't be.
     """
 
     name: str
     prompt: bytes
     key: bytes
     clear: bytes
+    said_by: str = ""
 
 
 class LoaderPrompt:
@@ -72,6 +76,7 @@ class LoaderPrompt:
     def interrupt(self) -> None:
         """From power-on to the prompt. Raises InfraError if it does not come."""
         self._console.expect_frames(False)
+        mark = self._console.mark()
         while True:
             self._console.write(self._dialect.key)
             try:
@@ -79,10 +84,21 @@ class LoaderPrompt:
                     break
             except InfraError:
                 raise InfraError(
-                    f"no prompt of {self._dialect.name} came; is the line's baud rate right, does the board start "
-                    f"from the right medium?\n{self._console.describe()}"
+                    f"no prompt of {self._dialect.name} came{self._instead(mark)}\n{self._console.describe()}"
                 ) from None
         self.settle()
+
+    def _instead(self, mark: int) -> str:
+        """What came since `mark` in place of the prompt, and what to look at."""
+        lines = [line.strip() for line in printable(self._console.since(mark)[-_QUOTED_FROM:]).splitlines()]
+        last = [line[-_QUOTED:] for line in lines if line][-2:]
+        if not last:
+            return ", nor anything else; was the board switched on at all, are the line and its baud rate right?"
+        asked = f"is {self._dialect.said_by} right, " if self._dialect.said_by else ""
+        return (
+            f"; the last that came was {' and '.join(map(repr, last))}; {asked}was the board switched at all, is the "
+            "line's baud rate right, does the board start from the right medium?"
+        )
 
     def settle(self) -> None:
         """Have a prompt behind which nothing stands that belongs to an earlier command."""

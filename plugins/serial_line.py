@@ -5,12 +5,14 @@ What lives here: bytes, and how long the port was gone. What must not: what the 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import threading
 import time
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import serial
 
@@ -22,6 +24,21 @@ _REOPEN_S = 0.1
 #: A port without a file descriptor (rfc2217) has to be asked again and again.
 _POLL_S = 0.02
 _READ_BYTES = 1 << 16
+#: Ports that are somewhere on the network.
+_REMOTE = ("socket", "rfc2217")
+
+
+def fault_of(url: str) -> str:
+    """What is wrong with a port's URL, as far as that can be known without opening it; "" if nothing is."""
+    scheme, _, _ = url.partition("://")
+    if "://" not in url or scheme not in _REMOTE:
+        return ""
+    try:
+        parts = urlsplit(url)
+        good = bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        good = False
+    return "" if good else f"expected {scheme}://HOST:PORT"
 
 
 class SerialLine:
@@ -49,10 +66,12 @@ class SerialLine:
         self._closed = False
         self._descriptor: int | None = None
         try:
+            if fault := fault_of(url):
+                raise ValueError(fault)
             self._port: Any = self._open()
         except (OSError, ValueError, ImportError) as error:  # pyserial's own error is an OSError
             os.close(self._wake)
-            raise InfraError(f"the serial port {url} can't be opened: {error}{_hint(error)}") from None
+            raise InfraError(f"the serial port {url} can't be opened: {_why(error, url)}") from None
 
     def _open(self) -> Any:
         local = "://" not in self.url
@@ -185,12 +204,24 @@ class SerialLine:
             os.close(self._wake)
 
 
-def _hint(error: BaseException) -> str:
-    number = getattr(error, "errno", None)
-    if number == 13:
-        return "; on Debian the group dialout may: `adduser YOU dialout`, then log in again"
-    return (
-        "; is the adapter plugged in, and the name right? `ls -l /dev/serial/by-id` shows stable ones"
-        if number == 2
-        else ""
-    )
+def _number(error: BaseException | None) -> int | None:
+    """The operating system's number of what went wrong; pyserial's errors may have it in what they were raised from."""
+    while error is not None:
+        number = getattr(error, "errno", None) or next(iter(error.args), None)
+        if isinstance(number, int):
+            return number
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _why(error: BaseException, url: str) -> str:
+    number = _number(error)
+    if number in (errno.ENOTTY, errno.EISDIR):
+        return "it is no serial port"
+    if number == errno.EACCES:
+        return f"{error}; on Debian the group dialout may: `adduser YOU dialout`, then log in again"
+    if number == errno.EAGAIN:
+        return f"another program has it open; `fuser {url}` tells which"
+    if number == errno.ENOENT:
+        return f"{error}; is the adapter plugged in, and the name right? `ls -l /dev/serial/by-id` shows stable ones"
+    return str(error)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from keuos_hil.plugins.serial_line import SerialLine
+from keuos_hil.plugins.serial_line import SerialLine, fault_of
 
 from keuos_hil import options as option_tables
 from keuos_hil import running
@@ -258,6 +258,8 @@ class Board:
             )
         if options.baud <= 0:
             raise UsageError(f"target {name}: baud = {options.baud}; expected a bit rate, such as 115200")
+        if fault := fault_of(options.console):
+            raise UsageError(f"target {name}: console = {options.console!r}: {fault}")
         for attempt, ending in options.deviations.items():
             if not isinstance(ending, str):
                 raise UsageError(

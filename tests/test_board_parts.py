@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import queue
+import re
 import socket
 import struct
 import subprocess
@@ -19,12 +20,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keuos_hil.plugins.bench_command import run_command
+from keuos_hil.plugins.grub_iso import stick_command
 from keuos_hil.plugins.labgrid_client import LabgridClient
 from keuos_hil.plugins.loader_prompt import Dialect, LoaderPrompt
 from keuos_hil.plugins.serial_line import SerialLine
 from keuos_hil.plugins.tftp_server import TftpServer
 
-from keuos_hil import option_pages, registry, running
+from keuos_hil import bundled, option_pages, registry, running
 from keuos_hil.console import Console
 from keuos_hil.errors import InfraError, UsageError
 from keuos_hil.hookspecs import PartType, RunOptions
@@ -123,13 +126,25 @@ def test_a_board_says_what_its_processor_does_otherwise_than_the_manual(make):
         ),
         ('part = "command"', "", r"\[targets.rpi.power\]: the key 'part' is missing; valid: command, manual, none"),
         ('on = ["relay", "on"]', 'onn = ["relay", "on"]', "unknown key 'onn'; did you mean 'on'"),
-        ('on = ["relay", "on"]', 'on = "relay on"', "expected a list of str"),
+        ('on = ["relay", "on"]', 'on = "relay on"', "expected a list of strings, found 'relay on'"),
         ('on = ["relay", "on"]', "", "on and off belong together"),
         ('on = ["relay", "on"]', 'on = ["x"]\ncycle = ["y"]', "either cycle, or on and off"),
         ('part = "uboot-tftp"', 'part = "uboot-tftp"\nserwer = "x"', "unknown key 'serwer'; did you mean 'server'"),
         ('part = "raw"\ninterface = "eth1"', 'part = "none"', "sends the image through the link, and there is none"),
         ('part = "raw"', 'part = "rwa"', "no link part 'rwa'; did you mean 'raw'"),
         ('interface = "eth1"', "", "the key 'interface' is missing"),
+        (
+            'on = ["relay", "on"]',
+            "reset = []",
+            r"\[targets.rpi.power\]: reset is empty; expected: program and arguments that press",
+        ),
+        ('"/dev/ttyUSB0"', '"socket://127.0.0.1"', r"console = 'socket://127.0.0.1': expected socket://HOST:PORT"),
+        ('"/dev/ttyUSB0"', '"rfc2217://lab:x"', r"console = 'rfc2217://lab:x': expected rfc2217://HOST:PORT"),
+        (
+            "[targets.rpi.link]",
+            '[targets.rpi.debug]\npart = "gdb"\nserver = "localhost"\n[targets.rpi.link]',
+            r"\[targets.rpi.debug\]: server = 'localhost': expected HOST:PORT, or the path of a socket",
+        ),
         ('part = "uboot-tftp"', 'part = "uboot-ymodem"\nchunk = 1000', "chunk = 1000; expected a multiple of 1024"),
     ],
 )
@@ -194,6 +209,28 @@ class Adapter:
 def test_a_port_that_is_not_there_is_one_line_that_says_what_to_look_at(tmp_path):
     with pytest.raises(InfraError, match=r"can't be opened.*ls -l /dev/serial/by-id"):
         SerialLine(str(tmp_path / "tty"), 115200)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/usr"])
+def test_what_is_no_serial_port_is_called_so(path):
+    with pytest.raises(InfraError, match=f"^the serial port {path} can't be opened: it is no serial port$"):
+        SerialLine(path, 115200)
+
+
+def test_an_address_on_the_network_that_a_lease_gave_is_checked_too():
+    with pytest.raises(
+        InfraError, match=r"^the serial port socket://lab can't be opened: expected socket://HOST:PORT$"
+    ):
+        SerialLine("socket://lab", 115200)
+
+
+def test_a_port_that_another_program_has_open_is_told_with_how_to_find_that_program(tmp_path):
+    adapter = Adapter(tmp_path / "tty")
+    line = SerialLine(str(adapter.path), 115200)
+    with pytest.raises(InfraError, match=r"another program has it open; `fuser .*/tty` tells which$"):
+        SerialLine(str(adapter.path), 115200)
+    line.close()
+    adapter.pull()
 
 
 def test_a_port_that_vanishes_is_taken_up_again_and_its_absence_is_no_time(tmp_path):
@@ -410,6 +447,93 @@ def test_a_zero_from_a_boot_rom_hides_no_prompt():
         thread.join(10)
         console.close()
         board.close()
+
+
+class Says:
+    """A board that says the same to every key."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __enter__(self):
+        host, self.end = socket.socketpair()
+        self.thread = threading.Thread(target=self.answer)
+        self.thread.start()
+        self.console = Console(SocketStream(host))
+        return self.console
+
+    def answer(self):
+        while self.end.recv(64):
+            if self.text:
+                self.end.sendall(self.text)
+
+    def __exit__(self, *exc):
+        self.end.shutdown(socket.SHUT_RDWR)
+        self.thread.join(10)
+        self.console.close()
+        self.end.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        (b"", "no prompt of U-Boot came, nor anything else; was the board switched on at all"),
+        (
+            b"<INTERRUPT>\r\nMYBOARD# ",
+            r"no prompt of U-Boot came; the last that came was '.*' and 'MYBOARD#.*'; is the key prompt ",
+        ),
+    ],
+)
+def test_where_no_prompt_comes_it_is_told_what_came_instead(text, first):
+    dialect = Dialect("U-Boot", b"=> ", b"\x03", b"\x03", "the key prompt ('=> ')")
+    with Says(text) as console, pytest.raises(InfraError) as caught:
+        LoaderPrompt(console, dialect, 1).interrupt()
+    assert re.match(first, str(caught.value).splitlines()[0]), caught.value
+
+
+# Programs of the bench ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "first"),
+    [
+        ("echo a; echo; exit 3", "`.*` failed with status 3; it said: a"),
+        ("exit 1", r"`.*` failed with status 1; it said: \(nothing\)"),
+        ("echo Traceback >&2; echo ' in x' >&2; echo 'No: relay' >&2; echo; exit 1", ".*; it said: No: relay"),
+        ("echo one; echo no >&2; exit 1", ".*; it said: no"),
+    ],
+)
+def test_of_what_a_failed_program_said_the_last_line_comes_first(script, first):
+    with pytest.raises(InfraError) as caught:
+        run_command(["sh", "-c", script], 30)
+    assert re.fullmatch(first, str(caught.value).splitlines()[0])
+
+
+def test_a_failed_program_that_said_much_is_quoted_in_short():
+    with pytest.raises(InfraError) as caught:
+        run_command(["sh", "-c", "seq 100000 >&2; head -c 9999 /dev/zero | tr '\\0' x >&2; exit 1"], 30)
+    assert len(str(caught.value)) < 1000
+
+
+# A stick ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_for_a_stick_names_all_that_a_run_boots(tmp_path, monkeypatch):
+    def image(variant, initrd):
+        return SimpleNamespace(
+            variant=variant, kernel=SimpleNamespace(machine="x86_64"), kernel_path=tmp_path / "k", initrd_path=initrd
+        )
+
+    ours, mine = tmp_path / "initrd.cpio", tmp_path / "my own.cpio"
+    ours.write_text("ours")
+    mine.write_text("mine")
+    monkeypatch.setattr(bundled, "paths", lambda *_: SimpleNamespace(initrd=ours))
+    program = "python -m keuos_hil.plugins.grub_iso"
+    end = "--output=stick.iso"
+    assert stick_command(image("hil", ours), 115200) == f"{program} {end}"
+    assert stick_command(image("release", mine), 9600) == f"{program} '--initrd={mine}' --baud=9600 {end}"
+    assert stick_command(image("given", ours), 115200) == f"{program} --kernel={tmp_path}/k --initrd={ours} {end}"
+    assert stick_command(image("given", None), 115200) == f"{program} --kernel={tmp_path}/k {end}"
 
 
 # A person at the terminal -------------------------------------------------------------------------------------------
