@@ -22,7 +22,7 @@ from .errors import ImageError, InfraError, UsageError
 from .hookspecs import RunOptions, TargetType
 from .image import NETD_PROGRAM, NETD_TEST_PROGRAM, NETD_VARIABLES, Elf, Grade, Image, is_elf
 from .link_choice import LinkChoice
-from .parts import AnyTarget, Placed, Target, booting
+from .parts import AnyTarget, Apart, Placed, Target, booting
 from .results import Results, add_judgement, make_run_directory, point_latest
 from .rig import LiveTarget, Rig
 
@@ -80,7 +80,8 @@ class Bench:
             raise UsageError("--symbols describes a flat --kernel; name that, too")
         self.target_names = list(dict.fromkeys(map(self.registry.resolve, self.target_names)))
         for name in self.target_names:
-            self.rig.target(name)
+            if "executed" not in self.rig.target(name).capabilities and self.executed:
+                raise UsageError(f"--executed: nobody can count what target {name} executes; an emulator's can be")
         for path in (self.kernel, self.initrd, self.symbols, self.netd):
             if path is not None and not path.is_file():
                 raise UsageError(f"there is no file {path}")
@@ -264,7 +265,11 @@ class Bench:
             "commands": self.results.commands,
             "build_options": self.results.build_options,
         }
+        if all(isinstance(t, Apart) and t.apart for t in map(self.rig.target, self.target_names)):
+            environment["spoilers"] = []  # they are this host's
         self.spoilers = environment["spoilers"]
+        if self.rig.lost:
+            environment["lost"] = {name: str(error) for name, error in self.rig.lost.items()}
         if interrupted:
             environment["interrupted"] = True
         for name, found in (("stacks", self.results.stacks), ("lines", self.results.lines)):

@@ -124,7 +124,11 @@ class InfraError(HilError):
 
 
 class CannotStart(InfraError):
-    """The bench could not open a target's first session: no later test will fare better, so the run ends."""
+    """The bench could not open a target's first session: no later test on it will fare better."""
+
+
+class NotRevived(InfraError):
+    """All that could be tried to get a target up again was tried: it is not tried once more in this run."""
 
 
 class UsageError(InfraError):

@@ -15,6 +15,9 @@ class LineCounts:
     """Of one target's line, over a run.
 
     Attributes:
+        starts: how often the machine was started, and whatever it does not keep was loaded.
+        taken: how often it was taken as it ran, since it ran the build already.
+        failed_starts: attempts to start it that failed, before one that did not.
         repeated_requests: requests that were sent again, because no answer came.
         damaged_frames: what stood between two zeros and was no frame: a damaged one, or noise.
         repeated_loads: commands to a boot loader that were typed again, because their echo or answer was damaged.
@@ -22,6 +25,9 @@ class LineCounts:
         port_gone_s: for how many seconds altogether.
     """
 
+    starts: int = 0
+    taken: int = 0
+    failed_starts: int = 0
     repeated_requests: int = 0
     damaged_frames: int = 0
     repeated_loads: int = 0
@@ -39,6 +45,9 @@ class LineCounts:
 
     def __str__(self) -> str:
         parts = [
+            f"started {counted(self.starts, 'time')}" if self.starts else "",
+            f"taken as it ran {counted(self.taken, 'time')}" if self.taken else "",
+            f"{counted(self.failed_starts, 'attempt')} to start it failed" if self.failed_starts else "",
             f"{counted(self.repeated_requests, 'request')} repeated" if self.repeated_requests else "",
             counted(self.damaged_frames, "damaged frame") if self.damaged_frames else "",
             f"{counted(self.repeated_loads, 'boot loader command')} repeated" if self.repeated_loads else "",

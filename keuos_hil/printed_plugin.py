@@ -110,7 +110,7 @@ def printed_run(request: pytest.FixtureRequest, keuos_target_name: str, image: I
 
 def _run(config: pytest.Config, bench: Bench, target: str, image: Image) -> Run:
     wanted = config.stash[_expected_key]
-    live = reporting.started(config, lambda: bench.rig.get(target, image, fresh=True))
+    live = reporting.started(config, lambda: bench.rig.get(target, image, fresh=True), bench)
     bench.note(live)
     try:
         end = _collect(live, config.getoption("keuos_run_for"), wanted)

@@ -399,6 +399,8 @@ def pytest_runtest_makereport(
         item.stash[_outcome_key] = report.outcome
     if report.outcome == "failed" and call.excinfo is not None:
         reporting.sort(report, call.excinfo.value)
+        if phase == "setup" and isinstance(call.excinfo.value, InfraError):
+            report.longrepr = call.excinfo.getrepr(style="value", chain=False)  # how we came there helps nobody
         item.stash[_failed_key] = True
         live = item.stash.get(reporting.live_key, None)
         if "keuos_target_name" in getattr(item, "fixturenames", ()):
@@ -522,7 +524,7 @@ def _image(request: pytest.FixtureRequest, name: str) -> Image | None:
 def _live(request: pytest.FixtureRequest, name: str, image: Image | None, *, fresh: bool) -> Iterator[LiveTarget]:
     bench = request.config.stash[bench_key]
     node = request.node
-    live = reporting.started(request.config, lambda: bench.rig.get(name, image, fresh=fresh))
+    live = reporting.started(request.config, lambda: bench.rig.get(name, image, fresh=fresh), bench)
     bench.note(live)
     node.stash[reporting.live_key] = live
     live.begin_test()

@@ -204,10 +204,10 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     for run in environment.get("merged", [{"environment": environment, "targets": []}]):
         of = run["environment"]
         facts += [("targets", ", ".join(run["targets"]))] if run["targets"] else []
-        facts += [("time", of["time"]), ("system", of["host"]["system"])]
+        facts += [("time", of["time"]), ("host's system", of["host"]["system"])]
         for name, value in of.get("machine", {}).items():
             text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else value
-            facts.append((name.replace("_", " "), "unknown" if text is None else str(text)))
+            facts.append((f"host's {name.replace('_', ' ')}", "unknown" if text is None else str(text)))
     facts += [("python", environment["python"]), ("seed", str(environment["seed"]))]
     facts += [(f"build of {name}", build) for name, build in results["build_id"].items()]
     facts += [(f"machine of {name}", command) for name, command in environment["commands"].items() if command]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from .bench import Bench
 from .console import printable
 from .errors import CannotStart, HilError, InfraError
 from .net import kept_frames
@@ -51,17 +52,18 @@ def blame_the_bench(report: pytest.TestReport, why: InfraError) -> None:
     report.longrepr = f"{report.longreprtext}\n\n{why}"
 
 
-def started(config: pytest.Config, start: Callable[[], LiveTarget]) -> LiveTarget:
-    """What `start` gives. A target that can't be started at all ends the run, with one line and the bench's status.
+def started(config: pytest.Config, start: Callable[[], LiveTarget], bench: Bench) -> LiveTarget:
+    """What `start` gives. The one target of a run, if it can't be started, ends it, with a line and the bench's status.
 
-    In a worker of xdist it is an error of each test instead: a run is not a worker's to end.
+    Where others were asked for, too, and in a worker of xdist, which can't end a run, it is an error of each test.
     """
     try:
         return start()
     except CannotStart as error:
-        if hasattr(config, "workerinput"):
+        if hasattr(config, "workerinput") or len(bench.target_names) > 1:
             raise
-        pytest.exit(f"keuos-hil: {str(error).splitlines()[0]}", returncode=EXIT_BENCH)
+        where = f"; what it did is in {bench.directory / 'sessions'}" if bench.has_directory else ""
+        pytest.exit(f"keuos-hil: {str(error).splitlines()[0]}{where}", returncode=EXIT_BENCH)
 
 
 def add_sections(report: pytest.TestReport, item: pytest.Item) -> None:

@@ -19,7 +19,18 @@ from . import executed
 from .agent import Agent, Counts
 from .code_map import Function
 from .console import Console
-from .errors import CannotStart, Ended, HilError, ImageError, InfraError, Silent, StateLeak, TargetFailure, UsageError
+from .errors import (
+    CannotStart,
+    Ended,
+    HilError,
+    ImageError,
+    InfraError,
+    NotRevived,
+    Silent,
+    StateLeak,
+    TargetFailure,
+    UsageError,
+)
 from .image import NETD_TEST_PROGRAM, Grade, Image
 from .line import LineCounts
 from .memory import KernelMemory
@@ -452,6 +463,8 @@ class Rig:
         self.lines: dict[str, LineCounts] = {}
         #: Why a session was opened at the second try, one line each.
         self.retries: list[str] = []
+        #: Why a target never started, or did not come up again; it is not tried any more.
+        self.lost: dict[str, CannotStart | NotRevived] = {}
 
     def target(self, name: str) -> AnyTarget:
         """The target `name`; the same object every time."""
@@ -468,8 +481,11 @@ class Rig:
 
         Raises:
             CannotStart: the bench can't open this target's very first session.
+            NotRevived: it can't open a later one, and all that helps was tried.
             InfraError: it can't open a later one, twice.
         """
+        if name in self.lost:
+            raise type(self.lost[name])(f"{str(self.lost[name]).splitlines()[0]} (it is not tried again in this run)")
         live = self._live
         key = None if image is None else image.key
         if live is not None and not fresh and not live.unusable and live.name == name and live.key == key:
@@ -482,12 +498,15 @@ class Rig:
             self._live = self._open(target, image, resume=not fresh and name not in self._opened)
         except InfraError as error:
             if name not in self._opened:
-                raise CannotStart(f"target {name} can't be started: {error}") from error
-            if isinstance(error, UsageError | ImageError):  # a second try would say the same
+                self.lost[name] = CannotStart(f"target {name} can't be started: {error}")
+                raise self.lost[name] from error
+            if isinstance(error, NotRevived):
+                self.lost[name] = error
+            if isinstance(error, UsageError | ImageError | NotRevived):  # a second try would say the same
                 raise
-            self.retries.append(f"{name}: {str(error).splitlines()[0]}")
             _log.warning("target %s could not be started and is tried once more: %s", name, error)
             self._live = self._open(target, image)
+            self.retries.append(f"{name}: {str(error).splitlines()[0]}")
         self._opened.add(name)
         return self._live
 
@@ -501,6 +520,8 @@ class Rig:
         try:
             self._live = self._open(live.definition, live.booted)
         except InfraError as error:
+            if isinstance(error, NotRevived):
+                self.lost[live.name] = error
             return error
         return None
 

@@ -20,7 +20,7 @@ from keuos_hil import options as option_tables
 from keuos_hil import running
 from keuos_hil.board_parts import ROLES, BoardDebug, BoardLease, BoardLink, BoardLoader, BoardPower
 from keuos_hil.console import Console
-from keuos_hil.errors import Ended, HilError, InfraError, UsageError
+from keuos_hil.errors import Ended, HilError, InfraError, NotRevived, UsageError
 from keuos_hil.hookspecs import PartContext, RunOptions, TargetType, hookimpl
 from keuos_hil.image import Image
 from keuos_hil.line import LineCounts
@@ -73,10 +73,6 @@ class BoardOptions:
     lease: dict[str, Any] = field(default_factory=dict, metadata={"help": "who may use it now"})
 
 
-class _NotRevived(InfraError):
-    """No step of recovery brought the board up."""
-
-
 class BoardSession:
     """See :class:`keuos_hil.parts.Session`. Made by :class:`Board`, which holds what outlives a session."""
 
@@ -87,6 +83,8 @@ class BoardSession:
         self._board = board
         self._directory = directory
         self._closed = False
+        self._taken = False
+        self._failed_steps = 0
         self._stack = ExitStack()
         self.started = time.monotonic()
         said = f", {board.options.processor}" if board.options.processor else ""
@@ -106,7 +104,8 @@ class BoardSession:
             self._stack.enter_context(wire)
             self.debug, probe = board.debug.open(board.values)
             self._stack.enter_context(probe)
-            if not (resume and self._runs(image)):
+            self._taken = resume and self._runs(image)
+            if not self._taken:
                 self._bring_up(hung=hung)
         except BaseException:
             self._stack.close()
@@ -140,13 +139,14 @@ class BoardSession:
                 self._boot(whole=whole)
             except InfraError as error:
                 seconds = time.monotonic() - started
+                self._failed_steps += 1
                 tried.append(f"{name}: {str(error).splitlines()[0]}")
                 self._note(f"{name}: failed after {seconds:.1f} s: {error}")
             else:
                 self._note(f"{name}: the kernel was entered after {time.monotonic() - started:.1f} s")
                 self.console.expect_no(self._board.loader.banners)
                 return
-        raise _NotRevived(
+        raise NotRevived(
             f"board {self._board.name} did not come up; tried: " + "; ".join(tried) + f"\n{self.console.describe()}"
         )
 
@@ -197,6 +197,9 @@ class BoardSession:
     def line_counts(self) -> LineCounts:
         """See keuos_hil.parts.Counting."""
         return LineCounts(
+            starts=int(not self._taken),
+            taken=int(self._taken),
+            failed_starts=self._failed_steps,
             repeated_loads=self._board.loader.repeats,
             port_returns=self._line.vanished,
             port_gone_s=self._line.gone_s,
@@ -288,7 +291,6 @@ class Board:
         self.values: Mapping[str, str] = {}
         self.console_url = options.console
         self._hung = False
-        self._dead: _NotRevived | None = None
 
     def _chosen(self, role: str) -> str:
         table = getattr(self.options, role)
@@ -351,7 +353,7 @@ class Board:
         self._hung = isinstance(failure, Ended)
 
     def open(self, image: Image, directory: Path) -> Session:
-        """See Target.open. A board that no step revived is not tried again in this run."""
+        """See Target.open. Raises NotRevived if no step helped."""
         return self._open(image, directory, resume=False)
 
     def resume(self, image: Image, directory: Path) -> Session:
@@ -360,14 +362,8 @@ class Board:
         return self._open(image, directory, resume=knows)
 
     def _open(self, image: Image, directory: Path, *, resume: bool) -> Session:
-        if self._dead is not None:
-            raise self._dead
         hung, self._hung = self._hung, False
-        try:
-            return cast(Session, BoardSession(self, image, directory, hung=hung, resume=resume))
-        except _NotRevived as error:
-            self._dead = error
-            raise
+        return cast(Session, BoardSession(self, image, directory, hung=hung, resume=resume))
 
 
 def _help(key: str) -> str:
