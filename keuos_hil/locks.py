@@ -14,6 +14,7 @@ from typing import TextIO
 from platformdirs import user_state_path
 
 from .errors import InfraError
+from .telling import tell
 
 #: The longest measurement takes minutes; whoever holds a lock for so long is stuck.
 _TIMING_S = 3600.0
@@ -80,8 +81,8 @@ def _state_folder() -> Path:
 
 
 @contextmanager
-def timing_lock(tell: Callable[[str], None]) -> Iterator[None]:
-    """Keep other measurements of this user off this machine's processors; `tell` gets a line if that takes long."""
+def timing_lock() -> Iterator[None]:
+    """Keep other measurements of this user off this machine's processors; a line is told if that takes long."""
     path = _state_folder() / "timing.lock"
 
     def waits(holder: str) -> None:

@@ -13,14 +13,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import pluggy
 import pytest
 
-from . import link_choice, options, printed_plugin, registry, reporting, requirements_plugin
+from . import link_choice, options, printed_plugin, registry, reporting, requirements_plugin, telling
 from .agent import Agent
 from .baseline import Baseline
 from .bench import Bench, bench_key
@@ -280,6 +280,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Under xdist the controller builds the kernel, before a worker looks for it."""
     config = session.config
     _end_in_good_order(config)
+    _show_what_is_told(config)
     bench = config.stash[bench_key]
     worker: dict[str, Any] | None = getattr(config, "workerinput", None)
     if worker is not None:
@@ -290,6 +291,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.pluginmanager.register(_Xdist(), "keuos-hil xdist")
         if not config.getoption("collectonly"):
             _prepare(bench)
+
+
+def _show_what_is_told(config: pytest.Config) -> None:
+    """Lines of :mod:`keuos_hil.telling` pass the capture."""
+
+    def show(line: str) -> None:
+        capture = config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
+            print(f"\nkeuos-hil: {line}", file=sys.stderr, flush=True)
+
+    stack = ExitStack()
+    stack.enter_context(telling.shown(show))
+    config.add_cleanup(stack.close)
 
 
 def _end_in_good_order(config: pytest.Config) -> None:
@@ -551,14 +565,8 @@ def target(request: pytest.FixtureRequest, keuos_target_name: str) -> Iterator[L
 @pytest.fixture
 def fresh_target(request: pytest.FixtureRequest, keuos_target_name: str) -> Iterator[LiveTarget]:
     """The target straight from boot, while nobody else of this user measures on its processors: for measurements."""
-
-    def tell(line: str) -> None:
-        capture = request.config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture is not None else nullcontext():
-            print(f"\nkeuos-hil: {line}", file=sys.stderr, flush=True)
-
     target = request.config.stash[bench_key].rig.target(keuos_target_name)
-    with nullcontext() if isinstance(target, Apart) and target.apart else timing_lock(tell):
+    with nullcontext() if isinstance(target, Apart) and target.apart else timing_lock():
         yield request.getfixturevalue("target")
 
 

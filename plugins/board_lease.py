@@ -11,6 +11,7 @@ from pathlib import Path
 from keuos_hil.errors import InfraError
 from keuos_hil.hookspecs import PartContext, PartType, hookimpl
 from keuos_hil.locks import file_lock
+from keuos_hil.telling import tell
 
 from .labgrid_client import LabgridClient
 
@@ -33,13 +34,16 @@ class LockLease:
         self._wait = options.wait
         self._board = context.board
 
+    def _waits(self, holder: str) -> None:
+        tell(f"{self._board} is in use by {holder}: waiting, at most {self._wait:g} s")
+
     @contextmanager
     def hold(self, console: str) -> Iterator[Mapping[str, str]]:
         """See BoardLease.hold."""
         real = str(Path(console).resolve()) if "://" not in console else console
         path = _LOCKS / f"keuos-hil-{re.sub(r'[^A-Za-z0-9._-]+', '-', real).strip('-')}.lock"
         try:
-            lock = file_lock(path, self._wait)
+            lock = file_lock(path, self._wait, self._waits)
             with lock:
                 yield {}
         except InfraError as error:

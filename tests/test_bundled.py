@@ -7,10 +7,13 @@ import tempfile
 import threading
 
 import pytest
+from keuos_hil.plugins.board_lease import LockLease, LockOptions
 
 from keuos_hil import bundled
 from keuos_hil.errors import InfraError
+from keuos_hil.hookspecs import PartContext
 from keuos_hil.locks import file_lock, timing_lock
+from keuos_hil.telling import shown
 
 
 @pytest.fixture
@@ -84,7 +87,32 @@ def test_whoever_waits_for_the_timing_lock_is_told_once_and_without_a_home_it_is
     holder = threading.Thread(target=hold)
     holder.start()
     assert holds.wait(10)
-    with timing_lock(hear):
+    with shown(hear), timing_lock():
         pass
     holder.join()
     assert told == [f"waiting for another keuos-hil run that measures (lock {path}, held by process {os.getpid()})"]
+
+
+def test_whoever_waits_for_a_board_says_for_whom(tmp_path):
+    holds, heard = threading.Event(), threading.Event()
+    told: list[str] = []
+    lease = LockLease(LockOptions(wait=60), PartContext("rpi4", "arm64", "[targets.rpi4.lease]"))
+    console = tmp_path / "tty"
+    console.touch()
+
+    def hear(line: str) -> None:
+        told.append(line)
+        heard.set()
+
+    def hold():
+        with lease.hold(str(console)):
+            holds.set()
+            heard.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holds.wait(10)
+    with shown(hear), lease.hold(str(console)):
+        pass
+    holder.join()
+    assert told == [f"rpi4 is in use by process {os.getpid()}: waiting, at most 60 s"]
