@@ -23,8 +23,8 @@ class BoardPower(Protocol):
     """The switch of a board's supply, and its reset button.
 
     Attributes:
-        switches: whether the supply can be switched.
-        resets: whether there is a button.
+        switches: whether the supply can be switched; if not, there need be no `cycle`.
+        resets: whether there is a button; if not, there need be no `reset`.
     """
 
     switches: bool
@@ -66,8 +66,16 @@ class BoardLoader(Protocol):
         """Raise InfraError if a tool or a file is missing that every run needs."""
         ...
 
-    def prepare(self, image: Image, directory: Path) -> None:
-        """Make of `image` what will be sent; before the board is switched on. `directory` is the session's own."""
+    def prepare(self, image: Image, directory: Path, values: Mapping[str, str]) -> None:
+        """Make of `image` what will be sent; before the board is switched on.
+
+        Args:
+            directory: the session's own.
+            values: the lease's.
+
+        Raises:
+            InfraError: that can't be done.
+        """
         ...
 
     def boot(self, console: Console, link: Link | None, timeout: float, *, whole: bool) -> None:

@@ -56,11 +56,13 @@ class PartContext:
         board: the target's name.
         architecture: of the kernels that it runs.
         where: what error messages call the part's table.
+        lease_values: names of the values that the lease will give; None if only the lease knows, when it is held.
     """
 
     board: str
     architecture: str
     where: str
+    lease_values: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class RunOptions:
     part_types: tuple[PartType, ...] = ()
     #: What ``--executed`` said: whether the session is to be a CountsExecuted part.
     executed: bool = False
+    #: The file that the target's table is in; None if it has no table.
+    configuration: Path | None = None
     #: What ``--link`` said; None for the wire that the target has without it.
     link: LinkChoice | None = None
 

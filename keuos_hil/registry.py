@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
 from . import hookspecs, link_choice, options
+from .board_parts import ROLES
 from .errors import InfraError, UsageError
 from .hookspecs import PROJECT, PartType, RunOptions, TargetType
 from .parts import AnyTarget
@@ -48,10 +49,19 @@ def target_types(manager: pluggy.PluginManager) -> dict[str, TargetType]:
 
 
 def part_types(manager: pluggy.PluginManager) -> tuple[PartType, ...]:
-    """The kinds of part for boards. Raises InfraError if two plugins bring one of the same role and name."""
+    """The kinds of part for boards.
+
+    Raises:
+        InfraError: two plugins bring one of the same role and name. UsageError: one has no such role, or no options.
+    """
     found: dict[tuple[str, str], PartType] = {}
     for brought in manager.hook.keuos_hil_part_types():
         for kind in brought:
+            what = f"a plugin's part {kind.name!r}"
+            if kind.role not in ROLES:
+                raise UsageError(f"{what}: no role {kind.role!r}{options.nearest(kind.role, ROLES)}")
+            if not is_dataclass(kind.options):
+                raise UsageError(f"{what}: expected a dataclass as its options, found {kind.options!r}")
             if (kind.role, kind.name) in found:
                 raise InfraError(f"two plugins bring a {kind.role} part {kind.name!r}; uninstall one of them")
             found[kind.role, kind.name] = kind
@@ -90,6 +100,7 @@ class Registry:
 
     def __init__(self, types: dict[str, TargetType], config: Path | None = None) -> None:
         self.types = types
+        self._config = config
         self.targets = {name: Named(kind, {}, _bare(name)) for name, kind in types.items()}
         if config is not None:
             self._read(config)
@@ -152,5 +163,7 @@ class Registry:
         named = self.require(name)
         if run.link is not None:
             link_choice.require(name, run.link, named.kind.links)
+        if named.where != _bare(name):
+            run = replace(run, configuration=self._config)
         values = {**named.values, **overrides(named.kind)}
         return named.kind.make(name, options.build(named.kind.options, values, named.where), run)

@@ -14,9 +14,9 @@ from keuos_hil.errors import UsageError
 from keuos_hil.hookspecs import PartContext, PartType, hookimpl
 from keuos_hil.parts import Debug
 
-from .board_power import fill
 from .gdb_connection import address_of
 from .gdb_remote import GdbRemote
+from .lease_values import fill, require_values
 
 ROLE = "debug"
 
@@ -43,26 +43,26 @@ class GdbDebug:
         self._physical = options.physical
         self._server = options.server
         self._where = context.where
-        if "{" not in options.server:
-            self._check(options.server)
-
-    def _check(self, server: str) -> str:
+        require_values(options.server, context, "server")
         try:
-            address_of(server)
+            if "{" not in options.server:
+                address_of(options.server)
         except ValueError as error:
-            raise UsageError(f"{self._where}: server = {server!r}: {error}") from None
-        return server
+            raise UsageError(f"{self._where}: server = {options.server!r}: {error}") from None
+
+    def _filled(self, values: Mapping[str, str]) -> str:
+        return fill(self._server, values, f"{self._where}: server")
 
     def open(self, values: Mapping[str, str]) -> tuple[Debug | None, AbstractContextManager[object]]:
         """See BoardDebug.open: connects when it is first used, so that a board is not stopped for nothing."""
         if not self._physical:
             return None, nullcontext()
-        remote = GdbRemote(self._check(fill(self._server, values, self._where)))
+        remote = GdbRemote(self._filled(values))
         return remote, remote
 
     def attach_command(self, values: Mapping[str, str]) -> str:
         """See BoardDebug.attach_command."""
-        return f"gdb -ex 'target remote {fill(self._server, values, self._where)}'"
+        return f"gdb -ex 'target remote {self._filled(values)}'"
 
 
 @dataclass(frozen=True)

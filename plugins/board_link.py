@@ -9,14 +9,15 @@ import struct
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from keuos_hil.errors import InfraError
 from keuos_hil.hookspecs import PartContext, PartType, hookimpl
 from keuos_hil.parts import Link
 
-from .board_power import fill
 from .dgram_link import DatagramLink
 from .held_interface import HeldInterface
+from .lease_values import fill, require_values
 from .packet_link import RawLink, exists, open_packet_socket
 from .tap_link import TapLink
 
@@ -39,12 +40,13 @@ class RawLinkPart:
     """See :class:`keuos_hil.board_parts.BoardLink`."""
 
     def __init__(self, options: RawOptions, context: PartContext) -> None:
+        require_values(options.interface, context, "interface")
         self._options = options
         self._where = context.where
 
     def open(self, values: Mapping[str, str]) -> tuple[Link, AbstractContextManager[object]]:
         """See BoardLink.open."""
-        name = fill(self._options.interface, values, self._where)
+        name = fill(self._options.interface, values, f"{self._where}: interface")
         with ExitStack() as stack:
             end = stack.enter_context(HeldInterface(name)).socket if self._options.hold else open_packet_socket()
             link = RawLink(end, name)
@@ -63,12 +65,13 @@ class TapLinkPart:
     """See :class:`keuos_hil.board_parts.BoardLink`."""
 
     def __init__(self, options: TapOptions, context: PartContext) -> None:
+        require_values(options.interface, context, "interface")
         self._interface = options.interface
         self._where = context.where
 
     def open(self, values: Mapping[str, str]) -> tuple[Link, AbstractContextManager[object]]:
         """See BoardLink.open."""
-        name = fill(self._interface, values, self._where)
+        name = fill(self._interface, values, f"{self._where}: interface")
         if not exists(name):
             raise InfraError(f"there is no interface {name}; `sudo ip tuntap add {name} mode tap user $USER` makes it")
         try:
@@ -96,12 +99,17 @@ class DgramLinkPart:
     """See :class:`keuos_hil.board_parts.BoardLink`."""
 
     def __init__(self, options: DgramOptions, context: PartContext) -> None:
+        require_values(options.local, context, "local")
+        require_values(options.remote, context, "remote")
         self._options = options
         self._where = context.where
 
     def open(self, values: Mapping[str, str]) -> tuple[Link, AbstractContextManager[object]]:
         """See BoardLink.open. The other end may come and go with the board's power."""
-        local, remote = (fill(path, values, self._where) for path in (self._options.local, self._options.remote))
+        local = fill(self._options.local, values, f"{self._where}: local")
+        remote = fill(self._options.remote, values, f"{self._where}: remote")
+        if not Path(local).parent.is_dir():
+            raise InfraError(f"{self._where}: local = {local!r}: there is no folder {Path(local).parent}")
         end = _PeeredSocket(local, remote)
         link = DatagramLink(end)
         return link, closing(link)

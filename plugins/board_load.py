@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import re
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from keuos_hil.console import Console
@@ -18,6 +20,7 @@ from keuos_hil.parts import Link
 
 from .arm64_image import flat_image
 from .grub_iso import stick_command, stick_folder
+from .lease_values import fill, require_values
 from .loader_prompt import Dialect, LoaderPrompt
 from .tftp_server import TftpServer
 from .ymodem import StartedOver, YmodemSender
@@ -128,7 +131,7 @@ class UBootLoader(ABC):
         if self._common.dtb and not Path(self._common.dtb).is_file():
             raise InfraError(f"{self._context.where}: there is no device tree {self._common.dtb}")
 
-    def prepare(self, image: Image, directory: Path) -> None:
+    def prepare(self, image: Image, directory: Path, values: Mapping[str, str]) -> None:
         """See BoardLoader.prepare."""
         options = self._common
         kernel = flat_image(image.kernel_path, directory)
@@ -188,23 +191,64 @@ class UBootLoader(ABC):
         """Bring `files` into the board's memory, each verified there by its CRC."""
 
 
+#: Keys in which a lease's values may stand, and those of them that have to be addresses.
+_LEASED = ("address", "netmask", "server", "directory")
+_ADDRESSES = _LEASED[:3]
+
+
+def _require_addresses(options: TftpOptions, where: str) -> None:
+    """Raise InfraError unless they are IPv4 addresses, and a mask; what has braces is passed over."""
+    for key in _ADDRESSES:
+        text = getattr(options, key)
+        if "{" in text:
+            continue
+        try:
+            ipaddress.IPv4Address(text)
+        except ValueError:
+            raise InfraError(f"{where}: {key} = {text!r}: expected an IPv4 address") from None
+    try:
+        if "{" not in options.netmask:
+            ipaddress.IPv4Network(f"0.0.0.0/{options.netmask}")
+    except ValueError:
+        raise InfraError(f"{where}: netmask = {options.netmask!r}: expected one such as 255.255.255.0") from None
+
+
 class TftpLoader(UBootLoader):
     """See :class:`TftpOptions`."""
 
     def __init__(self, options: TftpOptions, context: PartContext) -> None:
         super().__init__(options, context)
-        self._options = options
+        self._options = self._filled = options
         self.needs_link = not options.directory
+        for key in _LEASED:
+            require_values(getattr(options, key), context, key)
+        try:
+            _require_addresses(options, context.where)
+        except InfraError as error:
+            raise UsageError(str(error)) from None
 
     def check(self) -> None:
         """See BoardLoader.check."""
         super().check()
-        if self._options.directory and not Path(self._options.directory).is_dir():
-            raise InfraError(f"{self._context.where}: there is no folder {self._options.directory}")
+        if "{" not in self._options.directory:
+            self._require_folder(self._options.directory)
+
+    def _require_folder(self, directory: str) -> None:
+        if directory and not Path(directory).is_dir():
+            raise InfraError(f"{self._context.where}: directory = {directory!r}: there is no such folder")
+
+    def prepare(self, image: Image, directory: Path, values: Mapping[str, str]) -> None:
+        """See BoardLoader.prepare."""
+        super().prepare(image, directory, values)
+        where = self._context.where
+        filled = {key: fill(getattr(self._options, key), values, f"{where}: {key}") for key in _LEASED}
+        self._filled = replace(self._options, **filled)
+        _require_addresses(self._filled, where)
+        self._require_folder(self._filled.directory)
 
     def transfer(self, prompt: LoaderPrompt, console: Console, link: Link | None, files: list[_File]) -> None:
         """See UBootLoader.transfer."""
-        options = self._options
+        options = self._filled
         names = {f"keuos-hil-{self._context.board}-{file.name}": file for file in files}
         with ExitStack() as stack:
             if options.directory:
@@ -298,7 +342,7 @@ class GrubLoader:
     def check(self) -> None:
         """See BoardLoader.check."""
 
-    def prepare(self, image: Image, directory: Path) -> None:
+    def prepare(self, image: Image, directory: Path, values: Mapping[str, str]) -> None:
         """See BoardLoader.prepare: nothing is sent, the stick has it."""
         self._image = image
         self.command_line = _words(self._options.append, image.command_line)
@@ -351,7 +395,7 @@ class PreloadedLoader:
     def check(self) -> None:
         """See BoardLoader.check."""
 
-    def prepare(self, image: Image, directory: Path) -> None:
+    def prepare(self, image: Image, directory: Path, values: Mapping[str, str]) -> None:
         """See BoardLoader.prepare: nothing is sent."""
 
     def boot(self, console: Console, link: Link | None, timeout: float, *, whole: bool) -> None:

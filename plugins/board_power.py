@@ -12,17 +12,9 @@ from keuos_hil.hookspecs import PartContext, PartType, hookimpl
 from keuos_hil.reporting import open_terminal
 
 from .bench_command import run_command
+from .lease_values import fill, require_values
 
 ROLE = "power"
-
-
-def fill(text: str, values: Mapping[str, str], where: str) -> str:
-    """`text` with the lease's values in place of their names in braces. Raises UsageError for an unknown name."""
-    try:
-        return text.format_map(values)
-    except (KeyError, ValueError, IndexError) as error:
-        known = ", ".join(f"{{{name}}}" for name in values) or "none, for this lease gives no values"
-        raise UsageError(f"{where}: {text!r} holds {error}; valid: {known}") from None
 
 
 def _argv(what: str) -> dict[str, Any]:
@@ -55,6 +47,9 @@ class CommandPower:
             raise UsageError(f"{context.where}: on and off belong together; or say cycle")
         if not options.cycle and not options.on and not options.reset:
             raise UsageError(f"{context.where}: say what switches the board: cycle = [...], or on and off, or reset")
+        for key in ("on", "off", "cycle", "reset"):
+            for argument in getattr(options, key):
+                require_values(argument, context, key)
         self._options = options
         self._where = context.where
         self.switches = bool(options.cycle or options.on)
@@ -63,18 +58,19 @@ class CommandPower:
     def cycle(self, values: Mapping[str, str]) -> None:
         """See BoardPower.cycle."""
         if self._options.cycle:
-            self._run(self._options.cycle, values)
+            self._run("cycle", values)
             return
-        self._run(self._options.off, values)
+        self._run("off", values)
         time.sleep(self._options.off_seconds)
-        self._run(self._options.on, values)
+        self._run("on", values)
 
     def reset(self, values: Mapping[str, str]) -> None:
         """See BoardPower.reset."""
-        self._run(self._options.reset, values)
+        self._run("reset", values)
 
-    def _run(self, argv: list[str], values: Mapping[str, str]) -> None:
-        run_command([fill(argument, values, self._where) for argument in argv], self._options.timeout)
+    def _run(self, key: str, values: Mapping[str, str]) -> None:
+        argv = [fill(argument, values, f"{self._where}: {key}") for argument in getattr(self._options, key)]
+        run_command(argv, self._options.timeout)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from keuos_hil import running
 from keuos_hil.board_parts import ROLES, BoardDebug, BoardLease, BoardLink, BoardLoader, BoardPower
 from keuos_hil.console import Console
 from keuos_hil.errors import Ended, HilError, InfraError, NotRevived, UsageError
+from keuos_hil.guarded_part import guarded
 from keuos_hil.hookspecs import PartContext, RunOptions, TargetType, hookimpl
 from keuos_hil.image import Image
 from keuos_hil.line import LineCounts
@@ -90,7 +91,7 @@ class BoardSession:
         said = f", {board.options.processor}" if board.options.processor else ""
         self.command = f"{board.name}: {board.console_url}, {board.options.baud} baud{said}"
         try:
-            board.loader.prepare(image, directory)
+            board.loader.prepare(image, directory, board.values)
             self._line = line = SerialLine(board.console_url, board.options.baud)
             self.console = Console(
                 line,
@@ -255,38 +256,40 @@ class Board:
     def __init__(self, name: str, options: BoardOptions, run: RunOptions) -> None:
         if run.timebase not in ("default", "silicon"):
             raise UsageError(f"target {name}: no timebase {run.timebase!r}; a board's counter is its own: silicon")
+        self.name = name
+        self.options = options
+        self._run = run
+        table = self._table()
         if options.arch not in ARCHITECTURES:
             raise UsageError(
-                f"target {name}: no architecture {options.arch!r}" + option_tables.nearest(options.arch, ARCHITECTURES)
+                f"{table}: no architecture {options.arch!r}" + option_tables.nearest(options.arch, ARCHITECTURES)
             )
         if options.baud <= 0:
-            raise UsageError(f"target {name}: baud = {options.baud}; expected a bit rate, such as 115200")
+            raise UsageError(f"{table}: baud = {options.baud}; expected a bit rate, such as 115200")
         if fault := fault_of(options.console):
-            raise UsageError(f"target {name}: console = {options.console!r}: {fault}")
+            raise UsageError(f"{table}: console = {options.console!r}: {fault}")
         for attempt, ending in options.deviations.items():
             if not isinstance(ending, str):
                 raise UsageError(
-                    f"[targets.{name}.deviations]: {attempt}: expected how it ends, as a string, found {ending!r}"
+                    f"{self._table('deviations')}: {attempt}: expected how it ends, as a string, found {ending!r}"
                 )
-        self.name = name
-        self.options = options
         #: See keuos_hil.parts.Deviating.
         self.deviations: Mapping[str, str] = options.deviations
         self.architecture = options.arch
         self.panic_patterns = run.panic_patterns
-        self.power: BoardPower = self._part("power", run)
-        self.loader: BoardLoader = self._part("load", run)
-        self.link: BoardLink = self._part("link", run)
-        self.debug: BoardDebug = self._part("debug", run)
-        self._lease: BoardLease = self._part("lease", run)
-        self.capabilities = self._capabilities(run)
+        self.power: BoardPower = self._part("power")
+        self.loader: BoardLoader = self._part("load")
+        self.link: BoardLink = self._part("link")
+        self.debug: BoardDebug = self._part("debug")
+        self._lease: BoardLease = self._part("lease")
+        self.capabilities = self._capabilities()
         if self.loader.needs_link and "link" not in self.capabilities:
             raise UsageError(
-                f"target {name}: its load part sends the image through the link, and there is none; add "
+                f"{self._table('load')}: this part sends the image through the link, and there is none; add "
                 f"[targets.{name}.link], or name the folder of a TFTP server that runs already"
             )
         if not options.console and self._chosen("lease") == "lock":
-            raise UsageError(f"target {name}: the key 'console' is missing: {_help('console')}")
+            raise UsageError(f"{table}: the key 'console' is missing: {_help('console')}")
         #: What the lease says, by name: stands in braces in other parts' options.
         self.values: Mapping[str, str] = {}
         self.console_url = options.console
@@ -296,8 +299,13 @@ class Board:
         table = getattr(self.options, role)
         return str(table.get("part", ROLES[role]))
 
-    def _part(self, role: str, run: RunOptions) -> Any:
-        where = f"[targets.{self.name}.{role}]"
+    def _table(self, role: str = "") -> str:
+        """What error messages call the target's table, or that of a part."""
+        table = f"[targets.{self.name}{role and '.'}{role}]"
+        return f"{self._run.configuration}: {table}" if self._run.configuration else table
+
+    def _part(self, role: str) -> Any:
+        run, where = self._run, self._table(role)
         kinds = {kind.name: kind for kind in run.part_types if kind.role == role}
         table = dict(getattr(self.options, role))
         if role == "link" and run.link is not None:
@@ -309,16 +317,18 @@ class Board:
         if name not in kinds:
             raise UsageError(f"{where}: no {role} part {name!r}{option_tables.nearest(str(name), kinds)}")
         kind = kinds[name]
-        context = PartContext(self.name, self.options.arch, where)
-        return kind.make(option_tables.build(kind.options, table, where), context)
+        given = () if self._chosen("lease") == "lock" else None
+        context = PartContext(self.name, self.options.arch, where, given)
+        chosen = option_tables.build(kind.options, table, where)
+        return guarded(role, name, lambda: kind.make(chosen, context), where)
 
-    def _capabilities(self, run: RunOptions) -> frozenset[str]:
+    def _capabilities(self) -> frozenset[str]:
         found = {*self.loader.capabilities, *self.debug.capabilities}
         if self.power.switches:
             found |= {"power"}
         if self.power.resets or self.power.switches:
             found |= {"reset"}
-        if run.link is not None or self._chosen("link") != "none":
+        if self._run.link is not None or self._chosen("link") != "none":
             found |= {"link"}
         if not self.options.noisy:
             found |= {"clean-line"}

@@ -13,13 +13,15 @@ import sys
 import threading
 import time
 import tty
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from keuos_hil.plugins import board_load
 from keuos_hil.plugins.bench_command import run_command
 from keuos_hil.plugins.grub_iso import stick_command
 from keuos_hil.plugins.labgrid_client import LabgridClient
@@ -29,12 +31,13 @@ from keuos_hil.plugins.tftp_server import TftpServer
 
 from keuos_hil import bundled, option_pages, registry, running
 from keuos_hil.console import Console
-from keuos_hil.errors import InfraError, UsageError
-from keuos_hil.hookspecs import PartType, RunOptions
+from keuos_hil.errors import InfraError, UsageError, WaitTimeout
+from keuos_hil.hookspecs import PartContext, PartType, RunOptions, hookimpl
 from keuos_hil.net import wire
 from keuos_hil.oracle.siphash import siphash_2_4
 from keuos_hil.parts import Deviating
 from keuos_hil.streams import SocketStream
+from tests.test_docs_examples import example
 
 GOOD = """
 [targets.rpi]
@@ -155,6 +158,69 @@ def test_a_mistake_in_a_board_s_tables_is_one_clear_line(make, old, new, message
     assert "\n" not in str(caught.value)
 
 
+LEASED = '[targets.rpi.lease]\npart = "labgrid"\ntags = ["a=b"]\n'
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("address", "192.0.2.300", "expected an IPv4 address"),
+        ("server", "tftp.lab", "expected an IPv4 address"),
+        ("netmask", "255.0.255.0", "expected one such as 255.255.255.0"),
+        ("address", "{address}", r"the lease gives no {address}; it gives no values"),
+        ("directory", "/srv/{", ".*; a brace itself is written twice"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_before_the_run(make, key, value, message):
+    with pytest.raises(
+        UsageError, match=rf"keuos-hil.toml: \[targets.rpi.load\]: {key} = '{re.escape(value)}': {message}"
+    ):
+        make(GOOD.replace('part = "uboot-tftp"', f'part = "uboot-tftp"\n{key} = "{value}"'))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ('"eth1"', '"{wire}"', "link]: interface"),
+        ('on = ["relay", "on"]', 'on = ["relay", "{wire}"]', "power]: on"),
+        (
+            "[targets.rpi.link]",
+            '[targets.rpi.debug]\npart = "gdb"\nserver = "{wire}:1"\n[targets.rpi.link]',
+            "debug]: server",
+        ),
+    ],
+)
+def test_braces_with_a_lease_that_gives_nothing_are_refused_and_with_labgrid_s_they_wait(make, old, new, key):
+    with pytest.raises(UsageError, match=rf"{re.escape(key)} = '.*{{wire}}.*': the lease gives no {{wire}}"):
+        make(GOOD.replace(old, new))
+    make(GOOD.replace(old, new) + LEASED)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"place": "north"}, r"address = '{address}': the lease gives no {address}; it gives {place}"),
+        ({"address": "10.0.0.256"}, "address = '10.0.0.256': expected an IPv4 address"),
+        ({"address": "10.0.0.7"}, "directory = '/nowhere/{address}': there is no such folder"),
+    ],
+)
+def test_what_a_lease_says_of_an_address_is_checked_when_it_is_known(tmp_path, monkeypatch, values, message):
+    monkeypatch.setattr(board_load, "flat_image", lambda path, directory: path)
+    (tmp_path / "kernel").write_bytes(b"k")
+    image: Any = SimpleNamespace(kernel_path=tmp_path / "kernel", initrd_path=None, command_line="")
+    options = board_load.TftpOptions(address="{address}", directory="/nowhere/{address}")
+    loader = board_load.TftpLoader(options, PartContext("rpi", "arm64", "[rpi.load]"))
+    loader.check()
+    with pytest.raises(InfraError, match=re.escape(message).replace(re.escape("/{address}"), "/10.0.0.7")):
+        loader.prepare(image, tmp_path, values)
+
+
+def test_a_socket_in_a_folder_that_is_not_there_is_told_with_its_key(make):
+    text = GOOD.replace('part = "raw"\ninterface = "eth1"', 'part = "dgram"\nlocal = "/nowhere/host"\nremote = "/x"')
+    with pytest.raises(InfraError, match=r"link\]: local = '/nowhere/host': there is no folder /nowhere$"):
+        make(text).link.open({})
+
+
 def test_a_timebase_that_no_board_has_is_refused(manager, tmp_path):
     path = tmp_path / "keuos-hil.toml"
     path.write_text(GOOD)
@@ -163,21 +229,177 @@ def test_a_timebase_that_no_board_has_is_refused(manager, tmp_path):
         found.make("rpi", RunOptions("instructions", part_types=registry.part_types(manager)))
 
 
-def test_a_stranger_s_part_is_found_as_ours_are(manager, tmp_path):
-    class Siren:
-        switches, resets = True, False
+@dataclass(frozen=True)
+class SirenOptions:
+    """What a stranger's part is told."""
 
+    volume: int = 3
+
+
+class Siren:
+    """A stranger's part, as small as its protocol lets it be."""
+
+    switches, resets = True, False
+
+    def __init__(self, options, context):
+        assert context.board == "rpi"
+        self.volume = options.volume
+
+    def cycle(self, values):
+        raise RuntimeError(f"volume {self.volume}\nis too loud")
+
+
+@pytest.fixture
+def with_part(manager, tmp_path):
+    """A board with a stranger's part, `kind`, in place of its own."""
+
+    def build(kind, role="power"):
+        path = tmp_path / "keuos-hil.toml"
+        rest = re.sub(rf"(?ms)^\[targets.rpi.{role}\].*?(?=^\[|\Z)", "", GOOD)
+        path.write_text(f'{rest}[targets.rpi.{role}]\npart = "siren"\n')
+        found = registry.Registry(registry.target_types(manager), path)
+        mine = PartType(role, "siren", "wakes the neighbours", SirenOptions, kind)
+        return found.make("rpi", RunOptions(part_types=(*registry.part_types(manager), mine)))
+
+    return build
+
+
+def test_a_stranger_s_part_is_found_as_ours_are(with_part):
+    power = with_part(Siren).power
+    assert (power.switches, power.resets, power.volume) == (True, False, 3)
+
+
+def test_a_part_that_lacks_what_its_role_demands_is_refused_by_name(with_part):
+    def lacking(*names):
+        given = {name: value for name, value in vars(Siren).items() if name not in names and name != "__dict__"}
+        return type("Dumb", (), given)
+
+    whole = r"\[targets.rpi.power\]: the power part 'siren' \(Dumb\) lacks {}; keuos_hil.board_parts.BoardPower says"
+    with pytest.raises(UsageError, match=whole.format("switches")):
+        with_part(lacking("switches"))
+    with pytest.raises(UsageError, match=whole.format(r"switches, resets, cycle\(\), reset\(\)")):
+        with_part(lacking("switches", "resets", "cycle"))
+    with pytest.raises(UsageError, match=r"lacks reset\(\); "):
+        with_part(type("Button", (Siren,), {"resets": True}))
+    with pytest.raises(UsageError, match=r"the load part 'siren' \(Siren\) lacks capabilities, needs_link, banners, "):
+        with_part(Siren, "load")
+
+
+def test_what_breaks_in_a_part_is_the_bench_s_fault_in_one_line(with_part, caplog):
+    broken = r"the power part 'siren': its cycle\(\) raised RuntimeError: volume 3 is too loud$"
+    with pytest.raises(InfraError, match=broken) as caught:
+        with_part(Siren).power.cycle({})
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert "is too loud" in caplog.text
+    assert "Traceback" in caplog.text
+    with pytest.raises(InfraError, match=r"the power part 'siren' can't be made: it raised ZeroDivisionError: "):
+        with_part(lambda options, context: 1 / 0)
+
+
+def test_what_a_part_raises_on_purpose_and_what_happens_while_it_is_held_goes_through_as_it_is(with_part):
+    class Lease:
         def __init__(self, options, context):
-            assert context.board == "rpi"
+            pass
 
-    from dataclasses import make_dataclass
+        @contextmanager
+        def hold(self, console):
+            yield {"place": "north"}
+            raise LookupError("nobody has it")
 
-    mine = PartType("power", "siren", "wakes the neighbours", make_dataclass("O", [("volume", int)]), Siren)
+    class Power(Siren):
+        def cycle(self, values):
+            raise WaitTimeout("in vain")
+
+    with pytest.raises(WaitTimeout, match=r"^in vain$"):
+        with_part(Power).power.cycle({})
+    board = with_part(Lease, "lease")
+    with pytest.raises(InfraError, match=r"lease part 'siren': its hold\(\) raised LookupError: nobody"), board.lease():
+        assert board.place == "north"
+    with pytest.raises(ZeroDivisionError), board.lease():
+        _ = 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [(None, "gave None; expected a pair"), ((1, 2), "gave 2; expected a con")]
+)
+def test_a_part_that_gives_something_else_than_its_role_says_is_told(with_part, given, message):
+    class Wire:
+        def __init__(self, options, context):
+            pass
+
+        def open(self, values):
+            return given
+
+    with pytest.raises(InfraError, match=rf"the link part 'siren': its open\(\) {message}"):
+        with_part(Wire, "link").link.open({})
+
+
+def test_a_part_of_no_role_is_refused_with_the_roles_there_are():
+    def load(kind):
+        manager = registry.load_plugins()
+        registry.add_plugins(manager, [SimpleNamespace(keuos_hil_part_types=hookimpl(lambda: [kind]))])
+        registry.part_types(manager)
+
+    with pytest.raises(UsageError, match=r"part 'plug': no role 'pwr'; did you mean 'power'\? valid: debug, lease, "):
+        load(PartType("pwr", "plug", "", SirenOptions, Siren))
+    with pytest.raises(UsageError, match="part 'plug': expected a dataclass as its options, found <class 'int'>"):
+        load(PartType("power", "plug", "", int, Siren))
+
+
+def test_the_part_that_the_page_shows_is_one(manager, tmp_path):
+    found: dict[str, Any] = {}
+    exec(example("board.md", "A part of your own", "python"), found)
+    (kind,) = found["keuos_hil_part_types"]()
     path = tmp_path / "keuos-hil.toml"
-    path.write_text(GOOD.split("[targets.rpi.power]")[0] + '[targets.rpi.power]\npart = "siren"\nvolume = 11\n')
-    found = registry.Registry(registry.target_types(manager), path)
-    board = found.make("rpi", RunOptions(part_types=(*registry.part_types(manager), mine)))
-    assert isinstance(getattr(board, "power", None), Siren)
+    path.write_text(GOOD.partition("[targets.rpi.power]")[0] + '[targets.rpi.power]\npart = "plug"\nhost = "plug3"\n')
+    kinds = (*registry.part_types(manager), kind)
+    board: Any = registry.Registry(registry.target_types(manager), path).make("rpi", RunOptions(part_types=kinds))
+    with pytest.raises(InfraError, match=r"^plug3 is switched by"):
+        board.power.cycle({})
+
+
+PART = """
+from dataclasses import dataclass
+from keuos_hil.hookspecs import PartType, hookimpl
+
+@dataclass(frozen=True)
+class Options: ...
+
+class Plug:
+    {attributes}
+    def __init__(self, options, context): ...
+    def cycle(self, values): raise RuntimeError("the plug is on fire")
+
+@hookimpl
+def keuos_hil_part_types():
+    return [PartType("{role}", "plug", "a plug", Options, Plug)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("attributes", "role", "status", "line"),
+    [
+        ("switches, resets = True, False", "power", 10, "its cycle() raised RuntimeError: the plug is on fire"),
+        ("resets = False", "power", 4, "the power part 'plug' (Plug) lacks switches; "),
+        ("switches, resets = True, False", "pwr", 4, "part 'plug': no role 'pwr'; did you mean 'power'?"),
+    ],
+)
+def test_a_run_with_a_part_that_does_not_work_ends_as_the_bench_s_fault(tmp_path, attributes, role, status, line):
+    adapter = Adapter(tmp_path / "tty")
+    (tmp_path / "conftest.py").write_text(PART.format(attributes=attributes, role=role))
+    (tmp_path / "test_it.py").write_text("def test_it(agent):\n    agent.ping()\n")
+    table = f'[targets.x]\ntype = "board"\narch = "arm64"\nconsole = "{adapter.path}"\n'
+    (tmp_path / "keuos-hil.toml").write_text(table + '[targets.x.power]\npart = "plug"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--target=x", f"--results={tmp_path}/results"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    adapter.pull()
+    said = done.stdout + done.stderr
+    assert done.returncode == status, said
+    assert line in said
+    assert "INTERNALERROR" not in said
+    assert "Traceback" not in said
 
 
 def test_the_page_of_keys_is_what_the_dataclasses_say():
