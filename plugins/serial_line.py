@@ -117,7 +117,7 @@ class SerialLine:
         poller = select.poll()
         poller.register(self._descriptor, select.POLLIN)
         poller.register(self._wake, select.POLLIN)
-        ready = [fd for fd, _ in poller.poll(timeout * 1000)]
+        ready = dict(poller.poll(timeout * 1000))
         if self._wake in ready:
             self._take_wake()
         if self._descriptor not in ready:
@@ -127,6 +127,8 @@ class SerialLine:
         except BlockingIOError:
             return b""
         if not data:
+            if ready[self._descriptor] == select.POLLIN and os.isatty(self._descriptor):
+                return b""  # another program was quicker
             raise OSError("the port is at its end")
         return data
 

@@ -6,6 +6,7 @@ import os
 import pty
 import queue
 import re
+import select
 import socket
 import struct
 import subprocess
@@ -475,6 +476,35 @@ def test_a_port_that_vanishes_is_taken_up_again_and_its_absence_is_no_time(tmp_p
     assert os.read(adapter.master, 10) == b"hello"
     assert line.gone_s >= 0.5
     assert line.clock() - started < 0.5 + line.gone_s
+    line.close()
+    adapter.pull()
+
+
+def test_what_another_reader_took_is_no_absence_of_the_port(tmp_path, monkeypatch):
+    adapter = Adapter(tmp_path / "tty")
+    line = SerialLine(str(adapter.path), 115200)
+    os.write(adapter.master, b"x")
+    polls = select.poll
+
+    class Late:
+        """A poll behind which another program reads first."""
+
+        def __init__(self):
+            self.poll_ours = polls()
+            self.register = self.poll_ours.register
+
+        def poll(self, timeout):
+            found = self.poll_ours.poll(timeout)
+            with suppress(BlockingIOError):
+                os.read(adapter.slave, 100)
+            return found
+
+    monkeypatch.setattr(select, "poll", Late)
+    assert line.read(5) == b""
+    monkeypatch.undo()
+    os.write(adapter.master, b"y")
+    assert line.read(5) == b"y"
+    assert line.vanished == 0
     line.close()
     adapter.pull()
 

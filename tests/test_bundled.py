@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from keuos_hil.plugins.board_lease import LockLease, LockOptions
@@ -60,8 +64,63 @@ def test_a_lock_says_who_holds_it_and_one_that_can_not_be_made_is_the_bench_s_fa
     held = pytest.raises(InfraError, match=f"locked by process {os.getpid()} for more than 0")
     with file_lock(path, 1.0), held, file_lock(path, 0.0):
         pass
+    assert not path.exists(), "nothing stays"
+    path.touch()
     with pytest.raises(InfraError, match="no lock can be made"), file_lock(path / "below" / "a file", 1.0):
         pass
+
+
+COUNTS = """
+import sys
+from pathlib import Path
+from keuos_hil import locks
+from keuos_hil.locks import file_lock
+
+locks._POLL_S = 0
+lock, count = Path(sys.argv[1]), Path(sys.argv[2])
+for _ in range(200):
+    with file_lock(lock, 100):
+        before = int(count.read_text())
+        count.write_text(str(before + 1))
+"""
+
+
+def test_a_lock_whose_file_goes_with_each_holder_lets_in_one_at_a_time(tmp_path):
+    count = tmp_path / "count"
+    count.write_text("0")
+    ours = [subprocess.Popen([sys.executable, "-c", COUNTS, tmp_path / "lock", count]) for _ in range(3)]
+    assert [process.wait(120) for process in ours] == [0, 0, 0]
+    assert count.read_text() == "600"
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_lock_of_somebody_who_was_killed_can_be_had(tmp_path):
+    path = tmp_path / "lock"
+    path.write_text("process 1\n")
+    path.chmod(0o666)
+    with file_lock(path, 0.0):
+        assert path.read_text() == f"process {os.getpid()}\n"
+    assert not path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_lock_of_another_user_is_waited_for_and_its_file_goes_as_well():
+    place = Path(tempfile.mkdtemp(prefix="lock-"))
+    place.chmod(0o1777)
+    try:
+        with file_lock(place / "lock", 0.0):
+            child = os.fork()
+            if child == 0:
+                os.setuid(65534)
+                try:
+                    with file_lock(place / "lock", 0.0):
+                        os._exit(1)
+                except InfraError as error:
+                    os._exit(0 if "was locked by process" in str(error) else 2)
+            assert os.waitpid(child, 0)[1] == 0
+        assert list(place.iterdir()) == []
+    finally:
+        shutil.rmtree(place)
 
 
 def test_whoever_waits_for_the_timing_lock_is_told_once_and_without_a_home_it_is_a_temporary_file(

@@ -395,6 +395,19 @@ class Bench:
                 self._unplug()
         self._stack.close()
 
+    def sweep(self) -> None:
+        """Remove the files that it made, once it is closed; others in its folder stay."""
+        wires = (path for pair in self._wires for path in pair)
+        made = (
+            self.control,
+            self.gdb,
+            self.pid,
+            *(self.place / n for n in ("qmp", "qemu.log", "host", "link")),
+            *wires,
+        )
+        for path in made:
+            path.unlink(missing_ok=True)
+
     def __enter__(self) -> Bench:
         return self
 
