@@ -69,9 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         try:
             place = _folder(chosen.folder, stack)
+            if (place / "power").exists():
+                raise FileExistsError(
+                    f"{place} holds a stand-in, or what one left that was killed; take another folder"
+                )
             _run(chosen, place, stack)
         except OSError as error:
-            print(f"{_PROG}: {error}; is there a stand-in in that folder, or left of one?", file=sys.stderr)
+            print(f"{_PROG}: {error}", file=sys.stderr)
             return 1
         return 1
     return 0

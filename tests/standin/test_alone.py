@@ -85,11 +85,13 @@ def test_a_rate_that_is_none_is_refused() -> None:
 
 def test_a_folder_with_a_stand_in_in_it_is_not_taken_from_it(make_bench: Callable[..., Bench]) -> None:
     bench = make_bench("arm64")
+    tty = os.readlink(bench.tty)
     done = subprocess.run(
         [sys.executable, "-m", "tests.standin", "arm64", str(bench.place)],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "is there a stand-in in that folder" in done.stderr
+    assert f"{bench.place} holds a stand-in" in done.stderr
+    assert os.readlink(bench.tty) == tty
     assert "Traceback" not in done.stderr
     subprocess.run([*bench.switch, "cycle"], check=True, timeout=60)
