@@ -80,8 +80,10 @@ class Bench:
             raise UsageError("--symbols describes a flat --kernel; name that, too")
         self.target_names = list(dict.fromkeys(map(self.registry.resolve, self.target_names)))
         for name in self.target_names:
-            if "executed" not in self.rig.target(name).capabilities and self.executed:
-                raise UsageError(f"--executed: nobody can count what target {name} executes; an emulator's can be")
+            self.rig.target(name)
+        if self.executed and not any("executed" in self.rig.target(name).capabilities for name in self.target_names):
+            names = ", ".join(self.target_names)
+            raise UsageError(f"--executed: nobody can count what {names} executes; an emulator's can be")
         for path in (self.kernel, self.initrd, self.symbols, self.netd):
             if path is not None and not path.is_file():
                 raise UsageError(f"there is no file {path}")
@@ -247,11 +249,12 @@ class Bench:
         return made.place if isinstance(made, Placed) else ""
 
     def collect_lines(self) -> None:
-        """Take into the results what the lines of this process's targets did; once, when all sessions are closed."""
+        """Take into the results what lines of this process's targets did, and which were lost; behind all sessions."""
         for name, counts in self.rig.lines.items():
             if str(counts):
                 self.results.note_line(name, counts)
         self.rig.lines.clear()
+        self.results.lost |= {name: str(error).splitlines()[0] for name, error in self.rig.lost.items()}
 
     def write_results(self, *, interrupted: bool) -> Path:
         """results.json, the samples, the `latest` link and the history; `interrupted`: there would have been more.
@@ -268,11 +271,10 @@ class Bench:
         if all(isinstance(t, Apart) and t.apart for t in map(self.rig.target, self.target_names)):
             environment["spoilers"] = []  # they are this host's
         self.spoilers = environment["spoilers"]
-        if self.rig.lost:
-            environment["lost"] = {name: str(error) for name, error in self.rig.lost.items()}
         if interrupted:
             environment["interrupted"] = True
-        for name, found in (("stacks", self.results.stacks), ("lines", self.results.lines)):
+        results = self.results
+        for name, found in (("stacks", results.stacks), ("lines", results.lines), ("lost", results.lost)):
             if found:
                 environment[name] = found
         path = self.results_path = self.results.write(self.directory, environment)

@@ -1,4 +1,4 @@
-"""Which function each byte of an ELF's code belongs to, inlined ones told apart. Pure: an ELF in, names out."""
+"""Functions in an ELF's code: which one each byte belongs to, and where one was inlined. Pure: an ELF in, names out."""
 
 from __future__ import annotations
 

@@ -90,6 +90,7 @@ def join(runs: Sequence[Run]) -> tuple[Results, dict[str, Any]]:
             "build_options": _by_target(environment.get("build_options", {}), run),
             "stacks": _by_target(environment.get("stacks", {}), run),
             "lines": _by_target(environment.get("lines", {}), run),
+            "lost": _by_target(environment.get("lost", {}), run),
         }
         whole.add(rows | tables | of_targets | {"references": document.get("references", [])}, run.samples)
     environment = dict(max((run.document["environment"] for run in runs), key=lambda e: str(e["time"])))
@@ -98,7 +99,8 @@ def join(runs: Sequence[Run]) -> tuple[Results, dict[str, Any]]:
         "commands": whole.commands,
         "build_options": whole.build_options,
     }
-    for name, found in (("stacks", whole.stacks), ("lines", whole.lines)):
+    for name, found in (("stacks", whole.stacks), ("lines", whole.lines), ("lost", whole.lost)):
+        environment.pop(name, None)
         if found:
             environment[name] = found
     if len({fingerprint(run.document["environment"]) for run in runs}) > 1:

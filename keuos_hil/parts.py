@@ -381,7 +381,7 @@ class Resident(AnyTarget, Protocol):
 
 @runtime_checkable
 class Reviving(Protocol):
-    """A target whose `open` does what it can to get a hung machine to answer again, and says so if nothing helped.
+    """A target whose `open` does what it can to get a hung machine to answer again; if nothing helps: NotRevived.
 
     Which of the two a hang was, the kernel's or the bench's, is then known only after the attempt.
     """

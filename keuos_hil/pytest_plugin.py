@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, TextIO
 
 import pluggy
@@ -43,6 +44,8 @@ DEFAULT_TARGET = "qemu-x86"
 CORPUS = ".keuos-hil/corpus"
 _plugins_key = pytest.StashKey[pluggy.PluginManager]()
 _failed_key = pytest.StashKey[bool]()
+#: Why a test's target could not be started.
+_start_failure_key = pytest.StashKey[InfraError]()
 #: Of the test itself; a test that was interrupted has none.
 _outcome_key = pytest.StashKey[str]()
 _terminal_key = pytest.StashKey[TextIO | None]()
@@ -309,7 +312,12 @@ def _show_what_is_told(config: pytest.Config) -> None:
 def _end_in_good_order(config: pytest.Config) -> None:
     """Have SIGTERM (of `timeout`, of a CI that gave up) end the run as Ctrl-C does: results are kept, nothing stays."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+        def end(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would hit what keeps the results
+            signal.default_int_handler(number, frame)
+
+        signal.signal(signal.SIGTERM, end)
 
         def undo() -> None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -413,7 +421,7 @@ def pytest_runtest_makereport(
         item.stash[_outcome_key] = report.outcome
     if report.outcome == "failed" and call.excinfo is not None:
         reporting.sort(report, call.excinfo.value)
-        if phase == "setup" and isinstance(call.excinfo.value, InfraError):
+        if call.excinfo.value is item.stash.get(_start_failure_key, None) and not item.config.option.fulltrace:
             report.longrepr = call.excinfo.getrepr(style="value", chain=False)  # how we came there helps nobody
         item.stash[_failed_key] = True
         live = item.stash.get(reporting.live_key, None)
@@ -538,7 +546,11 @@ def _image(request: pytest.FixtureRequest, name: str) -> Image | None:
 def _live(request: pytest.FixtureRequest, name: str, image: Image | None, *, fresh: bool) -> Iterator[LiveTarget]:
     bench = request.config.stash[bench_key]
     node = request.node
-    live = reporting.started(request.config, lambda: bench.rig.get(name, image, fresh=fresh), bench)
+    try:
+        live = reporting.started(request.config, lambda: bench.rig.get(name, image, fresh=fresh), bench)
+    except InfraError as error:
+        node.stash[_start_failure_key] = error
+        raise
     bench.note(live)
     node.stash[reporting.live_key] = live
     live.begin_test()

@@ -62,7 +62,8 @@ def started(config: pytest.Config, start: Callable[[], LiveTarget], bench: Bench
     except CannotStart as error:
         if hasattr(config, "workerinput") or len(bench.target_names) > 1:
             raise
-        where = f"; what it did is in {bench.directory / 'sessions'}" if bench.has_directory else ""
+        began = bench.has_directory and any((bench.directory / "sessions").glob("*/*"))
+        where = f"; what it did is in {bench.directory / 'sessions'}" if began else ""
         pytest.exit(f"keuos-hil: {str(error).splitlines()[0]}{where}", returncode=EXIT_BENCH)
 
 

@@ -48,6 +48,8 @@ class Results:
     build_options: dict[str, str] = field(default_factory=dict)
     stacks: dict[str, str] = field(default_factory=dict)
     lines: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: Why a target could not be started any more, by target.
+    lost: dict[str, str] = field(default_factory=dict)
 
     def add_measurement(
         self,
@@ -174,6 +176,7 @@ class Results:
             "commands",
             "build_options",
             "stacks",
+            "lost",
             "lines",
         )
         document = {name: getattr(self, name) for name in names}
@@ -224,6 +227,7 @@ class Results:
         self.commands |= document["commands"]
         self.build_options |= document["build_options"]
         self.stacks |= document["stacks"]
+        self.lost |= document.get("lost", {})
         for target, counts in document["lines"].items():
             self.note_line(target, LineCounts(**counts))
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
 
 from . import executed
 from .agent import Agent, Counts
@@ -463,8 +464,10 @@ class Rig:
         self.lines: dict[str, LineCounts] = {}
         #: Why a session was opened at the second try, one line each.
         self.retries: list[str] = []
-        #: Why a target never started, or did not come up again; it is not tried any more.
-        self.lost: dict[str, CannotStart | NotRevived] = {}
+        #: Of targets that could not be started, or got up again, when that was tried last: why.
+        self.lost: dict[str, InfraError] = {}
+        #: Those of them that are not tried any more.
+        self._given_up: set[str] = set()
 
     def target(self, name: str) -> AnyTarget:
         """The target `name`; the same object every time."""
@@ -484,7 +487,7 @@ class Rig:
             NotRevived: it can't open a later one, and all that helps was tried.
             InfraError: it can't open a later one, twice.
         """
-        if name in self.lost:
+        if name in self._given_up:
             raise type(self.lost[name])(f"{str(self.lost[name]).splitlines()[0]} (it is not tried again in this run)")
         live = self._live
         key = None if image is None else image.key
@@ -498,17 +501,26 @@ class Rig:
             self._live = self._open(target, image, resume=not fresh and name not in self._opened)
         except InfraError as error:
             if name not in self._opened:
-                self.lost[name] = CannotStart(f"target {name} can't be started: {error}")
-                raise self.lost[name] from error
-            if isinstance(error, NotRevived):
-                self.lost[name] = error
+                self._lose(name, CannotStart(f"target {name} can't be started: {error}"), error)
             if isinstance(error, UsageError | ImageError | NotRevived):  # a second try would say the same
-                raise
+                self._lose(name, error)
             _log.warning("target %s could not be started and is tried once more: %s", name, error)
-            self._live = self._open(target, image)
+            try:
+                self._live = self._open(target, image)
+            except InfraError as again:
+                self._lose(name, again)
             self.retries.append(f"{name}: {str(error).splitlines()[0]}")
         self._opened.add(name)
+        self.lost.pop(name, None)
         return self._live
+
+    def _lose(self, name: str, why: InfraError, cause: InfraError | None = None) -> NoReturn:
+        """Raise `why`. What everything was tried for is given up at once, what never starts at the second failure."""
+        hopeless = isinstance(why, NotRevived) or (isinstance(why, CannotStart) and name in self.lost)
+        if hopeless and not isinstance(cause, UsageError | ImageError):
+            self._given_up.add(name)
+        self.lost[name] = why
+        raise why from cause
 
     def revive(self, live: LiveTarget) -> InfraError | None:
         """After the target of `live` fell silent: get it up again now, if it is of a kind that tries; else do nothing.
@@ -520,8 +532,9 @@ class Rig:
         try:
             self._live = self._open(live.definition, live.booted)
         except InfraError as error:
+            self.lost[live.name] = error
             if isinstance(error, NotRevived):
-                self.lost[live.name] = error
+                self._given_up.add(live.name)
             return error
         return None
 

@@ -13,15 +13,19 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from keuos_hil.errors import InfraError, UsageError
+from keuos_hil.telling import tell
 
 from .bench_command import run_command
 
 _COMMAND_S = 60.0
+#: Who waits for longer is told what for.
+_TELL_S = 1.0
 _TOKEN = re.compile(r"LG_TOKEN=(\S+)")
 _PLACE = re.compile(r"^Place '([^']+)'", re.MULTILINE)
 _TAGS = re.compile(r"^\s*tags: (.+)$", re.MULTILINE)
@@ -79,10 +83,15 @@ class LabgridClient:
             token = found.group(1)
             by_token = ("-p", f"+{token}")
             keeper.remember(self._argv("cancel-reservation", token))
+            told = f"waiting for a free place with the tags {' '.join(tags)}, at most {wait:g} s"
+            teller = threading.Timer(_TELL_S, tell, [told])
+            teller.start()
             try:
                 self._run("wait", token, timeout=wait)
             except InfraError as error:
                 raise InfraError(f"no place with the tags {' '.join(tags)} became free: {error}") from None
+            finally:
+                teller.cancel()
             values = self._values(self._run(*by_token, "show"))
             keeper.remember(self._argv("-p", values["place"], "release"))
             self._run(*by_token, "acquire")

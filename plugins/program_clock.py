@@ -52,7 +52,7 @@ class _Thread:
         if before is None:
             return self
         waited, since = self.waited, self.ready_since
-        if since is not None and before.ready_since is not None and before.ran == self.ran:
+        if self.ran and since is not None and before.ready_since is not None and before.ran == self.ran:
             waited = before.waited + since - before.ready_since
         return _Thread(self.ran, max(waited, before.waited), since)
 
@@ -91,7 +91,7 @@ class RunQueue:
 
 
 class Clock:
-    """Seconds, monotonic, less those in which a program was ready to run and its host gave it no processor.
+    """Seconds, less those in which a program was ready to run and its host gave it no processor.
 
     Args:
         pid: the program. What it waited before does not count.

@@ -85,6 +85,7 @@ class BoardSession:
         self._directory = directory
         self._closed = False
         self._taken = False
+        self._starts = 0
         self._failed_steps = 0
         self._stack = ExitStack()
         self.started = time.monotonic()
@@ -182,6 +183,7 @@ class BoardSession:
             board.loader.boot(self.console, self.link, board.options.boot_timeout, whole=whole)
         except Ended as end:  # text of before that reads like a panic, on a line that is still being drained
             raise InfraError(f"while it started: {end}") from None
+        self._starts += 1
 
     def _note(self, text: str) -> None:
         _log.info("board %s: %s", self._board.name, text)
@@ -198,7 +200,7 @@ class BoardSession:
     def line_counts(self) -> LineCounts:
         """See keuos_hil.parts.Counting."""
         return LineCounts(
-            starts=int(not self._taken),
+            starts=self._starts,
             taken=int(self._taken),
             failed_starts=self._failed_steps,
             repeated_loads=self._board.loader.repeats,

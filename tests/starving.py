@@ -9,13 +9,21 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-_SPIN = "import os; os.sched_setaffinity(0, [{core}]); {how}\nprint(flush=True)\nwhile True: pass"
+#: Ends with its parent.
+_SPIN = """
+import os
+parent = os.getppid()
+os.sched_setaffinity(0, [{core}])
+{how}
+print(flush=True)
+while os.getppid() == parent: pass
+"""
 _YIELDS = "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
 
 
 @contextmanager
 def starved_process() -> Iterator[int]:
-    """Its pid. Another process has its core, which both are gone from behind this."""
+    """Its pid, while the block runs; another process keeps its core busy."""
     core = min(os.sched_getaffinity(0))
     with ExitStack() as stack:
         for how in (_YIELDS, "pass"):

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from keuos_hil.plugins import board_lease
 from keuos_hil.plugins.board_lease import LockLease, LockOptions
 
 from keuos_hil import bundled
@@ -152,7 +153,8 @@ def test_whoever_waits_for_the_timing_lock_is_told_once_and_without_a_home_it_is
     assert told == [f"waiting for another keuos-hil run that measures (lock {path}, held by process {os.getpid()})"]
 
 
-def test_whoever_waits_for_a_board_says_for_whom(tmp_path):
+def test_whoever_waits_for_a_board_says_for_whom(tmp_path, monkeypatch):
+    monkeypatch.setattr(board_lease, "_LOCKS", tmp_path)
     holds, heard = threading.Event(), threading.Event()
     told: list[str] = []
     lease = LockLease(LockOptions(wait=60), PartContext("rpi4", "arm64", "[targets.rpi4.lease]"))

@@ -170,7 +170,8 @@ def test_a_cut_does_not_turn_back_the_clock_of_a_stand_in(tmp_path: Path) -> Non
     assert host.stood() == 0, "its power is off"
     with starved_process() as pid:
         (tmp_path / "pid").write_text(f"{pid}\n")
-        assert host.stood() == 0, "what it waited before anybody looked does not count"
+        began = time.monotonic()
+        assert host.stood() <= time.monotonic() - began, "what it waited before anybody looked does not count"
         time.sleep(0.3)
         host.stood()
         time.sleep(0.3)
