@@ -131,7 +131,7 @@ class BoardSession:
 
         A board that was never heard of starts with the second: what state it is in nobody knows.
         """
-        tried: list[str] = []
+        tried: dict[str, list[str]] = {}
         for name, step, whole in self._steps(hung=hung):
             self._note(f"{name} ...")
             self.started = started = time.monotonic()
@@ -142,14 +142,16 @@ class BoardSession:
             except InfraError as error:
                 seconds = time.monotonic() - started
                 self._failed_steps += 1
-                tried.append(f"{name}: {str(error).splitlines()[0]}")
+                tried.setdefault(str(error).splitlines()[0], []).append(name)
                 self._note(f"{name}: failed after {seconds:.1f} s: {error}")
             else:
                 self._note(f"{name}: the kernel was entered after {time.monotonic() - started:.1f} s")
                 self.console.expect_no(self._board.loader.banners)
                 return
         raise NotRevived(
-            f"board {self._board.name} did not come up; tried: " + "; ".join(tried) + f"\n{self.console.describe()}"
+            f"board {self._board.name} did not come up; tried: "
+            + "; ".join(f"{', '.join(names)}: {why}" for why, names in tried.items())
+            + f"\n{self.console.describe()}"
         )
 
     def _steps(self, *, hung: bool) -> Iterator[tuple[str, Callable[[], None], bool]]:
