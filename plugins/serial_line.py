@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import serial
 
-from keuos_hil.errors import InfraError
+from keuos_hil.errors import HilError, InfraError
 
 #: How long a port may be gone before the bench counts as broken.
 RETURN_S = 15.0
@@ -208,7 +208,7 @@ class SerialLine:
 
 def _number(error: BaseException | None) -> int | None:
     """The operating system's number of what went wrong; pyserial's errors may have it in what they were raised from."""
-    while error is not None:
+    while error is not None and not isinstance(error, HilError):
         number = getattr(error, "errno", None) or next(iter(error.args), None)
         if isinstance(number, int):
             return number
@@ -222,7 +222,7 @@ def _why(error: BaseException, url: str) -> str:
         return "it is no serial port"
     if number == errno.EACCES:
         return f"{error}; on Debian the group dialout may: `adduser YOU dialout`, then log in again"
-    if number == errno.EAGAIN:
+    if number in (errno.EAGAIN, errno.EBUSY):
         return f"another program has it open; `fuser {url}` tells which"
     if number == errno.ENOENT:
         return f"{error}; is the adapter plugged in, and the name right? `ls -l /dev/serial/by-id` shows stable ones"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import queue
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import serial
 from keuos_hil.plugins import board_load
 from keuos_hil.plugins.bench_command import run_command
 from keuos_hil.plugins.grub_iso import stick_command
@@ -478,6 +480,21 @@ def test_a_port_that_vanishes_is_taken_up_again_and_its_absence_is_no_time(tmp_p
     assert line.clock() - started < 0.5 + line.gone_s
     line.close()
     adapter.pull()
+
+
+def test_why_a_port_can_not_be_opened_is_told_of_this_attempt_and_no_earlier_one(monkeypatch):
+    def fails(url, **how):
+        raise failures.pop()
+
+    failures: list[Exception] = [ValueError("odd"), OSError(errno.EBUSY, "Device or resource busy")]
+    monkeypatch.setattr(serial, "serial_for_url", fails)
+    with pytest.raises(InfraError, match=r"another program has it open; `fuser /dev/ttyX` tells which$"):
+        SerialLine("/dev/ttyX", 115200)
+    try:
+        raise InfraError("an earlier one") from OSError(errno.ENOENT, "No such file or directory")
+    except InfraError:
+        with pytest.raises(InfraError, match=r"can't be opened: odd$"):
+            SerialLine("/dev/ttyX", 115200)
 
 
 def test_what_another_reader_took_is_no_absence_of_the_port(tmp_path, monkeypatch):
