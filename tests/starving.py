@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from keuos_hil.plugins.program_clock import RunQueue
+
 #: Ends with its parent.
 _SPIN = """
 import os
@@ -18,6 +20,8 @@ os.sched_setaffinity(0, [{core}])
 print(flush=True)
 while os.getppid() == parent: pass
 """
+#: So long it has waited when a test gets it, which happens soon, and how often it is looked at.
+_WAITED_S, _STARVES_S, _LOOK_S = 0.2, 30.0, 0.02
 _YIELDS = "os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))"
 
 
@@ -34,5 +38,8 @@ def starved_process() -> Iterator[int]:
             process.stdout.readline()
             if how == _YIELDS:
                 starved = process.pid
-        time.sleep(0.3)  # it uses up what it had saved
+        queue, deadline = RunQueue(starved), time.monotonic() + _STARVES_S
+        while queue.waited(time.monotonic()) < _WAITED_S:  # before that it uses up what it had saved
+            assert time.monotonic() < deadline, "two processes of one core both run"
+            time.sleep(_LOOK_S)
         yield starved
